@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Sizes: "10G" exists only at the edge; inside, numbers carry their unit in their name."""
+
+from __future__ import annotations
+
+import re
+
+from pvc_core.errors import Invalid
+
+KIB = 1024
+MIB = 1024**2
+GIB = 1024**3
+TIB = 1024**4
+
+_LETTERS = {"": 1, "B": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB, "P": 1024**5, "E": 1024**6}
+_SIZE = re.compile(r"(\d{1,18})\s*([BKMGTPE]?)(?:I?B)?", re.IGNORECASE)
+
+
+def parse_size_bytes(text: str) -> int:
+    """Bytes from "512", "10G", "10GiB", "20 M" (binary multiples); raises Invalid."""
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise Invalid(f"{text!r} is not a size", help="give a whole number and a unit, like 512M, 10G or 2T")
+    return int(match[1]) * _LETTERS[match[2].upper()]
+
+
+def format_size(size_bytes: int) -> str:
+    """The shortest exact form with a binary unit letter: 20G, 1536M, 1000B."""
+    for letter in ("E", "P", "T", "G", "M", "K"):
+        if size_bytes and size_bytes % _LETTERS[letter] == 0:
+            return f"{size_bytes // _LETTERS[letter]}{letter}"
+    return f"{size_bytes}B"
