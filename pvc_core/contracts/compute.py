@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The compute driver: runs guests on one node. The definitions half knows the text, the driver half the hypervisor."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pvc_core.contracts.plugin import on_node
+from pvc_core.contracts.targets import DiskSource, NicTarget
+from pvc_core.model.vm import Description, GuestState, GuestStats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeCapabilities:
+    """Data, proved in both directions by the conformance suite."""
+
+    disk_sources: tuple[type, ...]
+    """The DiskSource types it takes."""
+    nic_targets: tuple[type, ...]
+    live_migration: bool = False
+    hotplug_disks: bool = False
+    hotplug_nics: bool = False
+    online_resize: bool = False
+    """The hypervisor itself grows an image in use (ComputeDriver.resize_disk)."""
+    console: bool = False
+    vnc: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderRequest:
+    """All that may differ between the user's definition and what the hypervisor gets on this node."""
+
+    definition: str
+    uuid: str
+    name: str
+    disks: Mapping[str, DiskSource] = field(default_factory=dict)
+    """By target device ("sda")."""
+    nics: Mapping[str, NicTarget] = field(default_factory=dict)
+    """By MAC."""
+    virt_type: str = "kvm"
+    """"kvm" or "qemu", found out by the driver half."""
+    console_log: str = ""
+    vnc_listen: str = ""
+
+
+class ComputeDefinitions(ABC):
+    """Pure functions on definitions: same answer everywhere, no I/O. Each raises Invalid for a text it cannot take.
+
+    A definition comes from a user: a hostile one (10 MB, entities, deep nesting) must be refused quickly.
+    """
+
+    capabilities: ComputeCapabilities
+
+    @abstractmethod
+    def describe(self, definition: str) -> Description:
+        """What the text says. Raises Invalid with a sentence naming the element (and line) that is wrong or missing."""
+
+    @abstractmethod
+    def with_identity(self, definition: str, *, name: str, uuid: str) -> str:
+        """The same definition under this name and UUID; everything else byte for byte."""
+
+    @abstractmethod
+    def with_volume_renamed(self, definition: str, *, old: str, new: str) -> str:
+        """"POOL/OLD" becomes "POOL/NEW" wherever a disk names it; everything else byte for byte."""
+
+    @abstractmethod
+    def with_vcpus(self, definition: str, vcpus: int) -> str: ...
+
+    @abstractmethod
+    def with_memory(self, definition: str, memory_bytes: int) -> str: ...
+
+    @abstractmethod
+    def with_device(self, definition: str, device: str) -> str:
+        """One more disk or NIC, after the last of its kind. Raises Exists if its target or MAC is taken."""
+
+    @abstractmethod
+    def without_device(self, definition: str, device: str) -> str:
+        """Without the disk (same target or source) or NIC (same MAC) that `device` names. Raises NotFound."""
+
+    @abstractmethod
+    def diff(self, old: str, new: str) -> list[str]:
+        """Unified diff, line by line, without headers; empty when equal."""
+
+    @abstractmethod
+    def render(self, request: RenderRequest) -> str:
+        """What the hypervisor gets: sets domain type, disk sources and secrets, NIC targets, console log, VNC address.
+
+        All else reaches it as given (a property test holds it). A disk of a volume without an entry in `request.disks`,
+        or a NIC of a network without one in `request.nics`, raises Invalid.
+        """
+
+
+class GuestEvent(StrEnum):
+    STARTED = "started"
+    STOPPED = "stopped"
+    """Ended: switched itself off, was destroyed, or failed; Observation.reason tells."""
+    CRASHED = "crashed"
+    CHANGED = "changed"
+    """Anything else that is worth a look."""
+    RECONNECTED = "reconnected"
+    """The driver lost and found its hypervisor (uuid is ""): everything is worth a look."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One guest as it is. OFF is only said when the hypervisor says so and no process on the node carries the UUID."""
+
+    uuid: str
+    guest: GuestState
+    name: str = ""
+    reason: str = ""
+    """Why it is not running, in the hypervisor's words ("shutdown", "crashed", "destroyed", "failed")."""
+    pid: int = 0
+    vnc_listen: str = ""
+    vnc_port: int = 0
+    permit_generation: int = 0
+    """Generation of the launch permit it was started under, as far as known."""
+
+
+class ComputeDriver(ABC):
+    """Runs guests on this node. Every call is idempotent, may come from any worker thread (never two at once for one UUID),
+
+    and must return within its deadline (seconds); the core stops waiting then and asks about that guest again only when
+    the call has come back. Raises Retry (hypervisor away or busy), Refused, NotFound, Permanent; nothing else.
+    """
+
+    @abstractmethod
+    @on_node
+    def observe(self, uuid: str, *, deadline_s: float) -> Observation:
+        """The guest as it is. Raises Retry when it cannot be found out; never OFF on a guess."""
+
+    @abstractmethod
+    @on_node
+    def list_guests(self, *, deadline_s: float) -> list[Observation]:
+        """Every guest that runs or is paused here, PVC's or not. Raises Retry rather than leave any out."""
+
+    @abstractmethod
+    @on_node
+    def start(self, request: RenderRequest, *, paused: bool = False, deadline_s: float) -> Observation:
+        """The guest runs (or is paused, ready to resume). Running already: touches nothing.
+
+        The launch permit for request.uuid has been given before; without a valid one the hypervisor's own hook refuses
+        (raises Refused). After a failure nothing is in flight: a start that may still happen later is Retry, and observe
+        says UNKNOWN until it is settled. Raises Permanent with the hypervisor's words when this definition cannot run.
+        """
+
+    @abstractmethod
+    @on_node
+    def resume(self, uuid: str, *, deadline_s: float) -> None:
+        """A paused guest runs on. Running already: touches nothing. Raises NotFound if it is off."""
+
+    @abstractmethod
+    @on_node
+    def request_shutdown(self, uuid: str, *, deadline_s: float) -> None:
+        """Ask the guest to switch itself off (ACPI). Returns when it was asked. Off already: touches nothing."""
+
+    @abstractmethod
+    @on_node
+    def stop(self, uuid: str, *, deadline_s: float) -> None:
+        """The guest is off: the hypervisor says so and no process carries the UUID. Raises Retry if it would not die yet."""
+
+    @abstractmethod
+    @on_node
+    def attach_disk(self, uuid: str, device: str, source: DiskSource, *, deadline_s: float) -> None:
+        """The running guest has the disk that `device` (the user's text) describes. There already: touches nothing."""
+
+    @abstractmethod
+    @on_node
+    def detach_disk(self, uuid: str, dev: str, *, deadline_s: float) -> None:
+        """The running guest has let go of the disk, seen gone. Raises Retry while the guest holds on to it."""
+
+    @abstractmethod
+    @on_node
+    def attach_nic(self, uuid: str, device: str, target: NicTarget, *, deadline_s: float) -> None: ...
+
+    @abstractmethod
+    @on_node
+    def detach_nic(self, uuid: str, mac: str, *, deadline_s: float) -> None: ...
+
+    @abstractmethod
+    @on_node
+    def resize_disk(self, uuid: str, dev: str, size_bytes: int, *, deadline_s: float) -> None:
+        """The image in use has this size and the guest sees it. Smaller than it is: raises Refused."""
+
+    @abstractmethod
+    @on_node
+    def stats(self, *, deadline_s: float) -> list[GuestStats]:
+        """Counters of all running guests at once."""
+
+    @abstractmethod
+    @on_node
+    def console_log(self, uuid: str, lines: int) -> str:
+        """The last `lines` lines of the serial console's log; "" when there is none."""
+
+    @abstractmethod
+    @on_node
+    def follow_console(self, uuid: str, lines: int) -> Iterator[bytes]:
+        """The last `lines` lines, then what comes, without gaps, until the caller closes the iterator. b"" now and then
+        when nothing came, so that the caller can look whether anybody still listens."""
+
+    @abstractmethod
+    @on_node
+    def write_console(self, uuid: str, data: bytes) -> None:
+        """Type into the guest's serial console. Raises NotFound when it is off or has none."""
+
+    @abstractmethod
+    def events(self, call: Callable[[str, GuestEvent], None]) -> None:
+        """From now on report (uuid, event) as it happens; from a thread of the driver's, `call` returns at once.
+
+        Carries no state: the core observes after it. No polling stands behind it; RECONNECTED covers what was missed.
+        """
+
+    @abstractmethod
+    def host_facts(self) -> Sequence[tuple[str, str]]:
+        """What the hypervisor is and how guests run here, for people: [("virt_type", "qemu"), ("libvirt", "9.0.0"), ...]."""

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What every plugin is: definitions that are pure and imported everywhere, and drivers built in pvcnoded only."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from marshmallow import Schema
+
+from pvc_core.clock import Clock
+
+if TYPE_CHECKING:
+    from pvc_core.contracts.actions import Action, ActionCall
+    from pvc_core.contracts.compute import ComputeDefinitions, ComputeDriver
+    from pvc_core.contracts.frontend import Frontend
+    from pvc_core.contracts.storage import StorageDefinitions, StorageDriver
+
+API_VERSION = 1
+"""The contracts' version that this pvc-core speaks. It accepts any plugin whose range contains it."""
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def on_node(call: _F) -> _F:
+    """Marks a driver call that acts on the node it runs on: every node calls it for itself."""
+    call.__pvc_where__ = "node"  # type: ignore[attr-defined]  # a mark for the core and the conformance suites
+    return call
+
+
+def once(call: _F) -> _F:
+    """Marks a driver call that acts on something all nodes share: one node calls it for all."""
+    call.__pvc_where__ = "once"  # type: ignore[attr-defined]  # a mark for the core and the conformance suites
+    return call
+
+
+class Plugin(ABC):
+    """The class an entry point in group "pvc.plugins" names. Importing its module must be cheap and pure:
+
+    no libvirt, rados or pyroute2, no file opened, no thread started. Heavy modules are imported in `build_drivers`.
+    """
+
+    name: ClassVar[str]
+    """One name everywhere: entry point, section in pvc.yaml, log field."""
+    api_range: ClassVar[tuple[int, int]] = (1, 1)
+    """Lowest and highest contract version this plugin works with."""
+    config_schema: ClassVar[type[Schema]]
+    """Checks `plugins.NAME` of pvc.yaml. Fields with metadata={"secret": True} are never logged or shown."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """`config` has been loaded by `config_schema`."""
+        self.config = config
+
+    @property
+    def compute(self) -> ComputeDefinitions | None:
+        """The definitions half of a compute driver, if the plugin has one."""
+        return None
+
+    @property
+    def storage(self) -> StorageDefinitions | None:
+        """The definitions half of a storage driver, if the plugin has one."""
+        return None
+
+    @property
+    def actions(self) -> Sequence[Action]:
+        return ()
+
+    def definition_hooks(self) -> object | None:
+        """An object with pvc_check_vm_define: a pure hook, asked in pvcapid. All other hooks belong to Drivers.hooks."""
+        return None
+
+    def build_drivers(self, context: PluginContext) -> Drivers:
+        """Called once, in pvcnoded, before anything is reconciled. May import heavy modules and open connections lazily;
+
+        must return within ten seconds. Raises Permanent when the machine lacks what it needs, in words.
+        """
+        return Drivers()
+
+    def build_frontend(self, context: PluginContext, services: Any) -> Frontend | None:
+        """Called once, in pvcapid. `services` is pvc_core.services.Services."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drivers:
+    """What a plugin brings to pvcnoded. `stop` is called last, once."""
+
+    compute: ComputeDriver | None = None
+    storage: StorageDriver | None = None
+    hooks: object | None = None
+    actions: Mapping[str, ActionCall] = field(default_factory=dict)
+    stop: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """This node, as a plugin may know it. `host_networks` maps upstream, cluster, storage to their address in CIDR form."""
+
+    name: str
+    coordinator: bool
+    host_networks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """What a program run by PluginContext.run left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Supervised(Protocol):
+    """A program kept running by the daemon until stopped; restarted with back-off when it dies."""
+
+    def stop(self) -> None: ...
+
+    @property
+    def pid(self) -> int | None: ...
+
+
+class PluginState(Protocol):
+    """The plugin's own subtree of the store: small records that all nodes' instances of this plugin share.
+
+    Keys are relative ("leases/52:54"); values at most 100 kB. Errors as in the store: NotFound, Conflict, StoreUnavailable.
+    """
+
+    def get(self, key: str) -> tuple[bytes, int]:
+        """(value, version)."""
+
+    def put(self, key: str, value: bytes, *, if_version: int | None) -> int:
+        """The new version. `if_version=-1` creates and raises Conflict if it is there; None writes in any case."""
+
+    def delete(self, key: str, *, if_version: int | None) -> None: ...
+
+    def children(self, key: str) -> list[str]:
+        """Sorted; empty when there is nothing."""
+
+    def wake(self, call: Callable[[], None]) -> None:
+        """Call after every change below the plugin's subtree; from a thread of the core's, must return at once."""
+
+
+class PluginContext(ABC):
+    """All a plugin gets from the core; nothing else of the core may be reached."""
+
+    config: Mapping[str, Any]
+    log: Any
+    """A structlog logger with node and plugin bound."""
+    clock: Clock
+    node: NodeFacts
+    state: PluginState
+
+    @abstractmethod
+    def secret(self, name: str) -> str:
+        """A secret of the cluster kept outside pvc.yaml. Raises NotFound."""
+
+    @abstractmethod
+    def run(self, argv: Sequence[str], *, deadline_s: float, stdin: bytes = b"") -> Completed:
+        """Run a program to its end; killed at the deadline (raises Retry). Never through a shell. Raises Permanent if absent."""
+
+    @abstractmethod
+    def supervise(self, argv: Sequence[str]) -> Supervised: ...
+
+    @abstractmethod
+    def is_primary(self) -> bool: ...
+
+    @abstractmethod
+    def on_primary(self, wake: Callable[[bool], None]) -> None:
+        """Call `wake(is_primary)` at every change; same duties as PluginState.wake."""
+
+    @abstractmethod
+    def report(self, delta: int, message: str) -> None:
+        """This plugin's health: 0 and a sentence when well, else how many points of 100 it costs the node and why."""
+
+    @abstractmethod
+    def stopping(self) -> bool:
+        """True once the daemon is ending: long work should come back."""

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The storage driver: pools and volumes of one kind. A mandatory core of ten calls, the rest behind capabilities."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from marshmallow import Schema
+
+from pvc_core.contracts.actions import Progress
+from pvc_core.contracts.plugin import on_node, once
+from pvc_core.contracts.targets import DiskSource
+from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageCapabilities:
+    """Data, proved in both directions by the conformance suite: what is declared works, what is not is Refused."""
+
+    disk_sources: tuple[type, ...]
+    """The DiskSource types that attach may return."""
+    formats: tuple[str, ...] = ("raw",)
+    """Formats of volumes; the first is the default."""
+    upload_formats: tuple[str, ...] = ("raw",)
+    """Image formats that uploads are converted from (raw, qcow2, vmdk, vdi, vpc, qed)."""
+    shrink: bool = False
+    clone: bool = False
+    snapshots: bool = False
+    online_snapshots: bool = False
+    """Snapshots may be taken while a guest uses the volume."""
+    online_resize: Literal["", "driver", "hypervisor"] = ""
+    """Who grows a volume that a guest uses: the driver's resize, the hypervisor (see resize_volume), or nobody."""
+    storage_fencing: bool = False
+
+
+class StorageDefinitions(ABC):
+    """The pure half."""
+
+    capabilities: StorageCapabilities
+    pool_options: type[Schema]
+    """Checks a pool's `option=key=value` pairs (strings in, typed values out)."""
+
+    @abstractmethod
+    def shared(self, options: Mapping[str, Any]) -> bool:
+        """Whether all nodes reach the same bytes of a pool with these options; otherwise each volume has a home node."""
+
+
+class Upload(ABC):
+    """An image on its way into a volume. Nothing of it is visible before commit."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """The next bytes. Raises Refused when it is more than announced or does not fit."""
+
+    @abstractmethod
+    def commit(self, progress: Progress) -> None:
+        """All bytes came: convert if need be and make them the volume's content, all at once."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Forget it; leaves nothing behind. Idempotent; also right after commit has raised."""
+
+
+class StorageDriver(ABC):
+    """Every call is idempotent (run twice, the second changes nothing and succeeds; run again after a crash in the middle, it
+
+    completes), keyed by Volume.id; may come from any worker thread, never two at once for one volume; returns within
+    `deadline_s` seconds. Raises Retry, Refused, NotFound, Exists, Permanent; nothing else. Nothing half-made is ever
+    visible in list_volumes or usable by attach; out of space is one Refused that says how much was asked and is free, and
+    leaves no debris. @once calls act for all nodes in a shared pool; in a pool that is not shared they run on the home node.
+    """
+
+    @abstractmethod
+    @on_node
+    def ensure_pool(self, pool: Pool, *, deadline_s: float) -> None:
+        """The pool can be used on this node. Raises Permanent saying what is missing; never makes a second pool where one was."""
+
+    @abstractmethod
+    @once
+    def remove_pool(self, pool: Pool, *, deadline_s: float) -> None:
+        """The pool is gone. Gone already: fine. Raises Refused while it holds anything, PVC's or not."""
+
+    @abstractmethod
+    @on_node
+    def pool_usage(self, pool: Pool, *, deadline_s: float) -> PoolUsage: ...
+
+    @abstractmethod
+    @once
+    def list_volumes(self, pool: Pool, *, deadline_s: float) -> list[VolumeFound]:
+        """Every volume there is, also those PVC did not make. Raises Retry rather than leave any out."""
+
+    @abstractmethod
+    @once
+    def create_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> VolumeFound:
+        """An empty volume of volume.size_bytes. There with the same id: fine. Raises Exists if the name has another id,
+
+        Refused when it cannot fit.
+        """
+
+    @abstractmethod
+    @once
+    def remove_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> None:
+        """The volume with this id, its snapshots and everything half-made for it are gone. Gone already: fine.
+
+        Only an equal id is removed: one of the same name with another id is Refused.
+        """
+
+    @abstractmethod
+    @once
+    def resize_volume(self, pool: Pool, volume: Volume, size_bytes: int, *, in_use: bool, deadline_s: float) -> VolumeFound:
+        """The volume has size_bytes. `in_use`: a guest has it open; with online_resize "hypervisor" the hypervisor has
+
+        already grown the image and only the driver's own records follow. Raises Refused to shrink without the capability.
+        """
+
+    @abstractmethod
+    @once
+    def rename_volume(self, pool: Pool, volume: Volume, new_name: str, *, deadline_s: float) -> None:
+        """The volume with this id is called new_name. Raises Exists if another has that name. Never while in use."""
+
+    @abstractmethod
+    @on_node
+    def attach(self, pool: Pool, volume: Volume, *, vm_uuid: str, read_only: bool, deadline_s: float) -> DiskSource:
+        """Where this node's hypervisor finds the volume. Raises Refused on a node that does not have it, NotFound if its bytes
+
+        are missing (they are never made anew here).
+        """
+
+    @abstractmethod
+    @on_node
+    def detach(self, pool: Pool, volume: Volume, *, vm_uuid: str, deadline_s: float) -> None:
+        """The guest no longer uses the volume here. Not attached: fine."""
+
+    @abstractmethod
+    @once
+    def begin_upload(self, pool: Pool, volume: Volume, *, image_format: str, size_bytes: int | None) -> Upload:
+        """Take an image of this format; size_bytes is what was announced, None if nothing was. The volume exists already and
+
+        is not in use. A raw image may be smaller than the volume, never larger.
+        """
+
+    @abstractmethod
+    @once
+    def export_volume(self, pool: Pool, volume: Volume, *, snapshot: str = "") -> Iterator[bytes]:
+        """The content as a raw image, in order; sparse parts are zeros."""
+
+    @abstractmethod
+    @once
+    def clone_volume(self, pool: Pool, source: Volume, target: Volume, *, progress: Progress, deadline_s: float) -> VolumeFound:
+        """`target` is a full, independent copy of `source` in the same pool (capability clone)."""
+
+    @abstractmethod
+    @once
+    def create_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, *, in_use: bool, deadline_s: float) -> None:
+        """The volume's content now, kept under this name (capability snapshots). There with the same id: fine."""
+
+    @abstractmethod
+    @once
+    def remove_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, *, deadline_s: float) -> None: ...
+
+    @abstractmethod
+    @once
+    def rename_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, new_name: str, *, deadline_s: float) -> None: ...
+
+    @abstractmethod
+    @once
+    def rollback_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, *, deadline_s: float) -> None:
+        """The volume's content (and size) is the snapshot's again; all or nothing. Never while in use."""

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""A node: what is wanted of it, what its guard says every second, what its daemon sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class DaemonState(StrEnum):
+    INIT = "init"
+    RUN = "run"
+    SHUTDOWN = "shutdown"
+    STOP = "stop"
+    DEAD = "dead"
+    FENCED = "fenced"
+
+
+class CoordinatorState(StrEnum):
+    CLIENT = "client"
+    SECONDARY = "secondary"
+    PRIMARY = "primary"
+    TAKEOVER = "takeover"
+    RELINQUISH = "relinquish"
+
+
+class DomainState(StrEnum):
+    READY = "ready"
+    FLUSH = "flush"
+    FLUSHED = "flushed"
+    UNFLUSH = "unflush"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeWanted:
+    name: str
+    domain_state: DomainState = DomainState.READY
+    """READY or FLUSHED: where it should get to."""
+    asked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """Sent by pvcguard every second. `beat` grows with each; `incarnation` changes with each boot of the node only."""
+
+    node: str
+    incarnation: str
+    beat: int
+    limit_s: float = 8.0
+    """Self-fence limit that this very heartbeat promises (design rule 7)."""
+    armed: bool = False
+    memory_total_bytes: int = 0
+    memory_free_bytes: int = 0
+    """What the kernel calls available."""
+    load: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSeen:
+    """Written by pvcnoded when something changes, not by the second."""
+
+    name: str
+    incarnation: str = ""
+    daemon_state: DaemonState = DaemonState.INIT
+    custody: str = ""
+    """Why the daemon starts, stops and moves nothing; "" when it works normally."""
+    domain_state: DomainState = DomainState.FLUSHED
+    cpu_count: int = 0
+    memory_total_bytes: int = 0
+    kernel: str = ""
+    os: str = ""
+    arch: str = ""
+    pvc_version: str = ""
+    plugins: tuple[PluginSeen, ...] = ()
+    health: tuple[HealthSeen, ...] = ()
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginSeen:
+    """One plugin as loaded on a node; `state` is active, broken or custody, `reason` says why it is not active."""
+
+    name: str
+    distribution: str
+    version: str
+    api_low: int
+    api_high: int
+    state: str = "active"
+    reason: str = ""
+    roles: tuple[str, ...] = ()
+    capabilities: dict[str, bool | str | int] = field(default_factory=dict)
+    actions: tuple[ActionSeen, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionSeen:
+    name: str
+    help: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthSeen:
+    """One result of `pvc_collect_health`: `delta` is how many points of 100 it costs the node."""
+
+    plugin: str
+    delta: int
+    message: str
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStats:
+    """What changes often, one record per node and interval: counters of guests and NICs."""
+
+    node: str
+    at_s: float = 0.0
+    guests: dict[str, dict[str, object]] = field(default_factory=dict)
+    """By UUID: GuestStats as plain data, ready for the wire."""
+    interfaces: dict[str, dict[str, object]] = field(default_factory=dict)
+    """By device: rx_bps, rx_pps, tx_bps, tx_pps, total_bps, total_pps, link_speed, state."""
