@@ -1,0 +1,83 @@
+"""Every key of the store, and who may write it. docs/store-layout.md shows the same table; a test holds them equal.
+
+/pvc/state is what is configured and who runs what: every daemon keeps it in memory. /pvc/live changes every second or so,
+one record per node: only pvcapid and the primary watch it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pvc_core.model.cluster import ApiKey, Era, Leader, NameIndex, Settings, Tombstone
+from pvc_core.model.node import Heartbeat, NodeSeen, NodeStats, NodeWanted
+from pvc_core.model.storage import Pool, StorageSeen, Volume
+from pvc_core.model.task import Task
+from pvc_core.model.vm import Claim, VmSeen, VmWanted
+
+T = TypeVar("T")
+
+ROOT = "/pvc"
+STATE = "/pvc/state"
+LIVE = "/pvc/live"
+PLUGINS = "/pvc/plugins"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """One kind of record. `by_api`: the API's identity may write it too; all others only the nodes' own."""
+
+    name: str
+    prefix: str
+    record: type[T]
+    by_api: bool = False
+
+    def key(self, id: str) -> str:
+        return f"{self.prefix}/{id}"
+
+
+ERA = Kind("era", f"{STATE}/era", Era)
+SETTINGS = Kind("settings", f"{STATE}/settings", Settings, by_api=True)
+LEADER = Kind("leader", f"{STATE}/leader", Leader)
+NODE_WANTED = Kind("node wanted", f"{STATE}/node-wanted", NodeWanted, by_api=True)
+NODE_SEEN = Kind("node seen", f"{STATE}/node-seen", NodeSeen)
+STORAGE_SEEN = Kind("storage seen", f"{STATE}/storage-seen", StorageSeen)
+VM_WANTED = Kind("vm wanted", f"{STATE}/vm-wanted", VmWanted, by_api=True)
+VM_NAMES = Kind("vm name", f"{STATE}/vm-names", NameIndex, by_api=True)
+CLAIMS = Kind("claim", f"{STATE}/claims", Claim)
+VM_SEEN = Kind("vm seen", f"{STATE}/vm-seen", VmSeen)
+TOMBSTONES = Kind("tombstone", f"{STATE}/tombstones", Tombstone, by_api=True)
+POOLS = Kind("pool", f"{STATE}/pools", Pool, by_api=True)
+VOLUMES = Kind("volume", f"{STATE}/volumes", Volume, by_api=True)
+TASKS = Kind("task", f"{STATE}/tasks", Task, by_api=True)
+KEYS = Kind("key", f"{STATE}/keys", ApiKey, by_api=True)
+HEARTBEATS = Kind("heartbeat", f"{LIVE}/heartbeats", Heartbeat)
+STATS = Kind("stats", f"{LIVE}/stats", NodeStats)
+
+KINDS: tuple[Kind, ...] = (
+    ERA, SETTINGS, LEADER, NODE_WANTED, NODE_SEEN, STORAGE_SEEN, VM_WANTED, VM_NAMES, CLAIMS, VM_SEEN, TOMBSTONES,
+    POOLS, VOLUMES, TASKS, KEYS, HEARTBEATS, STATS,
+)  # fmt: skip
+
+ONLY = "cluster"
+"""The id of kinds that have one record only (era, settings, leader)."""
+
+_by_prefix = {kind.prefix: kind for kind in KINDS}
+
+
+def split(key: str) -> tuple[Kind, str] | None:
+    """(kind, id) of a record's key; None for a directory or a plugin's own key."""
+    prefix, _, id = key.rpartition("/")
+    kind = _by_prefix.get(prefix)
+    return (kind, id) if kind and id else None
+
+
+def by_api(key: str) -> bool:
+    """Whether the API's identity may create, write and delete this key (or, for a kind's directory, below it)."""
+    kind = _by_prefix.get(key) or _by_prefix.get(key.rpartition("/")[0])
+    return kind is not None and kind.by_api
+
+
+def volume_id(pool: str, name: str) -> str:
+    """A volume's id in the store. Neither name can hold "@" (pvc_core.ids)."""
+    return f"{pool}@{name}"

@@ -1,0 +1,205 @@
+"""Keeps the whole cluster in memory from one watch. A list reads no store; after every fault the picture equals it again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from pvc_core.clock import Clock
+from pvc_core.cluster import layout
+from pvc_core.cluster.layout import Kind
+from pvc_core.errors import NotFound, Permanent, StoreUnavailable
+from pvc_core.model.view import ClusterView, Kept
+from pvc_core.schema.records import decode
+from pvc_core.store.base import Entry, Session, SessionState, Store
+
+Changed = Callable[[frozenset[str] | None], None]
+"""Called with the keys that changed, None for "anything", after the picture has them."""
+
+_FIELDS: dict[Kind[Any], str] = {
+    layout.LEADER: "leader", layout.SETTINGS: "settings", layout.NODE_WANTED: "node_wanted", layout.NODE_SEEN: "node_seen",
+    layout.STORAGE_SEEN: "storage_seen", layout.VM_WANTED: "vm_wanted", layout.VM_NAMES: "vm_names",
+    layout.CLAIMS: "claims", layout.VM_SEEN: "vm_seen", layout.TOMBSTONES: "tombstones", layout.POOLS: "pools",
+    layout.VOLUMES: "volumes", layout.TASKS: "tasks", layout.KEYS: "keys", layout.HEARTBEATS: "heartbeats",
+    layout.STATS: "stats",
+}  # fmt: skip
+
+
+class ViewKeeper:
+    """Owns the picture. `step` does all the reading, so that a thread (run) or a simulator decides when.
+
+    `live` adds /pvc/live (heartbeats, statistics) to what is watched: for pvcapid and the primary.
+    `spread_s` delays the re-read after a reconnect by a random part of it, so that fifty nodes do not all read at once.
+    """
+
+    def __init__(self, store: Store, clock: Clock, *, live: bool = False, spread: Callable[[], float] = lambda: 0.0) -> None:
+        self.view = ClusterView(fresh=False)
+        self.reads = 0
+        """Store calls made so far (the benchmark's "store reads per call")."""
+        self._store, self._clock, self._spread = store, clock, spread
+        self._prefix = layout.ROOT if live else layout.STATE
+        self._lock = threading.Condition()
+        self._dirty: set[str] = set()
+        self._all_due_s: float | None = clock.boottime_s()
+        self._asked = self._done = 0
+        self._subscribers: list[Changed] = []
+        self._stopping = False
+        self._watch = store.watch(self._prefix, self._wake)
+        store.on_session(self._session)
+
+    def subscribe(self, changed: Changed) -> None:
+        self._subscribers.append(changed)
+
+    def settle(self, keys: Iterable[str] = (), *, timeout_s: float = 5.0, inline: bool = False) -> bool:
+        """Have the picture show at least what the store has now for `keys`: an answer after a write reflects that write.
+
+        False when it could not within `timeout_s`. `inline` reads in this very thread (the simulator's way).
+        """
+        with self._lock:
+            self._dirty.update(keys)
+            self._asked += 1
+            ticket = self._asked
+            self._lock.notify_all()
+        if inline:
+            self.step()
+        with self._lock:
+            return self._lock.wait_for(lambda: self._done >= ticket, timeout=0 if inline else timeout_s)
+
+    def wait_until(self, true: Callable[[ClusterView], bool], *, timeout_s: float) -> bool:
+        """Block until the picture satisfies `true`."""
+        with self._lock:
+            return self._lock.wait_for(lambda: true(self.view), timeout=timeout_s)
+
+    def run(self) -> None:
+        """Step whenever something changed, until `stop`. The body of a daemon's thread."""
+        while not self._stopping:
+            with self._lock:
+                self._lock.wait_for(self._due, timeout=self._patience())
+            if not self._stopping and not self.step():
+                self._pause()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._watch.stop()
+        with self._lock:
+            self._lock.notify_all()
+
+    def step(self) -> bool:
+        """Read what is marked as changed and show it. False when the store did not answer (all of it stays marked)."""
+        with self._lock:
+            ticket, keys = self._asked, frozenset(self._dirty)
+            everything = self._all_due_s is not None and self._clock.boottime_s() >= self._all_due_s
+            due = self._all_due_s
+            self._dirty.clear()
+        try:
+            changed = self._read_all() if everything else self._read(keys)
+        except StoreUnavailable:
+            with self._lock:
+                self._dirty |= keys
+            return False
+        with self._lock:
+            if everything and self._all_due_s == due:
+                self._all_due_s = None
+            if self._all_due_s is None and not self.view.fresh:
+                self.view = replace(self.view, fresh=True)
+            self._done = max(self._done, ticket)
+            self._lock.notify_all()
+        if everything or changed:
+            for subscriber in self._subscribers:
+                subscriber(None if everything else changed)
+        return True
+
+    def differences(self) -> list[str]:
+        """Keys whose record in the picture differs from the store's, read anew. Empty is the proof after a fault."""
+        entries = self._store.tree(self._prefix)
+        wrong = []
+        shown = {kind.key(id): kept for kind, name in _FIELDS.items() for id, kept in getattr(self.view, name).items()}
+        for key in entries.keys() | shown.keys():
+            if layout.split(key) is None or layout.split(key)[0] not in _FIELDS:  # type: ignore[index]  # None is handled first
+                continue
+            entry, kept = entries.get(key), shown.get(key)
+            if entry is None or kept is None or entry.stamp != kept.stamp:
+                wrong.append(key)
+        return sorted(wrong)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _read_all(self) -> frozenset[str]:
+        self.reads += 1
+        entries = self._store.tree(self._prefix, deadline_s=60.0)
+        tables: dict[str, dict[str, Kept[Any]]] = {name: {} for name in _FIELDS.values()}
+        for key, entry in entries.items():
+            found = layout.split(key)
+            if found and found[0] in _FIELDS:
+                kept = self._kept(found[0], found[1], entry)
+                if kept is not None:
+                    tables[_FIELDS[found[0]]][found[1]] = kept
+        with self._lock:
+            self.view = ClusterView(**tables, fresh=self.view.fresh)
+        return frozenset(entries)
+
+    def _read(self, keys: frozenset[str]) -> frozenset[str]:
+        tables: dict[str, dict[str, Kept[Any]]] = {}
+        changed = set()
+        for key in sorted(keys):
+            found = layout.split(key)
+            if found is None or found[0] not in _FIELDS:
+                if key.startswith(layout.PLUGINS):
+                    changed.add(key)
+                continue
+            kind, id = found
+            name = _FIELDS[kind]
+            table = tables.setdefault(name, dict(getattr(self.view, name)))
+            self.reads += 1
+            try:
+                kept = self._kept(kind, id, self._store.get(key))
+            except NotFound:
+                kept = None
+            if kept is None:
+                changed.update((key,) if table.pop(id, None) is not None else ())
+            elif table.get(id) is None or table[id].stamp != kept.stamp:
+                table[id] = kept
+                changed.add(key)
+        if changed and tables:
+            with self._lock:
+                self.view = replace(self.view, **tables)  # type: ignore[arg-type]  # each table holds its field's records
+        return frozenset(changed)
+
+    def _kept(self, kind: Kind[Any], id: str, entry: Entry) -> Kept[Any] | None:
+        """The record; when it cannot be read (a newer version's), the last one that could: one bad record hides no other."""
+        try:
+            return Kept(decode(entry.value, kind.record), entry.version, entry.stamp)
+        except Permanent:
+            return getattr(self.view, _FIELDS[kind]).get(id)  # type: ignore[no-any-return]  # a table of Kept
+
+    # -- being woken -----------------------------------------------------------------------------------------------
+
+    def _wake(self, key: str | None) -> None:
+        with self._lock:
+            if key is None:
+                self._all_due_s = self._clock.boottime_s() + (self._spread() if self.view.fresh else 0.0)
+            else:
+                self._dirty.add(key)
+            self._lock.notify_all()
+
+    def _session(self, session: Session) -> None:
+        if session.state is not SessionState.CONNECTED:
+            with self._lock:
+                self.view = replace(self.view, fresh=False)
+                if self._all_due_s is None:
+                    self._all_due_s = self._clock.boottime_s()
+                self._lock.notify_all()
+
+    def _due(self) -> bool:
+        overdue = self._all_due_s is not None and self._clock.boottime_s() >= self._all_due_s
+        return bool(self._stopping or self._dirty or overdue or self._asked > self._done)
+
+    def _patience(self) -> float | None:
+        return None if self._all_due_s is None else max(0.01, self._all_due_s - self._clock.boottime_s())
+
+    def _pause(self) -> None:
+        """Between two attempts to read a store that does not answer."""
+        with self._lock:
+            self._lock.wait(timeout=0.2)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What belongs to the cluster as a whole: its era, its settings, its primary, its keys, its tombstones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Era:
+    """A restored, moved or re-initialised store has a new era; nothing starts or dies until every node has reported."""
+
+    era: int
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    maintenance: bool = False
+    maintenance_until_s: float = 0.0
+    asked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """The primary: one coordinator, for one `term`. Its writes carry the term."""
+
+    node: str
+    incarnation: str
+    term: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """Kept as a scrypt hash (RFC 7914); the key itself is shown once, when it is made."""
+
+    name: str
+    role: str
+    salt: str
+    digest: str
+    created_at_s: float = 0.0
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """The guest with this UUID must not live anywhere: wherever it is found, it is killed."""
+
+    uuid: str
+    name: str
+    why: str
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameIndex:
+    """A VM's name, taken: makes names unique in the same commit that uses them."""
+
+    uuid: str

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The whole cluster at one moment, as policies and services see it. Built by pvc_core.cluster.view; never changed in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from pvc_core.model.cluster import ApiKey, Leader, NameIndex, Settings, Tombstone
+from pvc_core.model.node import Heartbeat, NodeSeen, NodeStats, NodeWanted
+from pvc_core.model.storage import Pool, StorageSeen, Volume
+from pvc_core.model.task import Task
+from pvc_core.model.vm import Claim, VmSeen, VmWanted
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[T]):
+    """A record with the version to write over it and the stamp that orders it among all changes."""
+
+    value: T
+    version: int
+    stamp: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """Records by id: VMs by UUID, volumes by "POOL@NAME" (cluster.layout.volume_id), all else by name or id."""
+
+    leader: Mapping[str, Kept[Leader]] = field(default_factory=dict)
+    settings: Mapping[str, Kept[Settings]] = field(default_factory=dict)
+    node_wanted: Mapping[str, Kept[NodeWanted]] = field(default_factory=dict)
+    node_seen: Mapping[str, Kept[NodeSeen]] = field(default_factory=dict)
+    storage_seen: Mapping[str, Kept[StorageSeen]] = field(default_factory=dict)
+    vm_wanted: Mapping[str, Kept[VmWanted]] = field(default_factory=dict)
+    vm_names: Mapping[str, Kept[NameIndex]] = field(default_factory=dict)
+    claims: Mapping[str, Kept[Claim]] = field(default_factory=dict)
+    vm_seen: Mapping[str, Kept[VmSeen]] = field(default_factory=dict)
+    tombstones: Mapping[str, Kept[Tombstone]] = field(default_factory=dict)
+    pools: Mapping[str, Kept[Pool]] = field(default_factory=dict)
+    volumes: Mapping[str, Kept[Volume]] = field(default_factory=dict)
+    tasks: Mapping[str, Kept[Task]] = field(default_factory=dict)
+    keys: Mapping[str, Kept[ApiKey]] = field(default_factory=dict)
+    heartbeats: Mapping[str, Kept[Heartbeat]] = field(default_factory=dict)
+    stats: Mapping[str, Kept[NodeStats]] = field(default_factory=dict)
+    fresh: bool = True
+    """False while the store gives no answer: then this is how things were."""
+
+    @property
+    def primary(self) -> str:
+        """The node that holds the lease; "" when none does."""
+        return next((kept.value.node for kept in self.leader.values()), "")
+
+    @property
+    def maintenance(self) -> bool:
+        return any(kept.value.maintenance for kept in self.settings.values())
+
+    def vm(self, name_or_uuid: str) -> Kept[VmWanted] | None:
+        """By name first, then by UUID."""
+        index = self.vm_names.get(name_or_uuid)
+        return self.vm_wanted.get(index.value.uuid if index else name_or_uuid.lower())
+
+    def volume(self, ref: str) -> Kept[Volume] | None:
+        """By "POOL/VOLUME"."""
+        pool, _, name = ref.partition("/")
+        return self.volumes.get(f"{pool}@{name}")
