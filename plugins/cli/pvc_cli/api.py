@@ -1,0 +1,153 @@
+"""The API as the commands see it: paths, parameters, JSON, and a CliError for every answer that is not a yes.
+
+Parameters travel in the query, long texts (XML, images) in the body, as clients of PVC's API v1 have always sent them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from pvc_cli.errors import ApiError, CliError, NoAnswer, NotThere
+from pvc_cli.transport import RawAnswer, Stream, Transport
+
+BASE = "/api/v1"
+
+Value = str | int | float | bool | Sequence[str] | None
+"""A parameter: None is left out, a list is repeated."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`body` is the JSON of the answer, `etag` its version when the API gave one."""
+
+    status: int
+    body: Any
+    etag: str = ""
+
+    @property
+    def message(self) -> str:
+        return message_of(self.body) or "Done."
+
+    @property
+    def task_id(self) -> str | None:
+        return self.body.get("task_id") if self.status == 202 and isinstance(self.body, dict) else None
+
+
+class Api:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @property
+    def url(self) -> str:
+        return self._transport.endpoint.url
+
+    def get(self, path: str, /, **params: Value) -> Answer:
+        return self._ask("GET", path, params)
+
+    def post(self, path: str, /, *, form: Mapping[str, Value] | None = None, **params: Value) -> Answer:
+        return self._ask("POST", path, params, form)
+
+    def put(self, path: str, /, *, form: Mapping[str, Value] | None = None, if_match: str = "", **params: Value) -> Answer:
+        return self._ask("PUT", path, params, form, {"If-Match": if_match} if if_match else {})
+
+    def delete(self, path: str, /, *, form: Mapping[str, Value] | None = None, **params: Value) -> Answer:
+        return self._ask("DELETE", path, params, form)
+
+    def upload(self, path: str, /, content_type: str, body: Stream, **params: Value) -> Answer:
+        return self._ask("POST", path, params, body=body, headers={"Content-Type": content_type})
+
+    def one(self, path: str, what: str) -> Answer:
+        """GET of one object; PVC's API answers a list of one. `what` names it for the error."""
+        answer = self.get(path)
+        if not isinstance(answer.body, list):
+            return answer
+        if len(answer.body) != 1:
+            raise NotThere(f"There is no {what}.")
+        return Answer(answer.status, answer.body[0], answer.etag)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Value],
+        form: Mapping[str, Value] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Stream = b"",
+    ) -> Answer:
+        all_headers = {"Accept": "application/json", **(headers or {})}
+        if self._transport.endpoint.api_key:
+            all_headers["X-Api-Key"] = self._transport.endpoint.api_key
+        if form is not None:
+            body = encoded(form).encode()
+            all_headers["Content-Type"] = "application/x-www-form-urlencoded"
+        query = encoded(params)
+        target = f"{BASE}{path}?{query}" if query else f"{BASE}{path}"
+        return checked(method, target, self._transport.request(method, target, all_headers, body))
+
+
+def path(*parts: str | int) -> str:
+    """A path below /api/v1 from names, each quoted whole. Raises CliError for an empty name.
+
+    >>> path("vm", "a/b")
+    '/vm/a%2Fb'
+    """
+    texts = [str(part) for part in parts]
+    if any(text in ("", ".", "..") for text in texts):
+        raise CliError(f'"{" ".join(texts)}": a name may not be empty, "." or "..".')
+    return "/" + "/".join(quote(text, safe="") for text in texts)
+
+
+def encoded(params: Mapping[str, Value]) -> str:
+    """Form encoding, with PVC's dashes in the few names that have them (yes_i_really_mean_it)."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in params.items():
+        if value is None:
+            continue
+        values = list(value) if isinstance(value, (list, tuple)) else [value]
+        wire_name = "yes-i-really-mean-it" if name == "yes_i_really_mean_it" else name
+        pairs += [(wire_name, str(one).lower() if isinstance(one, bool) else str(one)) for one in values]
+    return urlencode(pairs)
+
+
+def checked(method: str, target: str, raw: RawAnswer) -> Answer:
+    """The answer with its JSON. Raises ApiError for 4xx and 5xx, NoAnswer for what is no answer of PVC's API."""
+    try:
+        body = json.loads(raw.body) if raw.body else None
+    except ValueError:
+        if raw.status < 400:
+            raise NoAnswer(
+                f"{method} {target} answered {raw.status} with something that is no JSON.",
+                help="is this PVC's API? a proxy between may have answered",
+            ) from None
+        body = None
+    if raw.status < 300:
+        return Answer(raw.status, body, raw.headers.get("etag", ""))
+    extra = body if isinstance(body, dict) else {}
+    raise ApiError(
+        raw.status,
+        message_of(body) or f"{method} {target} answered {raw.status} and gave no reason.",
+        code=str(extra.get("code") or ""),
+        help=str(extra.get("help") or "") or HELP_BY_STATUS.get(raw.status, ""),
+        request_id=str(extra.get("request_id") or raw.headers.get("x-request-id", "")),
+    )
+
+
+HELP_BY_STATUS = {
+    401: "give the connection an API key: pvc connection add NAME -a ADDRESS -k API_KEY (keys: pvcnoded key add)",
+    500: "this is a fault in PVC; the log of pvcapid tells more",
+}
+
+
+def message_of(body: Any) -> str:
+    """The sentence in an answer; several, by field, are put one after the other."""
+    found = body.get("message") if isinstance(body, dict) else None
+    if isinstance(found, dict):
+        return "; ".join(f"{field}: {text}" for field, text in found.items())
+    return str(found) if found else ""

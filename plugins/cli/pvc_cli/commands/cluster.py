@@ -1,0 +1,56 @@
+"""`pvc cluster`: status, maintenance mode and tasks of the whole cluster."""
+
+from __future__ import annotations
+
+import click
+
+from pvc_cli.app import App
+from pvc_cli.commands.task import show_or_wait
+from pvc_cli.formats import LIST, emit, format_option
+from pvc_cli.lazy import LazyGroup
+from pvc_cli.options import wait_task_option
+from pvc_cli.views import cluster as view
+from pvc_cli.waiting import finish
+
+
+@click.group(cls=LazyGroup)
+def cluster() -> None:
+    """The cluster as a whole."""
+
+
+@cluster.command()
+@format_option("pretty", "short", "json", "json-pretty")
+@click.pass_obj
+def status(app: App, format_: str) -> None:
+    """Show the cluster's health, members and resources."""
+    found = app.api.get("/status").body
+    emit(app, format_, found, pretty=lambda s: view.pretty(app.out, s), short=lambda s: view.short(app.out, s))
+
+
+@cluster.group(cls=LazyGroup)
+def maintenance() -> None:
+    """Maintenance mode: nothing is fenced and health is not judged while it is on."""
+
+
+@maintenance.command()
+@click.pass_obj
+def on(app: App) -> None:
+    """Turn maintenance mode on."""
+    finish(app, app.api.post("/status", state="true"))
+
+
+@maintenance.command()
+@click.pass_obj
+def off(app: App) -> None:
+    """Turn maintenance mode off."""
+    finish(app, app.api.post("/status", state="false"))
+
+
+@cluster.command()
+@click.argument("task_id", required=False)
+@wait_task_option
+@format_option(*LIST)
+@click.pass_obj
+def task(app: App, task_id: str | None, wait: bool, format_: str) -> None:
+    """Follow the task TASK_ID to its end (--no-wait: show it once); without TASK_ID list the tasks."""
+    show_or_wait(app, task_id, wait, format_)

@@ -1,0 +1,113 @@
+"""`pvc vm network`: a VM's network cards."""
+
+from __future__ import annotations
+
+import click
+
+from pvc_cli.api import path
+from pvc_cli.app import App
+from pvc_cli.commands.vm_common import domain_argument
+from pvc_cli.devices import change_device
+from pvc_cli.errors import CliError
+from pvc_cli.formats import LIST, emit, format_option
+from pvc_cli.lazy import LazyGroup
+from pvc_cli.options import live_option, restart_option, yes_option
+from pvc_cli.tables import table
+from pvc_cli.views.vm import NICS
+
+
+@click.group(cls=LazyGroup)
+def network() -> None:
+    """Network cards of a VM. NET is a VNI, or upstream, cluster or storage."""
+
+
+@network.command()
+@domain_argument
+@format_option(*LIST)
+@click.pass_obj
+def get(app: App, domain: str, format_: str) -> None:
+    """Show a VM's network cards."""
+    vm = app.api.one(path("vm", domain), f'VM "{domain}"').body
+    emit(
+        app,
+        format_,
+        {key: vm[key] for key in ("name", "networks")},
+        pretty=lambda v: table(app.out, NICS, v["networks"], empty="The VM has no network card."),
+        raw=lambda v: [nic["vni"] for nic in v["networks"]],
+    )
+
+
+@network.command()
+@domain_argument
+@click.argument("net")
+@click.option("-a", "--macaddr", help="Its MAC address [a new one].")
+@click.option("-m", "--model", default="virtio", show_default=True, help="The card's model.")
+@click.option("-s", "--sriov", is_flag=True, help="NET is an SR-IOV virtual function.")
+@click.option(
+    "-d", "--sriov-mode", type=click.Choice(("hostdev", "macvtap")), default="macvtap", show_default=True,
+    help="How the function is given to the guest; hostdev cannot migrate.",
+)  # fmt: skip
+@live_option
+@restart_option
+@yes_option
+@click.pass_obj
+def add(
+    app: App,
+    domain: str,
+    net: str,
+    macaddr: str | None,
+    model: str,
+    sriov: bool,
+    sriov_mode: str,
+    live: bool,
+    restart: bool | None,
+    yes: bool,
+) -> None:
+    """Give a VM a network card on NET."""
+    from pvc_cli.domxml.nics import bridge_nic, checked_mac, macvtap_nic, with_nic
+
+    if sriov and sriov_mode == "hostdev":
+        raise CliError(
+            "This command cannot hand over a whole SR-IOV function yet.",
+            help='use --sriov-mode macvtap, or "pvc vm modify" with libvirt\'s XML for it',
+        )
+    mac = checked_mac(macaddr)
+    nic = macvtap_nic(net, mac, model) if sriov else bridge_nic(net, mac, model)
+    change_device(
+        app, domain, lambda xml: with_nic(xml, nic), how="attach", live=live, restart=restart, yes=yes
+    )
+
+
+@network.command()
+@domain_argument
+@click.argument("net", required=False)
+@click.option("-m", "--mac-address", help="The card's MAC address.")
+@click.option("-s", "--sriov", is_flag=True, help="NET is an SR-IOV virtual function.")
+@live_option
+@restart_option
+@yes_option
+@click.pass_obj
+def remove(
+    app: App,
+    domain: str,
+    net: str | None,
+    mac_address: str | None,
+    sriov: bool,
+    live: bool,
+    restart: bool | None,
+    yes: bool,
+) -> None:
+    """Take a network card from a VM: the one on NET, or the one with --mac-address."""
+    from pvc_cli.domxml.nics import without_nic
+
+    if net is None and mac_address is None:
+        raise click.UsageError("Give NET or --mac-address.")
+    change_device(
+        app,
+        domain,
+        lambda xml: without_nic(xml, net, mac_address, sriov=sriov),
+        how="detach",
+        live=live,
+        restart=restart,
+        yes=yes,
+    )

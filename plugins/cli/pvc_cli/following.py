@@ -1,0 +1,85 @@
+"""Log following by asking again and again: which part of a tail is new. The API's event stream will replace the asking."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import click
+
+from pvc_cli.app import App
+
+POLL_S = 0.5
+WINDOWS = (200, 2_000, 20_000)
+"""Lines asked for: normally the first; a larger one when more came between two polls than it holds."""
+
+Tail = Callable[[int], str]
+"""The last N lines of a log as one text."""
+
+
+def show(app: App, tail: Tail, *, lines: int | None, follow: bool) -> None:
+    """Without `follow` the last lines (1,000), in a pager on a terminal; with it the last (10) and all that comes."""
+    if follow:
+        follow_log(app, tail, lines or 10)
+        return
+    text = tail(lines or 1_000)
+    if sys.stdout.isatty() and not app.out.silent:
+        click.echo_via_pager(text)
+    else:
+        app.out.say(text)
+
+
+def follow_log(app: App, tail: Tail, lines: int, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Print the last `lines` lines, then everything new, until interrupted."""
+    seen = tail(WINDOWS[0])
+    app.out.say(last_lines(seen, lines), newline=False)
+    while True:
+        sleep(POLL_S)
+        seen, news, complete = step(seen, tail)
+        if not complete:
+            app.out.note(f"\n[the log started anew, or more than {WINDOWS[-1]} lines came in {POLL_S} s]")
+        if news:
+            app.out.say(news, newline=False)
+
+
+def step(seen: str, tail: Tail) -> tuple[str, str, bool]:
+    """One poll: what is now the tail, what of it is new, and whether nothing was missed."""
+    now = ""
+    for window in WINDOWS:
+        now = tail(window)
+        news = new_part(seen, now)
+        if news is not None:
+            return last_lines(now, WINDOWS[0]), news, True
+        if now.count("\n") + 1 < window:
+            break
+    return last_lines(now, WINDOWS[0]), now, False
+
+
+def new_part(seen: str, now: str) -> str | None:
+    """What `now` adds to `seen`, both being tails of one growing text; None when they do not overlap.
+
+    The last line may have been half written when it was seen: it is continued, not repeated.
+
+    >>> new_part("one\\ntw", "one\\ntwo\\nthree")
+    'o\\nthree'
+    """
+    if not seen:
+        return now
+    if now in ("", seen):
+        return "" if now == seen else None
+    whole = now.find(seen)
+    if whole == 0 or (whole > 0 and now[whole - 1] == "\n"):
+        return now[whole + len(seen) :]
+    # The longest overlap is tried first: of equal lines (a clock's ticks) the fewest are taken for new ones.
+    start = seen.find("\n") + 1
+    while 0 < start < len(seen):
+        if now.startswith(seen[start:]):
+            return now[len(seen) - start :]
+        start = seen.find("\n", start) + 1
+    return None
+
+
+def last_lines(text: str, count: int) -> str:
+    parts = text.splitlines(keepends=True)
+    return "".join(parts[-count:])

@@ -1,0 +1,91 @@
+"""The command `pvc`: the top of the command tree and the way every run of it ends.
+
+Only click is imported here: `pvc --help` loads no HTTP and no tables. The objects' commands are in commands/.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from pvc_cli.app import App
+from pvc_cli.errors import EXIT_CODES_HELP, ExitCode, exit_code_of
+from pvc_cli.lazy import LazyGroup
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+COMMANDS = {
+    "cluster": ("pvc_cli.commands.cluster:cluster", "The cluster as a whole: status, maintenance, tasks."),
+    "connection": ("pvc_cli.commands.connection:connection", "The clusters this command line knows."),
+    "node": ("pvc_cli.commands.node:node", "Nodes: the machines that run the virtual machines."),
+    "plugin": ("pvc_cli.commands.plugin:plugin", "Plugins: what is loaded, what they can do, writing one."),
+    "storage": ("pvc_cli.commands.storage:storage", "Pools, volumes and their snapshots."),
+    "task": ("pvc_cli.commands.task:task", "Long work the cluster is doing or has done."),
+    "vm": ("pvc_cli.commands.vm:vm", "Virtual machines."),
+}
+
+
+def show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"pvc {version('pvc-cli')}")
+    except PackageNotFoundError:
+        click.echo("pvc (not installed as a package; run from its source tree)")
+    ctx.exit()
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings=CONTEXT, epilog=EXIT_CODES_HELP)
+@click.option("-c", "--connection", envvar="PVC_CONNECTION", metavar="NAME", help="The cluster to talk to [local].")
+@click.option("-v", "--debug", envvar="PVC_DEBUG", is_flag=True, help="Show each request and its answer's head.")
+@click.option("-q", "--quiet", envvar="PVC_QUIET", is_flag=True, help="Write nothing to standard error.")
+@click.option("-s", "--silent", envvar="PVC_SILENT", is_flag=True, help="Write nothing at all; only the exit code.")
+@click.option("-u", "--unsafe", envvar="PVC_UNSAFE", is_flag=True, help="Ask for no confirmation.")
+@click.option("--colour", "--color", "colour", envvar="PVC_COLOUR", is_flag=True, help="Colours, even in a pipe.")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show it, end.")
+@click.pass_obj
+def cli(app: App, connection: str | None, debug: bool, quiet: bool, silent: bool, unsafe: bool, colour: bool) -> None:
+    """PVC, a private cloud for small clusters.
+
+    Without --connection it talks to this machine's own cluster ("local"). Every global option stands before the
+    command and can be given as an environment variable: PVC_CONNECTION, PVC_DEBUG, PVC_QUIET and so on.
+    """
+    app.configure(
+        connection=connection, debug=debug, quiet=quiet, silent=silent, unsafe=unsafe, colour=True if colour else None
+    )
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line (without the program's name) and answer its exit code. Never raises for what can happen."""
+    app = App(os.environ)
+    try:
+        code = cli.main(args=list(argv), prog_name="pvc", standalone_mode=False, obj=app)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else ExitCode.DONE
+    except BrokenPipeError:
+        # The reader (head, a pager) has left. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except click.UsageError as error:
+        if not app.out.quiet:
+            error.show()
+        return exit_code_of(error)
+    except (click.Abort, KeyboardInterrupt) as error:
+        app.out.note("\nStopped.")
+        return exit_code_of(error)
+    except Exception as error:
+        # The one place that turns an error into words and an exit code; what it does not know travels on.
+        code = exit_code_of(error)
+        app.out.fail(error)
+        return code
+    finally:
+        app.close()
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))

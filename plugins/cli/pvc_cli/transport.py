@@ -1,0 +1,199 @@
+"""One HTTP request at a time, over TCP, TLS or a socket of this machine. Knows nothing of what is asked.
+
+The standard library's http.client: it is imported in a third of the time of the larger clients, and speaks through any
+socket. Meaning, errors of the API and JSON are api.py's.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from pvc_cli.connections import Endpoint
+from pvc_cli.errors import NoAnswer
+
+CONNECT_TIMEOUT_S = 2.05
+READ_TIMEOUT_S = 48 * 3600.0
+"""A request with wait=true answers when the work is done, which may be hours later."""
+
+AGAIN_STATUSES = (429, 500, 502, 503, 504)
+AGAIN_AFTER_S = (0.2, 0.4, 0.8)
+"""Pauses before a GET is asked again. Only GET: it changes nothing, so asking twice is harmless."""
+
+Trace = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    """Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A body sent in pieces, of a length known beforehand."""
+
+    length: int
+    chunks: Iterable[bytes]
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(CONNECT_TIMEOUT_S)
+        self.sock.connect(self.path)
+
+
+class Transport:
+    """Keeps one connection open between requests of one run."""
+
+    def __init__(
+        self, endpoint: Endpoint, *, trace: Trace | None = None, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.endpoint = endpoint
+        self._trace = trace or (lambda _text: None)
+        self._sleep = sleep
+        self._open: http.client.HTTPConnection | None = None
+
+    def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes | Stream = b"") -> RawAnswer:
+        """Ask once, or for GET up to four times. Raises NoAnswer, saying what was tried and what helps."""
+        if method != "GET":
+            # A connection the server has closed meanwhile is only noticed after sending, and then it is not known
+            # whether a change was made. A new connection leaves no such doubt.
+            self.close()
+            return self._once(method, target, headers, body)
+        for pause_s in AGAIN_AFTER_S:
+            try:
+                answer = self._once(method, target, headers, body)
+                if answer.status not in AGAIN_STATUSES:
+                    return answer
+            except NoAnswer as error:
+                if isinstance(error.__cause__, (FileNotFoundError, PermissionError, ssl.SSLError)):
+                    raise
+            self._trace(f"* again in {pause_s} s")
+            self._sleep(pause_s)
+        return self._once(method, target, headers, body)
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _once(self, method: str, target: str, headers: Mapping[str, str], body: bytes | Stream) -> RawAnswer:
+        self._trace(f"> {method} {self.endpoint.url}{target}")
+        connection = self._connected(method, target)
+        try:
+            refused_early = self._send(connection, method, target, headers, body)
+            answer = connection.getresponse()
+            raw = RawAnswer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise broken(self.endpoint, method, target, error) from error
+        if refused_early or answer.will_close:
+            self.close()
+        self._trace(f"< {raw.status} {answer.reason}")
+        for name, value in raw.headers.items():
+            self._trace(f"< {name}: {value}")
+        return raw
+
+    def _connected(self, method: str, target: str) -> http.client.HTTPConnection:
+        if self._open is not None:
+            return self._open
+        connection = new_connection(self.endpoint)
+        try:
+            connection.connect()
+        except OSError as error:
+            connection.close()
+            raise unreachable(self.endpoint, method, target, error) from error
+        connection.sock.settimeout(READ_TIMEOUT_S)
+        self._open = connection
+        return connection
+
+    def _send(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | Stream,
+    ) -> bool:
+        """True when the server stopped listening before all was sent: its answer, which may be there, says why."""
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        length = body.length if isinstance(body, Stream) else len(body)
+        if length or method != "GET":
+            connection.putheader("Content-Length", str(length))
+        connection.endheaders()
+        try:
+            for chunk in body.chunks if isinstance(body, Stream) else [body]:
+                connection.send(chunk)
+        except (BrokenPipeError, ConnectionResetError):
+            return True
+        return False
+
+
+def new_connection(endpoint: Endpoint) -> http.client.HTTPConnection:
+    if endpoint.socket_path:
+        return UnixConnection(endpoint.socket_path, CONNECT_TIMEOUT_S)
+    if endpoint.scheme == "http":
+        return http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=CONNECT_TIMEOUT_S)
+    context = ssl.create_default_context()
+    if not endpoint.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(endpoint.host, endpoint.port, timeout=CONNECT_TIMEOUT_S, context=context)
+
+
+def unreachable(endpoint: Endpoint, method: str, target: str, error: OSError) -> NoAnswer:
+    """The words for a connection that could not be made. Nothing was sent, so nothing was changed."""
+    return NoAnswer(f"{method} {endpoint.url}{target} was not possible: {reason(error)}", help=advice(endpoint, error))
+
+
+def broken(endpoint: Endpoint, method: str, target: str, error: Exception) -> NoAnswer:
+    """The words for a connection that broke off between question and answer."""
+    doubt = "the request was sent: look whether the change was made before repeating it"
+    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, http.client.RemoteDisconnected):
+        doubt = "what listens there speaks no HTTP; is it https, or another port?"
+    elif method == "GET":
+        doubt = "try again; if it stays so, the log of pvcapid tells more"
+    return NoAnswer(f"{method} {endpoint.url}{target} got no answer: {reason(error)}", help=doubt)
+
+
+def reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CONNECT_TIMEOUT_S} s"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or error})"
+    if isinstance(error, socket.gaierror):
+        return "the name is not known"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
+def advice(endpoint: Endpoint, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "run it as root or as a member of the group pvc, or use a connection with an API key"
+    if endpoint.socket_path:
+        return "is pvcapid running on this machine? (systemctl status pvcapid)"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "use a certificate this machine trusts, or set PVC_CLIENT_VERIFY_SSL=False to trust any"
+    if isinstance(error, ssl.SSLError):
+        return "does the API speak TLS there? connections are added with --ssl or --no-ssl"
+    if isinstance(error, socket.gaierror):
+        return "check the address of the connection (pvc connection list)"
+    return "check address and port of the connection (pvc connection list) and that pvcapid runs there"

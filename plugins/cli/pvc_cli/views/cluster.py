@@ -1,0 +1,88 @@
+"""The cluster's status as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pvc_cli.output import Output
+from pvc_cli.tables import Column, facts, section, size, state, table
+from pvc_cli.views.node import health
+
+MESSAGES = (
+    Column("Id", lambda m: m["id"]),
+    Column("Health", lambda m: f"-{m['health_delta']}%", right=True),
+    Column("Message", lambda m: m["text"]),
+)
+
+
+def short(_out: Output, status: dict[str, Any]) -> str:
+    return facts(
+        [
+            ("Cluster", status["cluster_name"]),
+            ("Health", health((status.get("cluster_health") or {}).get("health"))),
+            ("Maintenance", state("on" if str(status["maintenance"]).lower() == "true" else "off")),
+            ("Primary node", status["primary_node"] or "none"),
+            ("Nodes", counts(status["nodes"])),
+            ("VMs", counts(status["vms"])),
+        ]
+    )
+
+
+def pretty(out: Output, status: dict[str, Any]) -> str:
+    resources = status.get("resources") or {}
+    more = [
+        ("PVC version", status.get("pvc_version")),
+        ("Upstream address", status.get("upstream_ip") or "-"),
+        ("Networks", status.get("networks")),
+        ("OSDs", counts(status.get("osds"))),
+        ("Pools", status.get("pools")),
+        ("Volumes", status.get("volumes")),
+        ("Snapshots", status.get("snapshots")),
+        ("Memory", memory(resources.get("memory") or {})),
+        ("CPU", cpu(resources.get("cpu") or {})),
+        ("Disk", disk(resources.get("disk") or {})),
+    ]
+    parts = [short(out, status), facts(more)]
+    messages = (status.get("cluster_health") or {}).get("messages") or []
+    if messages:
+        parts.append(section("What lowers the health", table(out, MESSAGES, messages)))
+    troubled = [
+        {"id": f"{name}: {message.get('id', '')}", **message}
+        for name, node in sorted((status.get("node_health") or {}).items())
+        for message in node.get("messages") or []
+        if isinstance(message, dict)
+    ]
+    if troubled:
+        parts.append(section("What lowers the nodes' health", table(out, MESSAGES, troubled)))
+    return "\n".join(parts)
+
+
+def counts(found: Any) -> str:
+    """`3 (3 run,ready)` from {"total": 3, "run,ready": 3}."""
+    if not isinstance(found, dict):
+        return "-" if found is None else str(found)
+    parts = [f"{number} {word}" for word, number in sorted(found.items()) if word != "total" and number]
+    return f"{found.get('total', 0)} ({'; '.join(parts)})" if parts else str(found.get("total", 0))
+
+
+def memory(found: dict[str, Any]) -> str:
+    if not found:
+        return "-"
+    return (
+        f"{found['utilization']}% used: {found['total']} MiB, {found['free']} free, "
+        f"{found['allocated']} of running VMs, {found['provisioned']} of all VMs"
+    )
+
+
+def cpu(found: dict[str, Any]) -> str:
+    if not found:
+        return "-"
+    return f"{found['utilization']}% used: {found['total']} CPUs, {found['allocated']} vCPUs, load {found['load']:.2f}"
+
+
+def disk(found: dict[str, Any]) -> str:
+    if not found:
+        return "-"
+    # As the OSDs' statistics they come from, in KiB.
+    total, free = size(found["total"] * 1024), size(found["free"] * 1024)
+    return f"{found['utilization']}% used: {total}, {free} free"

@@ -1,0 +1,86 @@
+"""What happens after a change was asked for: say what the API said, or follow the task it started to its end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pvc_cli.api import Answer, Api, path
+from pvc_cli.app import App
+from pvc_cli.errors import TaskFailed
+
+POLL_S = 0.5
+BAR_WIDTH = 20
+ENDED = ("SUCCESS", "FAILURE")
+
+
+def finish(app: App, answer: Answer, *, wait: bool = True, done: str = "") -> None:
+    """Print the answer's sentence (or `done`). A task is waited for, unless `wait` is false: then its id is printed.
+
+    Raises TaskFailed when the task fails.
+    """
+    task_id = answer.task_id
+    if task_id is None:
+        app.out.say(done or answer.message)
+    elif wait:
+        app.out.say(wait_for_task(app, task_id, label=str(answer.body.get("task_name") or "task")))
+    else:
+        where = answer.body.get("run_on")
+        app.out.say(f"Task {task_id} started{f' on {where}' if where else ''}: pvc task wait {task_id}")
+
+
+def wait_for_task(app: App, task_id: str, *, label: str = "task", sleep: Callable[[float], None] = time.sleep) -> str:
+    """Show the task's progress until it ends; its last sentence. Raises TaskFailed with that sentence if it failed."""
+    states = watched(app.api, task_id, sleep)
+    last = with_bar(states, label) if sys.stderr.isatty() and not app.out.quiet else with_lines(app, states)
+    text = str(last.get("status") or "")
+    if last["state"] == "FAILURE":
+        raise TaskFailed(text or f"Task {task_id} failed and gave no reason.", help=f"pvc task info {task_id}")
+    return text or "Done."
+
+
+def watched(api: Api, task_id: str, sleep: Callable[[float], None]) -> Iterator[dict[str, Any]]:
+    while True:
+        now = api.get(path("tasks", task_id)).body
+        yield now
+        if now["state"] in ENDED:
+            return
+        sleep(POLL_S)
+
+
+def with_bar(states: Iterator[dict[str, Any]], label: str) -> dict[str, Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=BAR_WIDTH),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    now: dict[str, Any] = {}
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as progress:
+        bar = progress.add_task(label, total=None)
+        for now in states:
+            known = now["state"] != "PENDING" and int(now.get("total") or 0) > 0
+            progress.update(
+                bar,
+                description=str(now.get("status") or label),
+                completed=int(now.get("current") or 0) if known else 0,
+                total=int(now["total"]) if known else None,
+            )
+    return now
+
+
+def with_lines(app: App, states: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """For pipes and logs: each new sentence once, on standard error."""
+    now: dict[str, Any] = {}
+    told = ""
+    for now in states:
+        text = str(now.get("status") or "")
+        if text != told and now["state"] not in ENDED:
+            app.out.note(f"{now.get('current', 0)}/{now.get('total', 0)} {text}")
+            told = text
+    return now
