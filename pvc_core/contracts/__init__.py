@@ -6,7 +6,19 @@ from pvc_core.contracts.compute import ComputeCapabilities, ComputeDefinitions, 
 from pvc_core.contracts.frontend import Frontend
 from pvc_core.contracts.plugin import API_VERSION, Drivers, Plugin, PluginContext, on_node, once
 from pvc_core.contracts.storage import StorageCapabilities, StorageDefinitions, StorageDriver, Upload
-from pvc_core.contracts.targets import Block, Bridge, DiskSource, File, Hostdev, Iscsi, Macvtap, Nbd, NicTarget, Rbd, VhostUser
+from pvc_core.contracts.targets import (
+    Block,
+    Bridge,
+    DiskSource,
+    File,
+    Hostdev,
+    Iscsi,
+    Macvtap,
+    Nbd,
+    NicTarget,
+    Rbd,
+    VhostUser,
+)
 
 __all__ = [
     "API_VERSION",

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from pvc_core.contracts.plugin import on_node
 from pvc_core.contracts.targets import DiskSource, NicTarget
-from pvc_core.model.vm import Description, GuestState, GuestStats
+from pvc_core.model.vm import Description, DiskSpec, GuestState, GuestStats, NicSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,10 @@ class ComputeDefinitions(ABC):
     @abstractmethod
     def describe(self, definition: str) -> Description:
         """What the text says. Raises Invalid with a sentence naming the element (and line) that is wrong or missing."""
+
+    @abstractmethod
+    def describe_device(self, device: str) -> DiskSpec | NicSpec:
+        """What the text of one disk or NIC says. Raises Invalid for anything else."""
 
     @abstractmethod
     def with_identity(self, definition: str, *, name: str, uuid: str) -> str:

@@ -1,0 +1,128 @@
+"""Which node a VM shall live on. Whether a node may is `objection`; which of those is best is the selector's `weight`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pvc_core.model.node import DaemonState, DomainState
+from pvc_core.model.view import ClusterView
+from pvc_core.model.vm import Description, Phase, Selector, VmWanted
+from pvc_core.units import MIB
+
+RESERVE_BYTES = 256 * MIB
+"""Left for the node itself when it is asked whether a guest still fits."""
+
+Describe = Callable[[VmWanted], Description]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a VM asks of a node. `homes`: nodes that hold its node-local volumes."""
+
+    memory_bytes: int
+    vcpus: int
+    limit: tuple[str, ...] = ()
+    homes: tuple[str, ...] = ()
+    selector: Selector | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """`node` is None when none fits; then `objections` says why, by node."""
+
+    node: str | None
+    objections: dict[str, str]
+
+    @property
+    def sentence(self) -> str:
+        if self.node:
+            return f"placed on {self.node}"
+        reasons = "; ".join(f"{node}: {why}" for node, why in sorted(self.objections.items()))
+        return f"fits nowhere ({reasons or 'no node is known yet'})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLoad:
+    """What lives on a node: `provisioned` counts every VM, `allocated` those that run."""
+
+    provisioned_bytes: int = 0
+    allocated_bytes: int = 0
+    vcpus: int = 0
+    running: tuple[str, ...] = ()
+
+
+def need_of(view: ClusterView, vm: VmWanted, description: Description) -> Need:
+    homes = {kept.value.home for ref in description.volumes if (kept := view.volume(ref)) and kept.value.home}
+    return Need(
+        memory_bytes=description.memory_bytes,
+        vcpus=description.vcpus,
+        limit=vm.node_limit,
+        homes=tuple(sorted(homes)),
+        selector=vm.node_selector,
+    )
+
+
+def loads(view: ClusterView, describe: Describe) -> dict[str, NodeLoad]:
+    """What lives on each node, from the claims."""
+    result = {name: NodeLoad() for name in view.node_seen}
+    for uuid, claim in view.claims.items():
+        kept = view.vm_wanted.get(uuid)
+        if kept is None:
+            continue
+        what, runs = describe(kept.value), claim.value.phase in (Phase.RUN, Phase.MIGRATING)
+        old = result.get(claim.value.holder, NodeLoad())
+        result[claim.value.holder] = NodeLoad(
+            provisioned_bytes=old.provisioned_bytes + what.memory_bytes,
+            allocated_bytes=old.allocated_bytes + (what.memory_bytes if runs else 0),
+            vcpus=old.vcpus + (what.vcpus if runs else 0),
+            running=old.running + ((uuid,) if runs else ()),
+        )
+    return result
+
+
+def choose_node(view: ClusterView, need: Need, describe: Describe, *, exclude: frozenset[str] = frozenset()) -> Choice:
+    """The best node for `need` among those that may run it."""
+    load = loads(view, describe)
+    objections = {name: "excluded" if name in exclude else objection(view, need, name, load) for name in sorted(view.node_seen)}
+    candidates = [name for name, why in objections.items() if not why]
+    if not candidates:
+        return Choice(node=None, objections=objections)
+    return Choice(node=max(candidates, key=lambda name: weight(view, need, name, load)), objections=objections)
+
+
+def objection(view: ClusterView, need: Need, node: str, load: dict[str, NodeLoad]) -> str:
+    """Why `node` may not run it; "" if it may."""
+    seen = view.node_seen[node].value
+    if seen.custody:
+        return f"its daemon is in custody ({seen.custody})"
+    if seen.daemon_state is not DaemonState.RUN:
+        return f"its daemon is in state {seen.daemon_state}"
+    if seen.domain_state is not DomainState.READY:
+        return f"it takes no guests ({seen.domain_state})"
+    if need.limit and node not in need.limit:
+        return f"not among the VM's node limit ({', '.join(need.limit)})"
+    if need.homes and need.homes != (node,):
+        return f"the VM's volumes are on {' and '.join(need.homes)}, in a pool that is not shared"
+    room = seen.memory_total_bytes - RESERVE_BYTES - load.get(node, NodeLoad()).allocated_bytes
+    if need.memory_bytes > room:
+        return f"needs {need.memory_bytes // MIB} MiB of memory, {max(0, room) // MIB} MiB are not given to running VMs"
+    return ""
+
+
+def weight(view: ClusterView, need: Need, node: str, load: dict[str, NodeLoad]) -> tuple[float, str]:
+    """Greater is better; the name settles ties, so that every judge chooses alike."""
+    here, seen = load.get(node, NodeLoad()), view.node_seen[node].value
+    beat = view.heartbeats.get(node)
+    match need.selector or Selector.MEM:
+        case Selector.MEM | Selector.NONE:
+            value = float(beat.value.memory_free_bytes if beat else seen.memory_total_bytes - here.allocated_bytes)
+        case Selector.MEMPROV:
+            value = float(seen.memory_total_bytes - here.provisioned_bytes)
+        case Selector.VCPUS:
+            value = -float(here.vcpus)
+        case Selector.LOAD:
+            value = -(beat.value.load if beat else 0.0)
+        case Selector.VMS:
+            value = -float(len(here.running))
+    return value, node

@@ -1,0 +1,47 @@
+"""All services of one cluster, and `connect` for those who want them without HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from pvc_core.services.cluster import ClusterService
+from pvc_core.services.desk import Desk
+from pvc_core.services.keys import KeyService
+from pvc_core.services.nodes import NodeService
+from pvc_core.services.plugins import PluginService
+from pvc_core.services.storage import StorageService
+from pvc_core.services.tasks import TaskService
+from pvc_core.services.vms import VmService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    desk: Desk
+    vms: VmService
+    nodes: NodeService
+    storage: StorageService
+    tasks: TaskService
+    cluster: ClusterService
+    plugins: PluginService
+    keys: KeyService
+    close: Callable[[], None] = field(default=lambda: None)
+
+    def __enter__(self) -> Services:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def services_on(
+    desk: Desk, *, cluster_name: str, coordinators: tuple[str, ...], upstream_floating: str = "", close: Callable[[], None] = lambda: None
+) -> Services:
+    """Every service on one desk."""
+    tasks = TaskService(desk)
+    return Services(
+        desk=desk, vms=VmService(desk, tasks), nodes=NodeService(desk, coordinators), storage=StorageService(desk, tasks),
+        tasks=tasks, cluster=ClusterService(desk, cluster_name, upstream_floating), plugins=PluginService(desk, tasks),
+        keys=KeyService(desk.repository, desk.keeper, desk.clock), close=close,
+    )  # fmt: skip

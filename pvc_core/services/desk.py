@@ -1,0 +1,89 @@
+"""What every service works with: the picture, the repository, the plugins' pure halves. Built once, in daemon/build.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pvc_core.clock import Clock
+from pvc_core.cluster.descriptions import Descriptions
+from pvc_core.cluster.repository import Repository, Write
+from pvc_core.cluster.view import ViewKeeper
+from pvc_core.contracts.compute import ComputeDefinitions
+from pvc_core.contracts.plugin import Plugin
+from pvc_core.contracts.storage import StorageDefinitions
+from pvc_core.errors import Conflict, Invalid, NotFound, Refused, StoreUnavailable
+from pvc_core.model.view import ClusterView, Kept
+from pvc_core.model.vm import VmWanted
+
+
+class Reply(Protocol):
+    """A node's answer: plain data, and bytes if the question asks for them."""
+
+    result: Mapping[str, Any]
+    body: Iterable[bytes]
+
+    def close(self) -> None: ...
+
+
+Ask = Callable[..., Reply]
+"""ask(node, question, args, body=None, deadline_s=...): a question to a node over the peer channel."""
+
+
+class Checks(Protocol):
+    """The check hooks (pvc_core.loader.Hooks)."""
+
+    def check(self, name: str, /, **args: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    keeper: ViewKeeper
+    repository: Repository
+    clock: Clock
+    compute: ComputeDefinitions
+    descriptions: Descriptions
+    storage: Mapping[str, StorageDefinitions]
+    """By driver name."""
+    plugins: Mapping[str, Plugin]
+    checks: Checks
+    ask: Ask
+    default_pool_driver: str = ""
+    inline: bool = False
+    """The simulator's way: settle in this very thread."""
+    host_bridges: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def view(self) -> ClusterView:
+        return self.keeper.view
+
+    def commit(self, *writes: Write) -> None:
+        """All or nothing, and the picture shows it when this returns. Raises Refused when someone wrote at the same moment."""
+        try:
+            self.repository.commit(writes)
+        except Conflict as error:
+            self.settle(*writes)
+            raise Refused(
+                f"something else changed the same object at this moment ({error.message})", help="look at it and try again"
+            ) from None
+        except StoreUnavailable as error:
+            if error.maybe_written:
+                error.help = "whether it was written is not known; look before you try again"
+            raise
+        self.settle(*writes)
+
+    def settle(self, *writes: Write) -> None:
+        self.keeper.settle((write.kind.key(write.id) for write in writes), inline=self.inline)
+
+    def need_vm(self, ref: str) -> Kept[VmWanted]:
+        kept = self.view.vm(ref)
+        if kept is None:
+            raise NotFound(f"no VM has the name or UUID {ref!r}", help="`pvc vm list` shows those there are")
+        return kept
+
+    def node_known(self, name: str) -> str:
+        if name not in self.view.node_seen:
+            known = ", ".join(sorted(self.view.node_seen)) or "none yet"
+            raise Invalid(f"there is no node {name!r}", help=f"known nodes: {known}", fields={"node": "unknown node"})
+        return name

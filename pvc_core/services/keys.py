@@ -1,0 +1,79 @@
+"""API keys: made once, shown once, kept as scrypt hashes (RFC 7914)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+
+from pvc_core.clock import Clock
+from pvc_core.cluster import layout
+from pvc_core.cluster.repository import Repository
+from pvc_core.cluster.view import ViewKeeper
+from pvc_core.errors import Exists, Invalid, NotFound
+from pvc_core.ids import checked_name
+from pvc_core.model.cluster import ApiKey
+
+ROLES = ("admin", "operator", "read-only")
+_REMEMBERED_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class KeyService:
+    """A key reads NAME.SECRET, so that one hash is computed for it and not one for each key there is."""
+
+    repository: Repository
+    keeper: ViewKeeper
+    clock: Clock
+    _good: dict[bytes, tuple[str, int]] = field(default_factory=dict)
+    """SHA-256 of keys that were found right -> (name, stamp of the record then): scrypt costs 50 ms on purpose."""
+
+    def add(self, name: str, role: str, *, description: str = "") -> str:
+        """The new key, which cannot be shown again. Raises Exists, Invalid."""
+        checked_name(name, "key")
+        if "." in name:
+            raise Invalid(f"{name!r} cannot be the name of a key", help="leave out the dot")
+        if role not in ROLES:
+            raise Invalid(f"{role!r} is no role", help=f"roles: {', '.join(ROLES)}", fields={"role": "unknown"})
+        secret, salt = secrets.token_urlsafe(32), secrets.token_bytes(16)
+        record = ApiKey(
+            name=name, role=role, salt=salt.hex(), digest=_scrypt(secret, salt).hex(), description=description,
+            created_at_s=self.clock.wall_s(),
+        )  # fmt: skip
+        try:
+            self.repository.add(layout.KEYS, name, record)
+        except Exists:
+            raise Exists(f"a key called {name!r} exists already", help="remove it first, or choose another name") from None
+        return f"{name}.{secret}"
+
+    def remove(self, name: str) -> None:
+        try:
+            self.repository.drop(layout.KEYS, name, if_version=None)
+        except NotFound:
+            raise NotFound(f"there is no key {name!r}") from None
+
+    def list(self) -> list[ApiKey]:
+        return [kept.value for _, kept in sorted(self.keeper.view.keys.items())]
+
+    def who(self, key: str) -> ApiKey | None:
+        """Whose key it is; None if it is nobody's. Compares in constant time."""
+        name, _, secret = key.partition(".")
+        kept = self.keeper.view.keys.get(name)
+        if kept is None or not secret or len(key) > 256:
+            return None
+        print_ = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        if self._good.get(print_) == (name, kept.stamp):
+            return kept.value
+        if not hmac.compare_digest(_scrypt(secret, bytes.fromhex(kept.value.salt)).hex(), kept.value.digest):
+            return None
+        if len(self._good) >= _REMEMBERED_MAX:
+            self._good.clear()
+        self._good[print_] = (name, kept.stamp)
+        return kept.value
+
+
+def _scrypt(secret: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(secret.encode("utf-8", "surrogateescape"), salt=salt, n=2**14, r=8, p=1, dklen=32)
+
+

@@ -1,0 +1,88 @@
+"""What services answer with: records put together as people see them. What goes out on the wire is the API's business."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pvc_core.model.node import CoordinatorState, Heartbeat, NodeSeen, NodeStats, NodeWanted
+from pvc_core.model.storage import Pool, PoolUsage, Volume
+from pvc_core.model.vm import Claim, Description, GuestState, Phase, VmSeen, VmWanted, Want
+from pvc_core.policy.placement import NodeLoad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmPicture:
+    """One VM, whole. `stamp` changes whenever any of its records does (not with statistics): an ETag for its body."""
+
+    wanted: VmWanted
+    version: int
+    claim: Claim | None
+    seen: VmSeen | None
+    description: Description
+    stats: dict[str, object] | None
+    stamp: tuple[int, int, int]
+
+    @property
+    def state(self) -> str:
+        return vm_state(self.wanted, self.claim, self.seen)
+
+    @property
+    def node(self) -> str:
+        return self.claim.holder if self.claim else ""
+
+    @property
+    def sentence(self) -> str:
+        if self.seen and self.seen.sentence:
+            return self.seen.sentence
+        return "waiting for a node" if self.claim is None else f"waiting for {self.claim.holder}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePicture:
+    wanted: NodeWanted | None
+    seen: NodeSeen
+    heartbeat: Heartbeat | None
+    stats: NodeStats | None
+    load: NodeLoad
+    coordinator_state: CoordinatorState
+    running: tuple[str, ...]
+    """Names of the VMs that run there."""
+
+    @property
+    def health(self) -> int:
+        return max(0, 100 - sum(item.delta for item in self.seen.health))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolPicture:
+    pool: Pool
+    usage: PoolUsage | None
+    volume_count: int
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumePicture:
+    volume: Volume
+    version: int
+    users: tuple[str, ...]
+    """Names of the VMs whose definitions name it."""
+
+
+def vm_state(wanted: VmWanted, claim: Claim | None, seen: VmSeen | None) -> str:
+    """The wire's one word for what is wanted and how far it has got."""
+    off = (claim is None or claim.phase in (Phase.FREE, Phase.TASK)) and (seen is None or seen.guest is GuestState.OFF)
+    match wanted.want:
+        case Want.REMOVE:
+            return "delete"
+        case Want.DISABLE:
+            return "disable" if off else "stop" if wanted.force else "shutdown"
+        case Want.STOP:
+            return "stop"
+        case Want.SHUTDOWN:
+            return "stop" if off else "shutdown"
+    if claim is not None and claim.phase is Phase.MIGRATING:
+        return "migrate"
+    if seen is not None and seen.failed_asked == wanted.asked:
+        return "fail"
+    return "restart" if wanted.restart > (seen.restart_done if seen else 0) else "start"

@@ -1,0 +1,378 @@
+"""Pools, volumes, snapshots. Whatever takes time or can fail in a driver is a task; these calls wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from marshmallow import ValidationError
+
+from pvc_core.cluster import layout
+from pvc_core.cluster.layout import volume_id
+from pvc_core.cluster.repository import Add, Set
+from pvc_core.contracts.storage import StorageDefinitions
+from pvc_core.errors import Exists, Invalid, NotFound, Refused
+from pvc_core.ids import checked_name, new_uuid
+from pvc_core.model.node import DaemonState
+from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumePhase
+from pvc_core.model.task import Task
+from pvc_core.model.view import Kept
+from pvc_core.services.desk import Desk
+from pvc_core.services.filters import name_filter
+from pvc_core.services.pictures import PoolPicture, VolumePicture
+from pvc_core.services.tasks import TaskService
+from pvc_core.services.vm_checks import users
+from pvc_core.units import format_size
+
+SAFE_SHARE = 0.8
+"""A pool is not filled beyond this without `force`: with copies, a full pool stops every guest at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageService:
+    desk: Desk
+    tasks: TaskService
+
+    # -- pools ---------------------------------------------------------------------------------------------------------
+
+    def pools(self, limit: str | None = None) -> list[PoolPicture]:
+        matches = name_filter(limit)
+        return [self._pool_picture(kept.value) for name, kept in sorted(self.desk.view.pools.items()) if matches(name)]
+
+    def pool(self, name: str) -> PoolPicture:
+        return self._pool_picture(self._need_pool(name).value)
+
+    def add_pool(
+        self, name: str, *, by: str, driver: str | None = None, options: Mapping[str, str] | None = None, pgs: int = 1,
+        replcfg: str = "", tier: str = "default",
+    ) -> PoolPicture:  # fmt: skip
+        """A new pool of `driver` (the default pool's driver if None). Raises Exists, Invalid (driver or an option unknown)."""
+        checked_name(name, "pool")
+        driver = driver or self.desk.default_pool_driver or next(iter(self.desk.storage), "")
+        definitions = self._definitions(driver)
+        try:
+            definitions.pool_options().load(dict(options or {}))
+        except ValidationError as error:
+            wrong = {key: " ".join(map(str, value)) for key, value in error.normalized_messages().items()}
+            known = ", ".join(sorted(definitions.pool_options().fields)) or "none"
+            said = "; ".join(f"{key}: {value}" for key, value in wrong.items())
+            raise Invalid(f"option of pool {name}: {said}", help=f"options of {driver}: {known}", fields=wrong) from None
+        if name in self.desk.view.pools:
+            raise Exists(f"a pool called {name!r} exists already")
+        pool = Pool(name=name, driver=driver, options=dict(options or {}), pgs=pgs, replcfg=replcfg, tier=tier, asked_by=by)
+        task = self._task("pool.add", "", {"pool": name}, by, f"making pool {name}")
+        self.desk.commit(Add(layout.POOLS, name, pool), Add(layout.TASKS, task.id, task))
+        self.tasks.done(task)
+        return self.pool(name)
+
+    def set_pool_pgs(self, name: str, pgs: int, *, by: str) -> PoolPicture:
+        kept = self._need_pool(name)
+        self.desk.commit(Set(layout.POOLS, name, replace(kept.value, pgs=pgs, asked_by=by), kept.version))
+        return self.pool(name)
+
+    def remove_pool(self, name: str, *, by: str) -> None:
+        """Remove the pool and its volumes. Raises Refused while any VM names a volume in it."""
+        self._need_pool(name)
+        for volume in self.volumes(pool=name):
+            if volume.users:
+                raise Refused(f"volume {volume.volume.ref} is used by VM {', '.join(volume.users)}", help="remove the VM's disk first")
+        for volume in self.volumes(pool=name):
+            self.remove_volume(name, volume.volume.name, by=by)
+        self._run(self._task("pool.remove", "", {"pool": name}, by, f"removing pool {name}"))
+
+    # -- volumes -------------------------------------------------------------------------------------------------------
+
+    def volumes(self, *, pool: str | None = None, limit: str | None = None) -> list[VolumePicture]:
+        matches = name_filter(limit)
+        using = self._users_by_volume()
+        found = [
+            VolumePicture(volume=kept.value, version=kept.version, users=tuple(using.get(kept.value.ref, ())))
+            for kept in self.desk.view.volumes.values()
+            if kept.value.phase is VolumePhase.READY and matches(kept.value.name) and pool in (None, kept.value.pool)
+        ]
+        return sorted(found, key=lambda picture: (picture.volume.pool, picture.volume.name))
+
+    def volume(self, pool: str, name: str) -> VolumePicture:
+        kept = self._need_volume(pool, name)
+        return VolumePicture(
+            volume=kept.value, version=kept.version, users=tuple(vm.name for vm in users(self.desk, kept.value.ref))
+        )
+
+    def add_volume(self, pool: str, name: str, size_bytes: int, *, by: str, force: bool = False) -> VolumePicture:
+        """A new, empty volume. Returns when it can be used. Raises Exists, NotFound (pool), Refused (no room)."""
+        checked_name(name, "volume")
+        kept = self._need_pool(pool)
+        if size_bytes <= 0:
+            raise Invalid(f"a volume of {size_bytes} bytes is too small", fields={"size": "must be greater than 0"})
+        self._check_absent(pool, name)
+        self._check_room(pool, size_bytes, force)
+        volume = self._new_volume(kept.value, name, size_bytes)
+        self._create("volume.create", volume, {}, by, f"making volume {volume.ref} of {format_size(size_bytes)}")
+        return self.volume(pool, name)
+
+    def clone_volume(self, pool: str, name: str, new_name: str, *, by: str, force: bool = False) -> VolumePicture:
+        """A full, independent copy in the same pool."""
+        checked_name(new_name, "volume")
+        source = self._idle(self._need_volume(pool, name))
+        self._able(pool, "clone")
+        self._check_absent(pool, new_name)
+        self._check_room(pool, source.value.size_bytes, force)
+        target = replace(
+            self._new_volume(self._need_pool(pool).value, new_name, source.value.size_bytes),
+            home=source.value.home, format=source.value.format,
+        )  # fmt: skip
+        self._create("volume.clone", target, {"source": source.value.name}, by, f"copying {source.value.ref} to {target.ref}")
+        return self.volume(pool, new_name)
+
+    def resize_volume(self, pool: str, name: str, size_bytes: int, *, by: str, force: bool = False) -> VolumePicture:
+        """Also while a guest uses it, if the pool's driver can; the guest sees the new size."""
+        kept = self._idle(self._need_volume(pool, name))
+        grows = size_bytes - kept.value.size_bytes
+        if grows < 0 and not (self._capabilities(pool).shrink and force):
+            raise Refused(
+                f"volume {kept.value.ref} has {format_size(kept.value.size_bytes)}; making it smaller would cut off data",
+                help="copy what is needed into a smaller volume",
+            )
+        if grows > 0:
+            self._check_room(pool, grows, force)
+            self._work(kept, "volume.resize", {"size_bytes": size_bytes}, by, f"resizing {kept.value.ref} to {format_size(size_bytes)}")
+        return self.volume(pool, name)
+
+    def rename_volume(self, pool: str, name: str, new_name: str, *, by: str) -> VolumePicture:
+        """Another name; definitions that name it must be changed first (there must be none)."""
+        checked_name(new_name, "volume")
+        kept = self._unused(self._idle(self._need_volume(pool, name)), "renamed")
+        self._check_absent(pool, new_name)
+        self._work(kept, "volume.rename", {"new_name": new_name}, by, f"renaming {kept.value.ref} to {new_name}")
+        return self.volume(pool, new_name)
+
+    def remove_volume(self, pool: str, name: str, *, by: str) -> None:
+        """The volume, its snapshots and all their data are destroyed. Raises Refused while a VM's definition names it."""
+        kept = self._unused(self._idle(self._need_volume(pool, name)), "removed")
+        task = self._task("volume.remove", kept.value.home, {"pool": pool, "name": name}, by, f"removing volume {kept.value.ref}")
+        gone = replace(kept.value, phase=VolumePhase.REMOVING, task=task.id)
+        self.desk.commit(Set(layout.VOLUMES, volume_id(pool, name), gone, kept.version), Add(layout.TASKS, task.id, task))
+        self.tasks.done(task)
+
+    def upload(self, pool: str, name: str, image_format: str, size_bytes: int | None, body: Iterable[bytes], *, by: str) -> None:
+        """Replace the volume's content by an image. All or nothing: a cut upload leaves the volume as it was."""
+        kept = self._idle(self._need_volume(pool, name))
+        if image_format not in self._capabilities(pool).upload_formats:
+            known = ", ".join(self._capabilities(pool).upload_formats)
+            raise Invalid(f"images of format {image_format!r} cannot be uploaded", help=f"formats of this pool: {known}", fields={"image_format": known})
+        args: dict[str, object] = {"pool": pool, "name": name, "image_format": image_format, "size_bytes": size_bytes}
+        task = self._task("volume.upload", kept.value.home or self._worker(), args, by, f"uploading into {kept.value.ref}")
+        busy = replace(kept.value, task=task.id)
+        self.desk.commit(Set(layout.VOLUMES, volume_id(pool, name), busy, kept.version), Add(layout.TASKS, task.id, task))
+        self.desk.ask(task.node, "upload", {"task": task.id}, body=body, deadline_s=10.0).close()
+        self.tasks.done(task, timeout_s=60.0)
+
+    def export(self, pool: str, name: str, *, snapshot: str = "") -> Iterator[bytes]:
+        """The content as a raw image."""
+        kept = self._idle(self._need_volume(pool, name))
+        args = {"pool": pool, "name": name, "snapshot": snapshot}
+        reply = self.desk.ask(kept.value.home or self._worker(), "export", args, deadline_s=10.0)
+        try:
+            yield from reply.body
+        finally:
+            reply.close()
+
+    # -- snapshots -----------------------------------------------------------------------------------------------------
+
+    def snapshots(self, *, pool: str | None = None, volume: str | None = None, limit: str | None = None) -> list[tuple[Volume, Snapshot]]:
+        matches = name_filter(limit)
+        return [
+            (picture.volume, snapshot)
+            for picture in self.volumes(pool=pool)
+            if volume in (None, picture.volume.name)
+            for snapshot in sorted(picture.volume.snapshots, key=lambda item: item.name)
+            if matches(snapshot.name)
+        ]
+
+    def snapshot(self, pool: str, volume: str, name: str) -> tuple[Volume, Snapshot]:
+        kept = self._need_volume(pool, volume)
+        return kept.value, self._need_snapshot(kept.value, name)
+
+    def add_snapshot(self, pool: str, volume: str, name: str, *, by: str) -> tuple[Volume, Snapshot]:
+        checked_name(name, "snapshot")
+        kept = self._idle(self._need_volume(pool, volume))
+        self._able(pool, "snapshots")
+        if any(old.name == name for old in kept.value.snapshots):
+            raise Exists(f"volume {kept.value.ref} has a snapshot {name!r} already")
+        args = {"snapshot": name, "id": new_uuid()}
+        self._work(kept, "volume.snapshot_create", args, by, f"taking snapshot {name} of {kept.value.ref}")
+        return self.snapshot(pool, volume, name)
+
+    def rename_snapshot(self, pool: str, volume: str, name: str, new_name: str, *, by: str) -> tuple[Volume, Snapshot]:
+        checked_name(new_name, "snapshot")
+        kept = self._idle(self._need_volume(pool, volume))
+        self._need_snapshot(kept.value, name)
+        if any(old.name == new_name for old in kept.value.snapshots):
+            raise Exists(f"volume {kept.value.ref} has a snapshot {new_name!r} already")
+        args = {"snapshot": name, "new_name": new_name}
+        self._work(kept, "volume.snapshot_rename", args, by, f"renaming snapshot {name} of {kept.value.ref} to {new_name}")
+        return self.snapshot(pool, volume, new_name)
+
+    def rollback_snapshot(self, pool: str, volume: str, name: str, *, by: str) -> None:
+        """The volume's content is the snapshot's again; what came after is lost. No guest may use it."""
+        kept = self._idle(self._need_volume(pool, volume))
+        self._need_snapshot(kept.value, name)
+        self._work(kept, "volume.snapshot_rollback", {"snapshot": name}, by, f"rolling {kept.value.ref} back to {name}")
+
+    def remove_snapshot(self, pool: str, volume: str, name: str, *, by: str) -> None:
+        kept = self._idle(self._need_volume(pool, volume))
+        self._need_snapshot(kept.value, name)
+        self._work(kept, "volume.snapshot_remove", {"snapshot": name}, by, f"removing snapshot {name} of {kept.value.ref}")
+
+    # -- helpers -------------------------------------------------------------------------------------------------------
+
+    def _task(self, kind: str, node: str, args: dict[str, object], by: str, status: str) -> Task:
+        return self.tasks.new(kind, node=node, args=args, by=by, status=status)
+
+    def _run(self, task: Task) -> Task:
+        return self.tasks.done(self.tasks.submit(task))
+
+    def _create(self, kind: str, volume: Volume, args: dict[str, object], by: str, status: str) -> None:
+        args = {"pool": volume.pool, "name": volume.name, **args}
+        task = self._task(kind, volume.home, args, by, status)
+        record = replace(volume, phase=VolumePhase.CREATING, task=task.id)
+        self.desk.commit(Add(layout.VOLUMES, volume_id(volume.pool, volume.name), record), Add(layout.TASKS, task.id, task))
+        self.tasks.done(task)
+
+    def _work(self, kept: Kept[Volume], kind: str, args: dict[str, Any], by: str, status: str) -> None:
+        """One task at a time on a volume: its record names the task in the commit that submits it."""
+        volume = kept.value
+        task = self._task(kind, self._node_for(volume), {"pool": volume.pool, "name": volume.name, **args}, by, status)
+        busy = Set(layout.VOLUMES, volume_id(volume.pool, volume.name), replace(volume, task=task.id), kept.version)
+        self.desk.commit(busy, Add(layout.TASKS, task.id, task))
+        self.tasks.done(task)
+
+    def _node_for(self, volume: Volume) -> str:
+        """Where work on the volume happens: where a guest has it open, else at its home, else on the primary."""
+        for vm in users(self.desk, volume.ref):
+            claim = self.desk.view.claims.get(vm.uuid)
+            if claim is not None and volume.ref in claim.value.volumes:
+                return claim.value.holder
+        return volume.home
+
+    def _worker(self) -> str:
+        if not self.desk.view.primary:
+            raise Refused("no node is primary at this moment", help="try again in a few seconds")
+        return self.desk.view.primary
+
+    def _new_volume(self, pool: Pool, name: str, size_bytes: int) -> Volume:
+        home = "" if self._shared(pool) else self._home(pool.name)
+        formats = self._definitions(pool.driver).capabilities.formats
+        return Volume(
+            id=new_uuid(), pool=pool.name, name=name, size_bytes=size_bytes, home=home,
+            format=pool.options.get("format", formats[0]), created_at_s=self.desk.clock.wall_s(),
+        )  # fmt: skip
+
+    def _home(self, pool: str) -> str:
+        """In a pool that is not shared: the node with the most room in it."""
+        seen = {name: kept.value for name, kept in self.desk.view.storage_seen.items() if pool in kept.value.pools}
+        alive = {name: kept.value for name, kept in self.desk.view.node_seen.items() if kept.value.daemon_state is DaemonState.RUN}
+        candidates = [(usage.pools[pool].free_bytes, name) for name, usage in seen.items() if name in alive]
+        if not candidates:
+            raise Refused(f"no node can use pool {pool} at this moment", help="`pvc storage pool list` shows why")
+        return max(candidates)[1]
+
+    def _shared(self, pool: Pool) -> bool:
+        definitions = self._definitions(pool.driver)
+        return definitions.shared(definitions.pool_options().load(dict(pool.options)))  # type: ignore[arg-type]  # a mapping, by contract
+
+    def _check_absent(self, pool: str, name: str) -> None:
+        if volume_id(pool, name) in self.desk.view.volumes:
+            raise Exists(f"a volume {pool}/{name} exists already")
+
+    def _check_room(self, pool: str, more_bytes: int, force: bool) -> None:
+        usages = [kept.value.pools[pool] for kept in self.desk.view.storage_seen.values() if pool in kept.value.pools]
+        if not usages:
+            return
+        best = max(usages, key=lambda usage: usage.free_bytes)
+        if more_bytes > best.total_bytes or (more_bytes > best.free_bytes and not force):
+            raise Refused(
+                f"pool {pool} has {format_size(best.free_bytes)} free of {format_size(best.total_bytes)}; {format_size(more_bytes)} do not fit",
+                help="choose a smaller size, or another pool",
+            )
+        if not force and best.used_bytes + more_bytes > SAFE_SHARE * best.total_bytes:
+            raise Refused(
+                f"with {format_size(more_bytes)} more, pool {pool} could be filled beyond {SAFE_SHARE:.0%} of {format_size(best.total_bytes)}",
+                help="use `force` if you know that it will not be",
+            )
+
+    def _need_pool(self, name: str) -> Kept[Pool]:
+        kept = self.desk.view.pools.get(name)
+        if kept is None:
+            known = ", ".join(sorted(self.desk.view.pools)) or "none yet"
+            raise NotFound(f"there is no pool {name!r}", help=f"pools: {known}")
+        return kept
+
+    def _need_volume(self, pool: str, name: str) -> Kept[Volume]:
+        self._need_pool(pool)
+        kept = self.desk.view.volumes.get(volume_id(pool, name))
+        if kept is None or kept.value.phase is VolumePhase.CREATING:
+            raise NotFound(f"there is no volume {pool}/{name}", help="`pvc storage volume list` shows those there are")
+        return kept
+
+    def _need_snapshot(self, volume: Volume, name: str) -> Snapshot:
+        for snapshot in volume.snapshots:
+            if snapshot.name == name:
+                return snapshot
+        raise NotFound(f"volume {volume.ref} has no snapshot {name!r}")
+
+    def _idle(self, kept: Kept[Volume]) -> Kept[Volume]:
+        if kept.value.phase is VolumePhase.REMOVING:
+            raise Refused(f"volume {kept.value.ref} is being removed")
+        task = self.desk.view.tasks.get(kept.value.task)
+        if task is not None and not task.value.ended:
+            raise Refused(f"volume {kept.value.ref} is busy: {task.value.status}", help=f"wait for task {task.value.id}")
+        return kept
+
+    def _unused(self, kept: Kept[Volume], verb: str) -> Kept[Volume]:
+        using = [vm.name for vm in users(self.desk, kept.value.ref)]
+        if using:
+            raise Refused(f"volume {kept.value.ref} is used by VM {', '.join(using)}, so it cannot be {verb}", help="remove the VM's disk first")
+        return kept
+
+    def _users_by_volume(self) -> dict[str, list[str]]:
+        result: dict[str, list[str]] = {}
+        for kept in self.desk.view.vm_wanted.values():
+            for ref in self.desk.descriptions.of(kept.value).volumes:
+                result.setdefault(ref, []).append(kept.value.name)
+        return result
+
+    def _definitions(self, driver: str) -> StorageDefinitions:
+        found = self.desk.storage.get(driver)
+        if found is None:
+            known = ", ".join(sorted(self.desk.storage)) or "none"
+            raise Invalid(f"there is no storage driver {driver!r}", help=f"loaded: {known}", fields={"driver": "not loaded"})
+        return found
+
+    def _capabilities(self, pool: str) -> Any:
+        return self._definitions(self._need_pool(pool).value.driver).capabilities
+
+    def _able(self, pool: str, capability: str) -> None:
+        if not getattr(self._capabilities(pool), capability):
+            driver = self._need_pool(pool).value.driver
+            raise Refused(f"pool {pool} cannot do that: its driver {driver} lacks the capability {capability!r}")
+
+    def _pool_picture(self, pool: Pool) -> PoolPicture:
+        seen = [kept.value for kept in self.desk.view.storage_seen.values()]
+        count = sum(kept.value.pool == pool.name and kept.value.phase is VolumePhase.READY for kept in self.desk.view.volumes.values())
+        faults = "; ".join(f"{item.node}: {item.faults[pool.name]}" for item in seen if pool.name in item.faults)
+        return PoolPicture(pool=pool, usage=self._usage(pool, seen), volume_count=count, fault=faults)
+
+    def _usage(self, pool: Pool, seen: list[Any]) -> PoolUsage | None:
+        """Of a shared pool any node's figures, else the sum over the nodes."""
+        usages = [item.pools[pool.name] for item in seen if pool.name in item.pools]
+        if not usages or self._shared(pool):
+            return usages[0] if usages else None
+        return PoolUsage(
+            total_bytes=sum(usage.total_bytes for usage in usages), used_bytes=sum(usage.used_bytes for usage in usages),
+            free_bytes=sum(usage.free_bytes for usage in usages), stored_bytes=sum(usage.stored_bytes for usage in usages),
+        )  # fmt: skip
+
+
+

@@ -1,0 +1,321 @@
+"""VMs: define, ask for a state, change, remove. What a definition may say is checked in vm_checks.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pvc_core.cluster import layout
+from pvc_core.cluster.repository import Add, Drop, Set
+from pvc_core.errors import Exists, Invalid, NotFound, Refused, Retry
+from pvc_core.ids import checked_name, checked_uuid, new_uuid
+from pvc_core.model.cluster import NameIndex
+from pvc_core.model.task import Task
+from pvc_core.model.view import Kept
+from pvc_core.model.vm import GuestState, MigrationMethod, Phase, Selector, Tag, VmWanted, Want
+from pvc_core.services.desk import Desk
+from pvc_core.services.filters import name_filter
+from pvc_core.services.pictures import VmPicture, vm_state
+from pvc_core.services.tasks import TaskService
+from pvc_core.services.vm_checks import check_definition, check_stays_the_same
+
+SHUTDOWN_WAIT_S = 200.0
+"""Longer than a guest is given to obey (180 s)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmFilter:
+    """All that is given must hold; `negate` turns node, tag and state round."""
+
+    limit: str | None = None
+    """A name filter, or a UUID."""
+    node: str | None = None
+    state: str | None = None
+    tag: str | None = None
+    negate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmMeta:
+    """Changes to what PVC keeps about a VM beside its definition; None leaves a value as it is."""
+
+    node_limit: tuple[str, ...] | None = None
+    node_selector: Selector | None = None
+    autostart: bool | None = None
+    migration_method: MigrationMethod | None = None
+    migration_max_downtime_ms: int | None = None
+    profile: str | None = None
+
+    def changes(self) -> dict[str, Any]:
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class VmService:
+    desk: Desk
+    tasks: TaskService
+    _pictures: dict[str, VmPicture] = field(default_factory=dict)
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def list(self, by: VmFilter | None = None) -> list[VmPicture]:
+        """Sorted by name. Raises Invalid for a bad filter."""
+        wanted = by or VmFilter()
+        matches = name_filter(wanted.limit)
+        if wanted.limit and wanted.limit.lower() in self.desk.view.vm_wanted:
+            uuid = wanted.limit.lower()
+            found = [self.picture(self.desk.view.vm_wanted[uuid])]
+        else:
+            found = [self.picture(kept) for kept in self.desk.view.vm_wanted.values() if matches(kept.value.name)]
+        return sorted((vm for vm in found if _matches(vm, wanted)), key=lambda vm: vm.wanted.name)
+
+    def get(self, ref: str) -> VmPicture:
+        return self.picture(self.desk.need_vm(ref))
+
+    def picture(self, kept: Kept[VmWanted]) -> VmPicture:
+        """Kept from one call to the next until one of its records changes: a list of 10,000 builds none of them anew."""
+        view, uuid = self.desk.view, kept.value.uuid
+        claim, seen = view.claims.get(uuid), view.vm_seen.get(uuid)
+        stamp = (kept.stamp, claim.stamp if claim else -1, seen.stamp if seen else -1)
+        stats = view.stats.get(claim.value.holder) if claim and seen and seen.value.guest is GuestState.RUNNING else None
+        guest = stats.value.guests.get(uuid) if stats else None
+        old = self._pictures.get(uuid)
+        if old is not None and old.stamp == stamp and old.stats is guest:
+            return old
+        picture = VmPicture(
+            wanted=kept.value, version=kept.version, claim=claim.value if claim else None, seen=seen.value if seen else None,
+            description=self.desk.descriptions.of(kept.value), stats=guest, stamp=stamp,
+        )  # fmt: skip
+        self._pictures[uuid] = picture
+        return picture
+
+    def console(self, ref: str, lines: int) -> str:
+        """The last lines of the serial console, from the node that has them."""
+        picture = self.get(ref)
+        if not picture.node:
+            return ""
+        reply = self.desk.ask(picture.node, "console", {"uuid": picture.wanted.uuid, "lines": lines}, deadline_s=10.0)
+        return str(reply.result.get("data", ""))
+
+    def follow_console(self, ref: str, lines: int) -> Iterator[bytes]:
+        """The last lines, then what comes; b"" now and then when nothing came. Ends when the node does."""
+        picture = self.get(ref)
+        if not picture.node:
+            raise Refused(f"VM {picture.wanted.name} lives on no node yet, so it has no console")
+        reply = self.desk.ask(
+            picture.node, "console", {"uuid": picture.wanted.uuid, "lines": lines, "follow": True}, deadline_s=10.0
+        )
+        try:
+            yield from reply.body
+        finally:
+            reply.close()
+
+    def type_console(self, ref: str, data: bytes) -> None:
+        """Type into the serial console of a running guest."""
+        picture = self.get(ref)
+        if not picture.node:
+            raise Refused(f"VM {picture.wanted.name} lives on no node yet, so it has no console")
+        self.desk.ask(picture.node, "console_write", {"uuid": picture.wanted.uuid}, body=[data], deadline_s=10.0)
+
+    # -- defining and changing -----------------------------------------------------------------------------------------
+
+    def define(self, definition: str, *, by: str, node: str | None = None, meta: VmMeta | None = None, tags: tuple[Tag, ...] = ()) -> VmPicture:
+        """A new VM, off. Raises Invalid (the text, a name, a node), Exists (name or UUID taken), Refused (does not fit,
+
+        a missing volume or network, an objecting plugin). The text is kept byte for byte.
+        """
+        description = self.desk.compute.describe(definition)
+        name = checked_name(description.name, "VM")
+        uuid = checked_uuid(description.uuid) if description.uuid else new_uuid()
+        _check_tags(tags)
+        vm = VmWanted(
+            uuid=uuid, name=name, definition=definition, node=self.desk.node_known(node) if node else None, tags=tags,
+            asked_by=by, asked_at_s=self.desk.clock.wall_s(), **(meta.changes() if meta else {}),
+        )  # fmt: skip
+        self._check_meta(vm)
+        if name in self.desk.view.vm_names:
+            raise Exists(f"a VM called {name!r} exists already", help="choose another name, or modify that VM")
+        if uuid in self.desk.view.vm_wanted:
+            other = self.desk.view.vm_wanted[uuid].value.name
+            raise Exists(f"UUID {uuid} belongs to VM {other!r}", help="leave out <uuid> to get a new one")
+        check_definition(self.desk, vm, description)
+        self.desk.commit(Add(layout.VM_WANTED, uuid, vm), Add(layout.VM_NAMES, name, NameIndex(uuid=uuid)))
+        return self.get(uuid)
+
+    def modify(self, ref: str, definition: str, *, by: str, restart: bool = False, if_version: int | None = None) -> VmPicture:
+        """Another definition for the same VM; a running guest gets it with its next start (`restart`: now)."""
+        kept = self.desk.need_vm(ref)
+        if if_version is not None and if_version != kept.version:
+            raise Refused(f"VM {kept.value.name} was changed by {kept.value.asked_by or 'someone'} meanwhile", help="read it again")
+        description = self.desk.compute.describe(definition)
+        check_stays_the_same(kept.value, description)
+        if description.uuid is None:
+            definition = self.desk.compute.with_identity(definition, name=kept.value.name, uuid=kept.value.uuid)
+        check_definition(self.desk, replace(kept.value, definition=definition), description)
+        runs = vm_state(kept.value, None, None) in ("start", "restart")
+        return self._write(kept, by, definition=definition, restart=kept.value.restart + (1 if restart and runs else 0))
+
+    def set_meta(self, ref: str, meta: VmMeta, *, by: str) -> VmPicture:
+        kept = self.desk.need_vm(ref)
+        self._check_meta(replace(kept.value, **meta.changes()))
+        return self._write(kept, by, **meta.changes())
+
+    def add_tag(self, ref: str, name: str, *, by: str, protected: bool = False) -> VmPicture:
+        kept, tag = self.desk.need_vm(ref), Tag(name=name, protected=protected)
+        _check_tags((tag,))
+        if any(old.name == name for old in kept.value.tags):
+            raise Exists(f"VM {kept.value.name} has the tag {name!r} already")
+        return self._write(kept, by, tags=(*kept.value.tags, tag))
+
+    def remove_tag(self, ref: str, name: str, *, by: str) -> VmPicture:
+        kept = self.desk.need_vm(ref)
+        found = [tag for tag in kept.value.tags if tag.name == name]
+        if not found:
+            raise NotFound(f"VM {kept.value.name} has no tag {name!r}")
+        if found[0].protected:
+            raise Refused(f"tag {name!r} of VM {kept.value.name} is protected")
+        return self._write(kept, by, tags=tuple(tag for tag in kept.value.tags if tag.name != name))
+
+    def rename(self, ref: str, new_name: str, *, by: str) -> VmPicture:
+        """Another name, in the definition too; its volumes keep theirs. The VM must be off."""
+        kept = self.desk.need_vm(ref)
+        checked_name(new_name, "VM")
+        self._must_be_off(kept, "renamed")
+        if new_name in self.desk.view.vm_names:
+            raise Exists(f"a VM called {new_name!r} exists already")
+        old = kept.value
+        vm = replace(
+            old, name=new_name, asked_by=by, definition=self.desk.compute.with_identity(old.definition, name=new_name, uuid=old.uuid)
+        )
+        index = self.desk.view.vm_names[old.name]
+        self.desk.commit(
+            Set(layout.VM_WANTED, old.uuid, vm, kept.version),
+            Drop(layout.VM_NAMES, old.name, index.version),
+            Add(layout.VM_NAMES, new_name, NameIndex(uuid=old.uuid)),
+        )
+        return self.get(old.uuid)
+
+    # -- asking for a state --------------------------------------------------------------------------------------------
+
+    def start(self, ref: str, *, by: str) -> VmPicture:
+        """The VM shall run. Returns when that is written, not when it runs; `get(ref).sentence` tells how far it is."""
+        return self._ask(self.desk.need_vm(ref), by, want=Want.START)
+
+    def stop(self, ref: str, *, by: str, wait: bool = False) -> VmPicture:
+        """Off at once, as if its power were cut."""
+        return self._ask_off(self.desk.need_vm(ref), by, wait, want=Want.STOP, force=True)
+
+    def shutdown(self, ref: str, *, by: str, wait: bool = False) -> VmPicture:
+        """Off by asking the guest. Only a VM that shall run can be asked."""
+        kept = self.desk.need_vm(ref)
+        if kept.value.want is not Want.START:
+            raise Refused(f"VM {kept.value.name} is in state {self.picture(kept).state}, so there is nothing to shut down")
+        return self._ask_off(kept, by, wait, want=Want.SHUTDOWN, force=False)
+
+    def disable(self, ref: str, *, by: str, force: bool = False, wait: bool = False) -> VmPicture:
+        """Off, and not missed by health."""
+        return self._ask_off(self.desk.need_vm(ref), by, wait, want=Want.DISABLE, force=force)
+
+    def restart(self, ref: str, *, by: str, wait: bool = False) -> VmPicture:
+        """Off by asking the guest, then on again."""
+        kept = self.desk.need_vm(ref)
+        if kept.value.want is not Want.START:
+            raise Refused(f"VM {kept.value.name} is in state {self.picture(kept).state}; only a running VM can be restarted")
+        picture = self._ask(kept, by, restart=kept.value.restart + 1)
+        if wait:
+            self._wait(picture, "has not restarted", lambda vm: vm.state != "restart")
+        return self.get(picture.wanted.uuid)
+
+    def remove(self, ref: str, *, by: str, delete_disks: bool = False, timeout_s: float = 60.0) -> None:
+        """Off at once, then forgotten, with its volumes if asked for. Returns when it is gone.
+
+        Raises Retry when its node has not given it up in time: the removal goes on by itself.
+        """
+        picture = self._ask(self.desk.need_vm(ref), by, want=Want.REMOVE, force=True, delete_disks=delete_disks)
+        uuid, name = picture.wanted.uuid, picture.wanted.name
+        if not self.desk.inline and not self.desk.keeper.wait_until(lambda view: uuid not in view.vm_wanted, timeout_s=timeout_s):
+            raise Retry(f"VM {name} is not gone yet: {self.get(uuid).sentence}", help="the removal goes on by itself")
+
+    # -- tasks ---------------------------------------------------------------------------------------------------------
+
+    def attach_device(self, ref: str, device: str, *, by: str) -> Task:
+        """A disk or NIC into the running guest (its definition is changed apart, by `modify`)."""
+        return self._device_task("vm.device_attach", ref, device, by)
+
+    def detach_device(self, ref: str, device: str, *, by: str) -> Task:
+        return self._device_task("vm.device_detach", ref, device, by)
+
+    def flush_locks(self, ref: str, *, by: str) -> Task:
+        """Break the storage locks that a dead guest left behind. The VM must be off."""
+        kept = self.desk.need_vm(ref)
+        self._must_be_off(kept, "given new locks")
+        args: dict[str, object] = {"uuid": kept.value.uuid}
+        status = f"breaking stale locks of VM {kept.value.name}"
+        return self.tasks.submit(self.tasks.new("vm.flush_locks", node=self.picture(kept).node, args=args, by=by, status=status))
+
+    def _device_task(self, kind: str, ref: str, device: str, by: str) -> Task:
+        picture = self.get(ref)
+        if picture.claim is None or picture.claim.phase is not Phase.RUN:
+            raise Refused(f"VM {picture.wanted.name} does not run", help="change its definition; it gets the device with its next start")
+        self.desk.compute.describe_device(device)
+        args: dict[str, object] = {"uuid": picture.wanted.uuid, "device": device}
+        verb = "attaching a device to" if kind.endswith("attach") else "detaching a device from"
+        status = f"{verb} VM {picture.wanted.name}"
+        return self.tasks.submit(self.tasks.new(kind, node=picture.node, args=args, by=by, status=status))
+
+    # -- helpers -------------------------------------------------------------------------------------------------------
+
+    def _ask(self, kept: Kept[VmWanted], by: str, **changes: Any) -> VmPicture:
+        if kept.value.want is Want.REMOVE and changes.get("want") is not Want.REMOVE:
+            raise Refused(f"VM {kept.value.name} is being removed")
+        return self._write(kept, by, asked=kept.value.asked + 1, **changes)
+
+    def _ask_off(self, kept: Kept[VmWanted], by: str, wait: bool, **changes: Any) -> VmPicture:
+        picture = self._ask(kept, by, **changes)
+        if wait:
+            self._wait(picture, "is not off yet", lambda vm: vm.claim is None or vm.claim.phase is not Phase.RUN)
+        return self.get(picture.wanted.uuid)
+
+    def _wait(self, picture: VmPicture, what: str, done: Any) -> None:
+        uuid = picture.wanted.uuid
+        if not self.desk.keeper.wait_until(lambda _: done(self.get(uuid)), timeout_s=SHUTDOWN_WAIT_S):
+            raise Retry(f"VM {picture.wanted.name} {what}: {self.get(uuid).sentence}", help="it goes on by itself")
+
+    def _write(self, kept: Kept[VmWanted], by: str, **changes: Any) -> VmPicture:
+        vm = replace(kept.value, asked_by=by, asked_at_s=self.desk.clock.wall_s(), **changes)
+        self.desk.commit(Set(layout.VM_WANTED, vm.uuid, vm, kept.version))
+        return self.get(vm.uuid)
+
+    def _must_be_off(self, kept: Kept[VmWanted], verb: str) -> None:
+        picture = self.picture(kept)
+        if kept.value.want is Want.START or (picture.claim and picture.claim.phase is not Phase.FREE):
+            raise Refused(f"VM {kept.value.name} is in state {picture.state}; it must be off to be {verb}")
+
+    def _check_meta(self, vm: VmWanted) -> None:
+        for node in vm.node_limit:
+            self.desk.node_known(node)
+        if not 1 <= vm.migration_max_downtime_ms <= 600_000:
+            raise Invalid(
+                f"a downtime of {vm.migration_max_downtime_ms} ms is out of range", help="1 to 600000 milliseconds are allowed",
+                fields={"migration_max_downtime": "out of range"},
+            )  # fmt: skip
+
+
+
+def _matches(vm: VmPicture, wanted: VmFilter) -> bool:
+    for given, holds in (
+        (wanted.node, vm.node == wanted.node),
+        (wanted.state, vm.state == wanted.state),
+        (wanted.tag, any(tag.name == wanted.tag for tag in vm.wanted.tags)),
+    ):
+        if given is not None and holds == wanted.negate:
+            return False
+    return True
+
+
+def _check_tags(tags: tuple[Tag, ...]) -> None:
+    for tag in tags:
+        checked_name(tag.name, "tag")
+    if len({tag.name for tag in tags}) < len(tags):
+        raise Invalid("a tag is given twice", fields={"user_tags": "given twice"})
