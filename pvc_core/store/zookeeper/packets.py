@@ -57,7 +57,8 @@ class AddWatch:
     path: str
 
     def serialize(self) -> bytes:
-        return bytes(write_string(self.path)) + int_struct.pack(PERSISTENT_RECURSIVE)
+        packet: bytes = bytes(write_string(self.path)) + int_struct.pack(PERSISTENT_RECURSIVE)
+        return packet
 
     @classmethod
     def deserialize(cls, buffer: bytes, offset: int) -> bool:
