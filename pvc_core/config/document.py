@@ -39,10 +39,15 @@ class Document:
     def fault(self, path: Path_, found: str, allowed: str, *, hide: bool = False) -> Fault:
         """A fault at the deepest place of `path` that exists; `hide` keeps the line's text out of it."""
         line, column = self.locate(path)
-        source = "" if hide else self.source(line)
+        source = self._key_only(line, column) if hide else self.source(line)
         return Fault(
             file=self.file, line=line, column=column, key=dotted(path), found=found, allowed=allowed, source=source
         )
+
+    def _key_only(self, line: int, column: int) -> str:
+        """The line as far as it holds nothing but indentation and the key."""
+        key = re.match(r"\s*[\w.-]+\s*:", self.source(line))
+        return f"{key[0]} ..." if key and column <= key.end() else ""
 
     def locate(self, path: Path_) -> tuple[int, int]:
         """(line, column) of the key, counted from 1; of its parent when it is not there."""
@@ -81,7 +86,7 @@ def parse(document: Document) -> Document:
         document.faults.append(_syntax_fault(document, error))
         return document
     if not isinstance(document.root, yaml.MappingNode):
-        found = "nothing" if document.root is None else show(_plain(document, document.root, ()))
+        found = "found nothing" if document.root is None else f"found {show(_plain(document, document.root, ()))}"
         allowed = "a mapping is needed, with at least cluster, store and plugins (docs/pvc.yaml is an example)"
         document.faults = [Fault(file=document.file, line=1, column=1, found=found, allowed=allowed)]
         return document
@@ -99,17 +104,21 @@ def _bytes(path: Path) -> bytes:
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
-            raise _Unusable("something that is no regular file", "a text file is needed here")
+            raise _Unusable("found something that is no regular file", "a text file is needed here")
         if info.st_size > SIZE_MAX_BYTES:
-            raise _Unusable(f"{info.st_size} bytes", f"a configuration has at most {SIZE_MAX_BYTES} bytes")
+            raise _Unusable(f"found {info.st_size} bytes", f"a configuration has at most {SIZE_MAX_BYTES} bytes")
         with path.open("rb") as file:
             return file.read(SIZE_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise _Unusable("no such file", "write one after the example docs/pvc.yaml, or name another with --config") from None
+        raise _Unusable(
+            "no such file", "write one after the example docs/pvc.yaml, or name another with --config"
+        ) from None
     except PermissionError:
         raise _Unusable("no permission to read it", "make it readable for this user, or run as root") from None
     except (OSError, ValueError) as error:
-        raise _Unusable(f"it cannot be read: {getattr(error, 'strerror', None) or error}", "a text file is needed") from None
+        raise _Unusable(
+            f"it cannot be read: {getattr(error, 'strerror', None) or error}", "a text file is needed"
+        ) from None
 
 
 def _text(data: bytes) -> str:
@@ -117,11 +126,11 @@ def _text(data: bytes) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _Unusable(f"byte 0x{data[error.start]:02x}", "the file must be text in UTF-8", line) from None
+        raise _Unusable(f"found byte 0x{data[error.start]:02x}", "the file must be text in UTF-8", line) from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if match := _CONTROL.search(text):
         line = text.count("\n", 0, match.start()) + 1
-        raise _Unusable(f"the control character 0x{ord(match[0]):02x}", "the file must be plain text", line)
+        raise _Unusable(f"found the control character 0x{ord(match[0]):02x}", "the file must be plain text", line)
     return text
 
 
@@ -133,11 +142,18 @@ def _structure_fault(document: Document) -> Fault | None:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             documents += isinstance(event, yaml.DocumentStartEvent)
             if depth > DEPTH_MAX:
-                return _at(document, event.start_mark, "very deep nesting", f"at most {DEPTH_MAX} levels are taken")
+                return _at(
+                    document, event.start_mark, "found very deep nesting", f"at most {DEPTH_MAX} levels are taken"
+                )
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                return _at(document, event.start_mark, "an anchor or alias (& or *)", "write the value out where it is needed")
+                return _at(
+                    document,
+                    event.start_mark,
+                    "found an anchor or alias (& or *)",
+                    "write the value out where it is needed",
+                )
             if documents > 1:
-                return _at(document, event.start_mark, "a second document (---)", "pvc.yaml is one document")
+                return _at(document, event.start_mark, "found a second document (---)", "pvc.yaml is one document")
     except yaml.YAMLError as error:
         return _syntax_fault(document, error)
     return None
@@ -146,22 +162,29 @@ def _structure_fault(document: Document) -> Fault | None:
 def _syntax_fault(document: Document, error: yaml.YAMLError) -> Fault:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:
-        return Fault(file=document.file, line=1, column=1, found="text that is no YAML", allowed=str(error).splitlines()[0])
+        return Fault(
+            file=document.file, line=1, column=1, found="found text that is no YAML", allowed=str(error).splitlines()[0]
+        )
     lines = document.text.split("\n")
     line = lines[mark.line] if mark.line < len(lines) else ""
     if "\t" in line[: mark.column + 1] and not line[: mark.column].strip():
-        return _at(document, mark, "a tab in the indentation", "YAML takes spaces only")
+        return _at(document, mark, "found a tab in the indentation", "YAML takes spaces only")
     problem = getattr(error, "problem", None) or "text that is no YAML"
     context = getattr(error, "context", None)
     began = getattr(error, "context_mark", None)
     where = f" {context} that began on line {began.line + 1}" if context and began else ""
-    return _at(document, mark, "a syntax error", f"{problem}{where}")
+    return _at(document, mark, "found a syntax error", f"{problem}{where}")
 
 
 def _at(document: Document, mark: Any, found: str, allowed: str) -> Fault:
     line = mark.line + 1
     return Fault(
-        file=document.file, line=line, column=mark.column + 1, found=found, allowed=allowed, source=document.source(line)
+        file=document.file,
+        line=line,
+        column=mark.column + 1,
+        found=found,
+        allowed=allowed,
+        source=document.source(line),
     )
 
 
@@ -174,7 +197,9 @@ def _plain(document: Document, node: yaml.Node, path: tuple[str | int, ...]) -> 
     try:
         return yaml.constructor.SafeConstructor().construct_object(node)
     except (yaml.YAMLError, ValueError, OverflowError):
-        document.faults.append(document.fault(path, show(str(node.value)), "this is no plain YAML value; put text in quotes"))
+        document.faults.append(
+            document.fault(path, f"found {show(str(node.value))}", "this is no plain YAML value; put text in quotes")
+        )
         return None
 
 
@@ -182,11 +207,15 @@ def _pairs(document: Document, node: yaml.MappingNode, path: tuple[str | int, ..
     first: dict[str, int] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            document.faults.append(_at(document, key.start_mark, "a key that is a mapping or list", "a key is a word"))
+            document.faults.append(
+                _at(document, key.start_mark, "found a key that is a mapping or list", "a key is a word")
+            )
         elif key.tag == "tag:yaml.org,2002:merge":
-            document.faults.append(_at(document, key.start_mark, "a merge key (<<)", "write the keys out"))
+            document.faults.append(_at(document, key.start_mark, "found a merge key (<<)", "write the keys out"))
         elif key.value in first:
-            again = _at(document, key.start_mark, "a key given twice", f"it stands on line {first[key.value]} already")
+            again = _at(
+                document, key.start_mark, "this key is given twice", f"it stands on line {first[key.value]} already"
+            )
             document.faults.append(_with_key(again, dotted((*path, key.value))))
         else:
             first[key.value] = key.start_mark.line + 1

@@ -55,11 +55,11 @@ class _Explained:
         for message in _texts(messages):
             if message == schema.error_messages["type"]:
                 message = "a mapping is allowed, with the keys " + ", ".join(fields_by_key(schema))
-            yield self._fault(path, show(data), message)
+            yield self._fault(path, f"found {show(data)}", message)
 
     def _unknown(self, path: Keys, key: str, known: list[str]) -> Fault:
         there = f"allowed here: {', '.join(known)}" if known else "nothing may be set here"
-        return self._fault((*path, key), "an unknown key", did_you_mean(key, known) + there)
+        return self._fault((*path, key), "unknown key", did_you_mean(key, known) + there)
 
     def _field(self, error: Any, field: fields.Field | None, value: Any, path: Keys) -> Iterator[Fault]:
         if not isinstance(error, Mapping):
@@ -93,7 +93,7 @@ class _Explained:
             missing = field is not None and field.error_messages["required"] in _texts(messages)
             secret = self.hide and field is not None and bool(field.metadata.get("secret"))
             found = "nothing" if missing else "something (not shown: it is a secret)" if secret else show(value)
-            yield self._fault(path, found, message)
+            yield self._fault(path, f"found {found}", message)
 
     def _words(self, field: fields.Field | None, message: str) -> str:
         if field is None:

@@ -11,14 +11,17 @@ from pvc_core.errors import PvcError
 
 _SHOWN_MAX = 60
 _SOURCE_MAX = 120
-_SECRET = re.compile(r"((?:pass(?!\w*_file)|secret(?!\w*_file)|token(?!\w*_file)|api_key)\w*[\"']?\s*:).*", re.IGNORECASE)
+_SECRET = re.compile(
+    r"((?:pass(?!\w*_file)|secret(?!\w*_file)|token(?!\w*_file)|api_key)\w*[\"']?\s*:).*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """What is wrong at one place. `line` and `column` count from 1; 0 when the file as a whole is meant.
 
-    `key` is the path of keys ("cluster.coordinators.1"), `found` what stands there, `allowed` what may, in words.
+    `key` is the path of keys ("cluster.coordinators.1"), `found` says what stands there (or is wrong with it), `allowed` what
+    may or what helps, in words.
     """
 
     file: str
@@ -32,7 +35,7 @@ class Fault:
 
     @property
     def message(self) -> str:
-        return f"found {self.found}; {self.allowed}"
+        return f"{self.found}; {self.allowed}"
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file

@@ -69,7 +69,7 @@ def read(path: str | Path, *, node: str | None = None) -> Reading:
     name = _node_name(node, valid)
     faults += document.faults + _node_faults(document, name, given=node is not None)
     for rule in broken(document.data, valid, name):
-        faults.append(document.fault(rule.path, rule.found, rule.allowed))
+        faults.append(document.fault(rule.path, f"found {rule.found}", rule.allowed))
     plugins = _plugins(document)
     paths = Paths(**valid.get("paths", {}))
     config = None if faults else _build(Path(path), document, valid, name, plugins, paths)
@@ -89,7 +89,7 @@ def _node_faults(document: Document, name: str, *, given: bool) -> list[Fault]:
         checked_name(name, "node")
     except Invalid:
         source = "--node" if given else "the hostname"
-        found = f"{show(name)} as this node's name, from {source}"
+        found = f"found {show(name)} as this node's name, from {source}"
         return [Fault(file=document.file, found=found, allowed="a node's name is letters, digits and '-'")]
     return []
 

@@ -47,7 +47,9 @@ def _coordinators(valid: Mapping[str, Any]) -> Iterator[Broken]:
     names = valid.get("cluster", {}).get("coordinators", [])
     for index, name in enumerate(names):
         if name in names[:index]:
-            yield Broken(("cluster", "coordinators", index), f"{show(name)} a second time", "name every coordinator once")
+            yield Broken(
+                ("cluster", "coordinators", index), f"{show(name)} a second time", "name every coordinator once"
+            )
 
 
 def _store(data: Mapping[str, Any], valid: Mapping[str, Any], node: str) -> Iterator[Broken]:
@@ -57,7 +59,9 @@ def _store(data: Mapping[str, Any], valid: Mapping[str, Any], node: str) -> Iter
     kinds = [kind for kind in ("embedded", "zookeeper") if kind in given]
     if len(kinds) != 1:
         found = "both embedded and zookeeper" if kinds else "neither embedded nor zookeeper"
-        yield Broken(("store",), found, "exactly one of them is allowed, like {embedded: {}} or {zookeeper: {port: 2181}}")
+        yield Broken(
+            ("store",), found, "exactly one of them is allowed, like {embedded: {}} or {zookeeper: {port: 2181}}"
+        )
     coordinators = valid.get("cluster", {}).get("coordinators")
     if kinds != ["embedded"] or not coordinators:
         return
@@ -78,9 +82,13 @@ def _host_networks(valid: Mapping[str, Any]) -> Iterator[Broken]:
                 continue
             path, ip = ("host_networks", name, key), getattr(other, "ip", other)
             if address is None:
-                yield Broken(path, f"a {key} address without an address", "give `address` of this node in the same network")
+                yield Broken(
+                    path, f"a {key} address without an address", "give `address` of this node in the same network"
+                )
             elif ip not in address.network or getattr(other, "network", address.network) != address.network:
-                yield Broken(path, show(str(other)), f"an address in {address.network}, the network of `address`, is allowed")
+                yield Broken(
+                    path, show(str(other)), f"an address in {address.network}, the network of `address`, is allowed"
+                )
             elif ip == address.ip:
                 yield Broken(path, show(str(other)), "an address of its own is needed; this one is the node's")
 
@@ -108,8 +116,8 @@ def _named(data: Mapping[str, Any], path: tuple[str | int, ...], name: str) -> I
 
 
 def _intervals(valid: Mapping[str, Any]) -> Iterator[Broken]:
-    given = valid.get("intervals")
-    if not given:
+    given = valid.get("intervals", {})
+    if not {"heartbeat_s", "suspicion_s", "self_fence_s"} <= given.keys():
         return
     heartbeat, suspicion, limit = given["heartbeat_s"], given["suspicion_s"], given["self_fence_s"]
     if suspicion < 4 * heartbeat:

@@ -103,15 +103,13 @@ class AbsolutePath(_Text):
 class Size(fields.Field):  # type: ignore[type-arg]  # marshmallow's Field is generic in the value since 4.0
     """A size: bytes as int, from "10G", "512M" or a whole number of bytes."""
 
-    default_error_messages = {"invalid": "Not a valid size."}
-
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("metadata", {}).setdefault("allowed", "a size, like 512M, 10G or 2T")
         super().__init__(**kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | str):
-            raise self.make_error("invalid")
+            raise ValidationError("Not a valid size.")
         try:
             return parse_size_bytes(str(value))
         except Invalid as error:
