@@ -41,7 +41,7 @@ class StorageDefinitions(ABC):
 
     capabilities: StorageCapabilities
     pool_options: type[Schema]
-    """Checks a pool's `option=key=value` pairs (strings in, typed values out)."""
+    """Checks a pool's `option=key=value` pairs (strings in, typed values out); the driver itself gets Pool.options as given."""
 
     @abstractmethod
     def shared(self, options: Mapping[str, Any]) -> bool:
@@ -78,10 +78,22 @@ class StorageDriver(ABC):
     def ensure_pool(self, pool: Pool, *, deadline_s: float) -> None:
         """The pool can be used on this node. Raises Permanent saying what is missing; never makes a second pool where one was."""
 
+    @on_node
+    def sees_peers(self, pool: Pool, *, deadline_s: float) -> bool:
+        """Whether this node sees now what every other node wrote into this pool. Asked after ensure_pool, and only of pools
+
+        that the definitions call shared; the pool is believed to be shared when every node of the cluster says True. A
+        driver whose pools cannot be anything else (one service for all nodes) leaves it as it is.
+        """
+        return True
+
     @abstractmethod
     @once
     def remove_pool(self, pool: Pool, *, deadline_s: float) -> None:
-        """The pool is gone. Gone already: fine. Raises Refused while it holds anything, PVC's or not."""
+        """The pool is gone. Gone already: fine. Raises Refused while it holds anything, PVC's or not. A pool that is not
+
+        shared has no home: there it is called on every node.
+        """
 
     @abstractmethod
     @on_node
@@ -95,9 +107,10 @@ class StorageDriver(ABC):
     @abstractmethod
     @once
     def create_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> VolumeFound:
-        """An empty volume of volume.size_bytes. There with the same id: fine. Raises Exists if the name has another id,
+        """An empty volume of volume.size_bytes, rounded up to the driver's unit: the answer says how large it is.
 
-        Refused when it cannot fit.
+        There with the same id: fine, whatever its size. Raises Exists if the name has another id, Refused when it cannot
+        fit (larger than all of the pool's space, even if it would take none now).
         """
 
     @abstractmethod

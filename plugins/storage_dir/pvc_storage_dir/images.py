@@ -1,0 +1,135 @@
+"""What only qemu-img can do: qcow2 files made, grown, snapshotted; images of other formats looked at and converted.
+
+The format is always given, never guessed: a guest writes what it likes into its raw disk, also the head of a qcow2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from pvc_core.contracts.plugin import PluginContext
+from pvc_core.errors import Permanent, Refused, Retry
+from pvc_storage_dir import qcow2
+from pvc_storage_dir.faults import Job, readable
+
+_LIMITS = ("prlimit", "--as=4294967296", "--cpu=60")
+"""Around every look at a stranger's image: parsers have been made to eat all memory by small files."""
+_TAG = "pvc-"
+
+
+class Images:
+    """Raises Retry (deadline, image locked by another process), Refused (no room, image at fault), Permanent."""
+
+    def __init__(self, context: PluginContext) -> None:
+        self._context = context
+
+    def make_qcow2(self, path: str, size_bytes: int, job: Job) -> None:
+        self._run(["create", "-q", "-f", "qcow2", path, str(size_bytes)], path, job)
+        os.chmod(path, 0o600)
+
+    def resize(self, path: str, image_format: str, size_bytes: int, job: Job) -> None:
+        self._run(["resize", "-q", "-f", image_format, path, str(size_bytes)], path, job)
+
+    def convert(
+        self, source: str, source_format: str, target: str, target_format: str, job: Job, *, snapshot: str = ""
+    ) -> None:
+        """`target` holds what a guest would read from `source` (or from its internal snapshot)."""
+        of = ["-l", f"snapshot.name={_TAG}{snapshot}"] if snapshot else []
+        argv = ["convert", "-q", "-f", source_format, "-O", target_format, *of, source, target]
+        self._run(argv, target, job)
+        os.chmod(target, 0o600)
+
+    def make_snapshot(self, path: str, snap_id: str, job: Job) -> None:
+        """Taken now; one of the same id that an interrupted call left, perhaps long ago, is replaced."""
+        self.remove_snapshot(path, snap_id, job)
+        self._run(["snapshot", "-q", "-c", _TAG + snap_id, path], path, job)
+
+    def remove_snapshot(self, path: str, snap_id: str, job: Job) -> None:
+        """Gone already: fine."""
+        if _TAG + snap_id in self._snapshots(path, job):
+            self._run(["snapshot", "-q", "-d", _TAG + snap_id, path], path, job)
+
+    def apply_snapshot(self, path: str, snap_id: str, job: Job) -> None:
+        self._run(["snapshot", "-q", "-a", _TAG + snap_id, path], path, job)
+
+    def repair(self, path: str, job: Job) -> None:
+        """Clusters that a killed qemu-img left allocated for nothing are free again."""
+        self._call(["check", "-q", "-f", "qcow2", "-r", "leaks", path], job)
+
+    def checked_size(self, path: str, image_format: str, job: Job) -> int:
+        """The size a guest would see of a stranger's image. Raises Refused unless it is whole and stands alone."""
+        outside = qcow2.outside_of(qcow2.read_head(path), image_format)
+        if outside:
+            raise Refused(f"the image cannot be taken as {image_format}: {outside}", help="flatten it with qemu-img convert")
+        done = self._call(["info", "--output=json", "-f", image_format, path], job, limits=_LIMITS)
+        if done.returncode != 0:
+            raise Refused(f"the image cannot be read as {image_format}: {_last_line(done.stderr, path)}")
+        info: dict[str, Any] = json.loads(done.stdout)
+        fault = _fault(info, image_format)
+        if fault:
+            raise Refused(f"the image cannot be taken as {image_format}: {fault}")
+        return int(info["virtual-size"])
+
+    def refuse_disguised(self, path: str) -> None:
+        """An image said to be raw that is none: most likely a slip, and its guest would not boot. Raises Refused."""
+        if qcow2.is_qcow2(qcow2.read_head(path)):
+            raise Refused("the image was announced as raw, but it is qcow2", help="upload it with image_format=qcow2")
+
+    def _snapshots(self, path: str, job: Job) -> list[str]:
+        stdout = self._run(["info", "--output=json", "-f", "qcow2", path], path, job)
+        return [str(one["name"]) for one in json.loads(stdout).get("snapshots", [])]
+
+    def _run(self, argv: Sequence[str], path: str, job: Job) -> str:
+        done = self._call(argv, job)
+        if done.returncode == 0:
+            return str(done.stdout)
+        said = _last_line(done.stderr, path)
+        if "No space left" in done.stderr or "quota exceeded" in done.stderr:
+            raise job.out_of_space()
+        if "lock" in done.stderr:
+            raise Retry(f"{job.doing} must wait: {path} is in use by another process ({said})")
+        if argv[0] == "convert":
+            raise Refused(f"{job.doing} failed, the image could not be converted: {said}")
+        raise Permanent(f"{job.doing} failed, qemu-img {argv[0]} said of {path}: {said}")
+
+    def _call(self, argv: Sequence[str], job: Job, *, limits: Sequence[str] = ()) -> Any:
+        job.check()
+        return self._context.run([*limits, "qemu-img", *argv], deadline_s=job.left_s())
+
+
+def _fault(info: dict[str, Any], image_format: str) -> str:
+    specific = info.get("format-specific", {}).get("data", {})
+    if info.get("format") != image_format:
+        return f"it is {info.get('format')}"
+    if info.get("backing-filename") or info.get("full-backing-filename"):
+        return "it has a backing file"
+    if specific.get("data-file") or specific.get("data-file-raw"):
+        return "its data are in another file"
+    if specific.get("create-type", "monolithicSparse") not in ("monolithicSparse", "streamOptimized"):
+        return f"it is a {specific['create-type']} vmdk, of which only a part was sent"
+    if len(specific.get("extents", [])) > 1:
+        return "its extents are in other files"
+    if info.get("encrypted"):
+        return "it is encrypted"
+    if specific.get("corrupt"):
+        return "it is marked corrupt"
+    return ""
+
+
+def _last_line(stderr: str, path: str) -> str:
+    """qemu-img's own words without our paths in them."""
+    lines = [line for line in stderr.replace(path, os.path.basename(path)).splitlines() if line.strip()]
+    return lines[-1].removeprefix("qemu-img: ") if lines else "it gave no reason"
+
+
+def fits(volume_ref: str, image_bytes: int, volume_bytes: int) -> None:
+    """Raises Refused if the image is larger than the volume."""
+    if image_bytes > volume_bytes:
+        raise Refused(
+            f'the image does not fit into volume "{volume_ref}": it has {readable(image_bytes)}, '
+            f"the volume {readable(volume_bytes)}",
+            help="enlarge the volume first",
+        )
