@@ -51,7 +51,9 @@ class Api:
     def post(self, path: str, /, *, form: Mapping[str, Value] | None = None, **params: Value) -> Answer:
         return self._ask("POST", path, params, form)
 
-    def put(self, path: str, /, *, form: Mapping[str, Value] | None = None, if_match: str = "", **params: Value) -> Answer:
+    def put(
+        self, path: str, /, *, form: Mapping[str, Value] | None = None, if_match: str = "", **params: Value
+    ) -> Answer:
         return self._ask("PUT", path, params, form, {"If-Match": if_match} if if_match else {})
 
     def delete(self, path: str, /, *, form: Mapping[str, Value] | None = None, **params: Value) -> Answer:

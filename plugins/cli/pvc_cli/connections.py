@@ -66,7 +66,9 @@ class ConnectionStore:
         try:
             permissions = int(text, 8)
         except ValueError:
-            raise CliError(f'PVC_CLIENT_DB_PERMS is "{text}", which is no octal number', help="for example 600") from None
+            raise CliError(
+                f'PVC_CLIENT_DB_PERMS is "{text}", which is no octal number', help="for example 600"
+            ) from None
         if "PVC_CLIENT_DIR" in environ:
             return cls(Path(environ["PVC_CLIENT_DIR"]), permissions)
         # Path.home() asks the password database when HOME is not set (a cron job).
@@ -96,7 +98,8 @@ class ConnectionStore:
             return {}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CliError(
-                f"{self.path} is no list of connections: {error!r}", help="repair it, or move it away and add them again"
+                f"{self.path} is no list of connections: {error!r}",
+                help="repair it, or move it away and add them again",
             ) from error
 
     def add(self, name: str, connection: Connection) -> None:

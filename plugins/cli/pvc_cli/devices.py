@@ -41,6 +41,6 @@ def change_device(
     ask = app.api.post if how == "attach" else app.api.delete
     try:
         finish(app, ask(path("vm", domain, "device"), form={"xml": device}))
-    except CliError as error:
+    except CliError:
         app.out.note("The definition is changed, the running guest is not: the change takes effect at its next start.")
-        raise error
+        raise

@@ -63,9 +63,7 @@ def edited(app: App, text: str) -> str:
 
 def difference(old: str, new: str) -> str:
     """A unified diff in colour; empty when equal."""
-    lines = difflib.unified_diff(
-        old.splitlines(), new.splitlines(), fromfile="current", tofile="new", lineterm="", n=3
-    )
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), fromfile="current", tofile="new", lineterm="", n=3)
     return "\n".join(coloured(line) for line in lines)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from pvc_cli.app import App
-from pvc_cli.errors import EXIT_CODES_HELP, ExitCode, exit_code_of
+from pvc_cli.errors import EXIT_CODES_HELP, CliError, ExitCode, exit_code_of
 from pvc_cli.lazy import LazyGroup
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
@@ -78,13 +78,24 @@ def run(argv: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         app.out.note("\nStopped.")
         return exit_code_of(error)
-    except Exception as error:
-        # The one place that turns an error into words and an exit code; what it does not know travels on.
-        code = exit_code_of(error)
+    except (CliError, click.ClickException, OSError) as error:
         app.out.fail(error)
-        return code
+        return exit_code_of(error)
+    except Exception as error:
+        app.out.fail(unforeseen(error))
+        if app.debug:
+            raise
+        return ExitCode.NO_ANSWER
     finally:
         app.close()
+
+
+def unforeseen(error: Exception) -> CliError:
+    """A fault of ours, or an answer of a shape the API never promised."""
+    return CliError(
+        f"pvc itself failed: {type(error).__name__}: {error}",
+        help="this is a fault; pvc --debug shows where, and what the API answered",
+    )
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ def make(kind: str, name: str, target: Path) -> Path:
     """Write the skeleton of the plugin `name` into `target`, which must not exist or be empty; answers `target`."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or len(name) > 60:
         raise CliError(
-            f'"{name}" is no name for a plugin.', help=f"lower-case letters, digits and _, for example {kind}_{kind[:3]}1"
+            f'"{name}" is no name for a plugin.',
+            help=f"lower-case letters, digits and _, for example {kind}_{kind[:3]}1",
         )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CliError(f"{target} is there already and is not empty; nothing was written.", help="give another DIR")

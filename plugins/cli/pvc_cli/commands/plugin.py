@@ -18,7 +18,9 @@ from pvc_cli.options import wait_task_option
 from pvc_cli.views import plugin as view
 from pvc_cli.waiting import finish
 
-PROBE = "import importlib.util as u, sys; sys.exit(not (u.find_spec('pytest') and u.find_spec('pvc_core.testing.check')))"
+PROBE = (
+    "import importlib.util as u, sys; sys.exit(not (u.find_spec('pytest') and u.find_spec('pvc_core.testing.check')))"
+)
 
 
 @click.group(cls=LazyGroup)

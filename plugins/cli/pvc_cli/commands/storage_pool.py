@@ -34,9 +34,7 @@ def pool() -> None:
 @click.option("--driver", help="The storage plugin that keeps it [the cluster's default].")
 @click.option("-O", "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the driver.")
 @click.pass_obj
-def add(
-    app: App, name: str, pgs: int, tier: str, replcfg: str, driver: str | None, options: tuple[str, ...]
-) -> None:
+def add(app: App, name: str, pgs: int, tier: str, replcfg: str, driver: str | None, options: tuple[str, ...]) -> None:
     """Make the pool NAME. PGS is its number of placement groups; drivers without such a thing ignore it."""
     answer = app.api.post(POOLS, pool=name, pgs=pgs, tier=tier, replcfg=replcfg, driver=driver, option=options)
     finish(app, answer)

@@ -23,9 +23,7 @@ name_argument = click.argument("name", shell_complete=names(VOLUMES))
 force_option = click.option("-f", "--force", is_flag=True, help="Even if the pool would become too full.")
 
 
-@click.group(
-    cls=LazyGroup, lazy={"snapshot": ("pvc_cli.commands.storage_snapshot:snapshot", "Snapshots of volumes.")}
-)
+@click.group(cls=LazyGroup, lazy={"snapshot": ("pvc_cli.commands.storage_snapshot:snapshot", "Snapshots of volumes.")})
 def volume() -> None:
     """Volumes: what VMs have as disks. SIZE is like 20G, in powers of 1024."""
 
@@ -123,5 +121,3 @@ def list_volumes(app: App, limit: str | None, pool: str | None, format_: str) ->
         pretty=lambda d: view.volume_list(app.out, d),
         raw=lambda d: [f"{v['pool']}/{v['name']}" for v in d],
     )
-
-

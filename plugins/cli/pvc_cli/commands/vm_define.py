@@ -22,7 +22,9 @@ from pvc_cli.waiting import finish
     "-s", "--node-selector", "selector", type=click.Choice(SELECTORS), default="none", show_default=True,
     help="How a node is chosen; none is the cluster's way.",
 )  # fmt: skip
-@click.option("-a/-A", "--autostart/--no-autostart", "autostart", default=False, help="Start it when its node is ready.")
+@click.option(
+    "-a/-A", "--autostart/--no-autostart", "autostart", default=False, help="Start it when its node is ready."
+)
 @click.option(
     "-m", "--method", type=click.Choice(METHODS), default="none", show_default=True,
     help="How it moves; none is live, else by shutting it down.",
@@ -83,17 +85,18 @@ def meta(
     domain: str,
 ) -> None:
     """Change where and how a VM runs. What is not given stays as it is."""
-    changes = {
-        "limit": limit,
-        "selector": selector,
-        "autostart": autostart,
-        "migration_method": method,
-        "migration_max_downtime": max_downtime,
-        "profile": profile,
-    }
-    if all(value is None for value in changes.values()):
+    if all(value is None for value in (limit, selector, autostart, method, max_downtime, profile)):
         raise click.UsageError("Nothing to change: give at least one option.")
-    finish(app, app.api.post(path("vm", domain, "meta"), **changes))
+    answer = app.api.post(
+        path("vm", domain, "meta"),
+        limit=limit,
+        selector=selector,
+        autostart=autostart,
+        migration_method=method,
+        migration_max_downtime=max_downtime,
+        profile=profile,
+    )
+    finish(app, answer)
 
 
 @click.command()

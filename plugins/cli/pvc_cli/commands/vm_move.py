@@ -17,9 +17,17 @@ target_option = click.option(
 live_only_option = click.option("--force-live", is_flag=True, help="Never shut it down if it cannot move live.")
 
 
-def act(app: App, domain: str, action: str, *, wait: bool, force_live: bool, **more: str | bool | None) -> None:
+def act(
+    app: App, domain: str, action: str, *, wait: bool, force_live: bool, node: str | None = None, force: bool = False
+) -> None:
+    # What is false is left out, as it is the default.
     answer = app.api.post(
-        path("vm", domain, "node"), action=action, wait=wait or None, force_live=force_live or None, **more
+        path("vm", domain, "node"),
+        action=action,
+        node=node,
+        force=force or None,
+        wait=wait or None,
+        force_live=force_live or None,
     )
     finish(app, answer, wait=wait)
 
@@ -44,7 +52,7 @@ def move(app: App, domain: str, target: str | None, wait: bool, force_live: bool
 @click.pass_obj
 def migrate(app: App, domain: str, target: str | None, force: bool, wait: bool, force_live: bool) -> None:
     """Move a VM to another node for a while; `unmigrate` brings it back."""
-    act(app, domain, "migrate", node=target, force=force or None, wait=wait, force_live=force_live)
+    act(app, domain, "migrate", node=target, force=force, wait=wait, force_live=force_live)
 
 
 @click.command()

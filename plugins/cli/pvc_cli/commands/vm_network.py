@@ -73,9 +73,7 @@ def add(
         )
     mac = checked_mac(macaddr)
     nic = macvtap_nic(net, mac, model) if sriov else bridge_nic(net, mac, model)
-    change_device(
-        app, domain, lambda xml: with_nic(xml, nic), how="attach", live=live, restart=restart, yes=yes
-    )
+    change_device(app, domain, lambda xml: with_nic(xml, nic), how="attach", live=live, restart=restart, yes=yes)
 
 
 @network.command()

@@ -72,7 +72,7 @@ def file_disk(path: str) -> Element:
 
 def free_device(prefix: str, used: set[str]) -> str:
     """sda ... sdz, sdaa ... sdzz: the first that is not used."""
-    letters = [*ascii_lowercase, *("".join(pair) for pair in product(ascii_lowercase, repeat=2))]
+    letters: list[str] = [*ascii_lowercase, *("".join(pair) for pair in product(ascii_lowercase, repeat=2))]
     for letter in letters:
         if prefix + letter not in used:
             return prefix + letter

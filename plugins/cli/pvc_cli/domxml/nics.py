@@ -19,7 +19,9 @@ def bridge_of(network: str) -> str:
     if network in HOST_NETWORKS:
         return f"br{network}"
     if not network.isdecimal() or not 1 <= int(network) <= VNI_MAX:
-        raise CliError(f'"{network}" is no network.', help=f"give a VNI (a number) or one of {', '.join(HOST_NETWORKS)}")
+        raise CliError(
+            f'"{network}" is no network.', help=f"give a VNI (a number) or one of {', '.join(HOST_NETWORKS)}"
+        )
     return f"vmbr{int(network)}"
 
 
@@ -75,7 +77,9 @@ def without_nic(xml: str, network: str | None, mac: str | None, *, sriov: bool =
         raise NotThere(f"The VM has no network card {what}.", help="pvc vm network get VM shows them")
     if len(fitting) > 1:
         macs = ", ".join(mac_of(nic) for nic in fitting)
-        raise CliError(f"The VM has {len(fitting)} network cards {what}.", help=f"choose one with --mac-address: {macs}")
+        raise CliError(
+            f"The VM has {len(fitting)} network cards {what}.", help=f"choose one with --mac-address: {macs}"
+        )
     alone = text_of(fitting[0])
     remove_device(fitting[0])
     return text_of(root), alone

@@ -17,7 +17,7 @@ def parse(text: str) -> Element:
     except etree.XMLSyntaxError as error:
         raise CliError(f"The VM's definition is no XML: {error.msg}") from error
     if root.tag != "domain":
-        raise CliError(f"The VM's definition is a <{root.tag}>, not a <domain>.")
+        raise CliError(f"The VM's definition is a <{root.tag!s}>, not a <domain>.")
     return root
 
 

@@ -16,16 +16,18 @@ MESSAGES = (
 
 
 def short(_out: Output, status: dict[str, Any]) -> str:
-    return facts(
-        [
-            ("Cluster", status["cluster_name"]),
-            ("Health", health((status.get("cluster_health") or {}).get("health"))),
-            ("Maintenance", state("on" if str(status["maintenance"]).lower() == "true" else "off")),
-            ("Primary node", status["primary_node"] or "none"),
-            ("Nodes", counts(status["nodes"])),
-            ("VMs", counts(status["vms"])),
-        ]
-    )
+    return facts(main_facts(status))
+
+
+def main_facts(status: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        ("Cluster", status["cluster_name"]),
+        ("Health", health((status.get("cluster_health") or {}).get("health"))),
+        ("Maintenance", state("on" if str(status["maintenance"]).lower() == "true" else "off")),
+        ("Primary node", status["primary_node"] or "none"),
+        ("Nodes", counts(status["nodes"])),
+        ("VMs", counts(status["vms"])),
+    ]
 
 
 def pretty(out: Output, status: dict[str, Any]) -> str:
@@ -42,7 +44,7 @@ def pretty(out: Output, status: dict[str, Any]) -> str:
         ("CPU", cpu(resources.get("cpu") or {})),
         ("Disk", disk(resources.get("disk") or {})),
     ]
-    parts = [short(out, status), facts(more)]
+    parts = [facts(main_facts(status) + more)]
     messages = (status.get("cluster_health") or {}).get("messages") or []
     if messages:
         parts.append(section("What lowers the health", table(out, MESSAGES, messages)))

@@ -44,34 +44,34 @@ def node_list(out: Output, nodes: list[dict[str, Any]]) -> str:
     return table(out, COLUMNS, sorted(nodes, key=lambda n: n["name"]), empty="No node matches.")
 
 
-def node_info(out: Output, node: dict[str, Any]) -> str:
+def node_info(_out: Output, node: dict[str, Any]) -> str:
+    return facts(main_facts(node))
+
+
+def main_facts(node: dict[str, Any]) -> list[tuple[str, Any]]:
     memory = node["memory"]
-    return facts(
-        [
-            ("Name", node["name"]),
-            ("Status", node.get("status") or "-"),
-            ("Health", health(node.get("health"))),
-            ("Daemon state", state(node["daemon_state"])),
-            ("Coordinator state", state(node["coordinator_state"])),
-            ("Domain state", state(node["domain_state"])),
-            ("VMs", node["domains_count"]),
-            ("CPUs", f"{node['vcpu']['total']}, {node['vcpu']['allocated']} allocated to VMs, load {node['load']}"),
-            ("Memory", f"{memory['total']} MiB, {memory['used']} used, {memory['free']} free"),
-            ("Memory of VMs", f"{memory['allocated']} MiB running, {memory['provisioned']} MiB defined"),
-        ]
-    )
+    return [
+        ("Name", node["name"]),
+        ("Status", node.get("status") or "-"),
+        ("Health", health(node.get("health"))),
+        ("Daemon state", state(node["daemon_state"])),
+        ("Coordinator state", state(node["coordinator_state"])),
+        ("Domain state", state(node["domain_state"])),
+        ("VMs", node["domains_count"]),
+        ("CPUs", f"{node['vcpu']['total']}, {node['vcpu']['allocated']} allocated to VMs, load {node['load']}"),
+        ("Memory", f"{memory['total']} MiB, {memory['used']} used, {memory['free']} free"),
+        ("Memory of VMs", f"{memory['allocated']} MiB running, {memory['provisioned']} MiB defined"),
+    ]
 
 
 def node_long(out: Output, node: dict[str, Any]) -> str:
-    more = facts(
-        [
-            ("PVC version", node.get("pvc_version")),
-            ("Kernel", f"{node.get('kernel', '')} {node.get('arch', '')}"),
-            ("Operating system", node.get("os")),
-            ("Running VMs", node.get("running_domains") or "none"),
-        ]
-    )
-    parts = [node_info(out, node), more]
+    more = [
+        ("PVC version", node.get("pvc_version")),
+        ("Kernel", f"{node.get('kernel', '')} {node.get('arch', '')}"),
+        ("Operating system", node.get("os")),
+        ("Running VMs", node.get("running_domains") or "none"),
+    ]
+    parts = [facts(main_facts(node) + more)]
     if node.get("health_details"):
         parts.append(section("Health checks", table(out, CHECKS, node["health_details"])))
     if node.get("interfaces"):
@@ -92,6 +92,4 @@ def bits(per_second: Any) -> str:
         if left < 1000 or unit == "G":
             break
         left /= 1000
-    return f"{left:.1f}".removesuffix(".0") + unit + "bit"
-
-
+    return f"{left:.1f}".removesuffix(".0") + f" {unit}bit"

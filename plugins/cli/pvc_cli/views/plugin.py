@@ -38,7 +38,10 @@ def plugin_info(out: Output, plugin: dict[str, Any]) -> str:
         ("Capabilities", capabilities(plugin) or "-"),
     ]
     actions = plugin.get("actions") or []
-    return facts(rows) + (section("Actions (pvc plugin run)", table(out, ACTIONS, actions)) if actions else "")
+    parts = [facts(rows)]
+    if actions:
+        parts.append(section("Actions (pvc plugin run)", table(out, ACTIONS, actions)))
+    return "\n".join(parts)
 
 
 def api_range(plugin: dict[str, Any]) -> str:
@@ -50,7 +53,7 @@ def capabilities(plugin: dict[str, Any]) -> str:
     """Names of what it can do; a capability that is more than yes or no shows its value."""
     found = plugin.get("capabilities") or {}
     return ", ".join(
-        name if value is True else f"{name}={plain(value)}"
+        name if value is True else f"{name}={'+'.join(value) if isinstance(value, list) else plain(value)}"
         for name, value in sorted(found.items())
         if value not in (False, None, [], "")
     )

@@ -56,7 +56,11 @@ def vm_list(out: Output, vms: list[dict[str, Any]]) -> str:
     return table(out, COLUMNS, sorted(vms, key=lambda v: v["name"]), empty="No VM matches.")
 
 
-def vm_info(out: Output, vm: dict[str, Any]) -> str:
+def vm_info(_out: Output, vm: dict[str, Any]) -> str:
+    return facts(main_facts(vm))
+
+
+def main_facts(vm: dict[str, Any]) -> list[tuple[str, Any]]:
     rows = [
         ("Name", vm["name"]),
         ("UUID", vm["uuid"]),
@@ -73,27 +77,28 @@ def vm_info(out: Output, vm: dict[str, Any]) -> str:
     ]
     if vm.get("failed_reason"):
         rows.append(("Failed because", vm["failed_reason"]))
-    return facts(rows)
+    return rows
 
 
 def vm_long(out: Output, vm: dict[str, Any]) -> str:
-    more = facts(
-        [
-            ("Profile", vm.get("profile") or "-"),
-            ("May run on", vm.get("node_limit") or "every node"),
-            ("Node selector", vm.get("node_selector") or "the cluster's default"),
-            ("Autostart", bool(vm.get("node_autostart"))),
-            ("Migration", f"{vm.get('migration_method') or 'the default'}, at most {vm.get('migration_max_downtime')} ms down"),
-            ("Machine", f"{vm.get('type', '')} {vm.get('arch', '')} {vm.get('machine', '')}".strip()),
-            ("Emulator", vm.get("emulator")),
-            ("Features", vm.get("features") or "-"),
-            ("Console", vm.get("console")),
-            ("VNC", vnc(vm)),
-            ("Controllers", controllers(vm) or "-"),
-            ("Memory in use", used_memory(vm)),
-        ]
-    )
-    parts = [vm_info(out, vm), more]
+    more = [
+        ("Profile", vm.get("profile") or "-"),
+        ("May run on", vm.get("node_limit") or "every node"),
+        ("Node selector", vm.get("node_selector") or "the cluster's default"),
+        ("Autostart", bool(vm.get("node_autostart"))),
+        (
+            "Migration",
+            f"{vm.get('migration_method') or 'the default'}, at most {vm.get('migration_max_downtime')} ms down",
+        ),
+        ("Machine", f"{vm.get('type', '')} {vm.get('arch', '')} {vm.get('machine', '')}".strip()),
+        ("Emulator", vm.get("emulator")),
+        ("Features", vm.get("features") or "-"),
+        ("Console", vm.get("console")),
+        ("VNC", vnc(vm)),
+        ("Controllers", controllers(vm) or "-"),
+        ("Memory in use", used_memory(vm)),
+    ]
+    parts = [facts(main_facts(vm) + more)]
     if vm["networks"]:
         parts.append(section("Interfaces", table(out, NICS, vm["networks"])))
     if vm["disks"]:
