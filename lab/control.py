@@ -1,0 +1,83 @@
+"""How the lab on the machine talks to a node's first process: one line of JSON there, one back, over a unix socket in the node's /run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from lab import LabError
+from lab.processes import Process
+from lab.supervisor import Supervisor
+
+SOCKET = Path("/run/lab/init.sock")
+
+
+async def serve(supervisor: Supervisor) -> None:
+    """Answer on SOCKET until the node is switched off."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            reply = {"ok": await _do(supervisor, json.loads(await reader.readline()))}
+        except LabError as error:
+            reply = {"error": str(error)}
+        except ConnectionError:
+            return
+        writer.write(json.dumps(reply).encode() + b"\n")
+        writer.close()
+
+    SOCKET.parent.mkdir(parents=True, exist_ok=True)
+    server = await asyncio.start_unix_server(answer, str(SOCKET))
+    await server.serve_forever()
+
+
+async def _do(supervisor: Supervisor, asked: dict[str, Any]) -> object:
+    match asked:
+        case {"do": "boot"}:
+            supervisor.boot()
+        case {"do": "status"}:
+            return supervisor.status()
+        case {"do": "start", "unit": str(unit)}:
+            await supervisor.start(unit)
+        case {"do": "stop", "unit": str(unit)}:
+            await supervisor.stop(unit)
+        case {"do": "kill", "unit": str(unit), "signal": str(name)}:
+            return supervisor.kill(unit, _signal(name))
+        case _:
+            raise LabError(f"the node's init cannot do {asked}")
+    return None
+
+
+def _signal(name: str) -> int:
+    try:
+        return signal.Signals[name].value
+    except KeyError:
+        raise LabError(f"there is no signal {name}") from None
+
+
+def await_init(init: Process, *, deadline_s: float = 20.0) -> None:
+    """Return when the node's first process has put up the walls and listens. Raises LabError."""
+    end = time.monotonic() + deadline_s
+    while not Path(f"/proc/{init.pid}/root{SOCKET}").exists():
+        if not init.runs() or time.monotonic() > end:
+            raise LabError("a node of the lab did not come up; the lab needs root, and a kernel with all namespaces and tmpfs")
+        time.sleep(0.01)
+
+
+def ask(init: Process, do: str, **words: str) -> Any:
+    """Ask the first process of a node. Raises LabError with its answer, or when there is none."""
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(120)
+            line.connect(f"/proc/{init.pid}/root{SOCKET}")
+            line.sendall(json.dumps({"do": do, **words}).encode() + b"\n")
+            reply = json.loads(line.makefile().readline() or '{"error": "the node went off while it was asked"}')
+    except OSError as error:
+        raise LabError(f"the node does not answer: {error}; is it switched off? See script/lab status") from None
+    if "error" in reply:
+        raise LabError(reply["error"])
+    return reply["ok"]

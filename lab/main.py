@@ -1,0 +1,241 @@
+"""The command `script/lab`: what a person or a test may do with a lab. Each command is one function here; the work is in the other modules."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab import LabError, control, node, up
+from lab.state import DEFAULT_NAME, FORWARDER, SWITCH, Lab, Plan, all_labs, the_only_lab
+
+VERBATIM = ("pvc", "exec")  # everything from their first argument on is passed through as it is
+
+
+def main() -> int:
+    try:
+        return run(sys.argv[1:])
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("lab: interrupted", file=sys.stderr)
+    return 1
+
+
+def run(argv: Sequence[str]) -> int:
+    """Do what the command line says and return the exit code. Raises LabError."""
+    name, rest, verbatim = split_name(argv)
+    asked = _parser().parse_args(rest)
+    if os.geteuid() != 0:
+        raise LabError("the lab needs root: it makes network namespaces and runs libvirt; use sudo")
+    asked.verbatim = verbatim
+    result: int = asked.do(asked, name)
+    return result
+
+
+def split_name(argv: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
+    """Return (the value of --name or None, the other words, the words to pass on verbatim).
+
+    --name may stand anywhere before the first argument of `pvc` and `exec`; what follows belongs to those. Raises LabError.
+    """
+    name: str | None = None
+    words: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word == "--name" and not rest:
+            raise LabError("--name needs the name of a lab after it")
+        if word == "--name":
+            name = rest.pop(0)
+        elif word.startswith("--name="):
+            name = word.removeprefix("--name=")
+        elif words and words[0] in VERBATIM:
+            return name, words, [word, *rest]
+        else:
+            words.append(word)
+    return name, words, []
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="script/lab",
+        description="A whole PVC cluster on this machine, in namespaces of its own.",
+        epilog="--name NAME may stand anywhere; without it the only lab is meant. docs/lab.md tells more.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, do: object, help: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help)
+        made.set_defaults(do=do)
+        return made
+
+    made = command("up", _up, f"make a lab (called {DEFAULT_NAME} without --name) and return when it is ready")
+    made.add_argument("--nodes", type=int, default=1, metavar="N", help="how many nodes (only 1 until the next stage)")
+    made.add_argument("--store", choices=["embedded", "zookeeper"], default=None)
+    made.add_argument("--storage", choices=["dir", "ceph"], default="dir")
+    made.add_argument("--plugin", action="append", default=[], metavar="PATH", help="install and load this plugin package too")
+    made.add_argument("--keep", action="store_true", help="leave everything in place when it does not come up, to look at it")
+    command("down", _down, "remove the lab and everything of it")
+    command("status", _status, "which labs there are, and what runs in them")
+    made = command("logs", _logs, "the logs of a node's daemons")
+    made.add_argument("node")
+    made.add_argument("unit", nargs="?", help="only this daemon's")
+    made.add_argument("-n", "--lines", type=int, default=50)
+    made.add_argument("-f", "--follow", action="store_true")
+    command("env", _env, "print export lines: PVC_API_URL, PVC_API_KEY")
+    command("pvc", _pvc, "the CLI against this lab: pvc ARGS...")
+    command("exec", _exec, "run a command inside a node: exec NODE CMD... (a shell without CMD)")
+    made = command("guest", _guest, "a small real guest, defined and started through the API; its console counts seconds")
+    made.add_argument("guest")
+    made.add_argument("--node", help="define it for this node")
+    made.add_argument("--network", help="put its NIC on this VNI instead of the upstream bridge")
+    made.add_argument("--pool", default="vms")
+    made = command("power", _power, "switch a node on, or off: everything in it dies at once")
+    made.add_argument("switch", choices=["on", "off"])
+    made.add_argument("node")
+    made = command("kill", _kill, "kill -9 one daemon of a node; its init starts it again")
+    made.add_argument("node")
+    made.add_argument("process")
+    made.add_argument("--signal", default="KILL", help="another signal: STOP, CONT, TERM...")
+    made = command("unit", _unit, "stop or start one daemon of a node")
+    made.add_argument("what", choices=["start", "stop"])
+    made.add_argument("node")
+    made.add_argument("unit")
+    for name in ("cut", "heal"):
+        command(name, _later, "(comes with labs of several nodes)").add_argument("node")
+    return parser
+
+
+def _lab(name: str | None) -> Lab:
+    lab = Lab(name) if name else the_only_lab()
+    lab.plan()
+    return lab
+
+
+def _up(asked: argparse.Namespace, name: str | None) -> int:
+    if asked.nodes != 1 or asked.store == "zookeeper" or asked.storage == "ceph":
+        raise LabError("this stage of the lab has one node, the embedded store and storage in a directory")
+    plan = Plan(
+        name=name or DEFAULT_NAME,
+        nodes=[f"hv{number}" for number in range(1, asked.nodes + 1)],
+        store=asked.store or "embedded",
+        storage=asked.storage,
+        plugins=asked.plugin,
+    )
+    started = time.monotonic()
+    plan = up.bring_up(Lab(plan.name), plan, _say, keep=asked.keep)
+    print(f"lab {plan.name} is ready after {time.monotonic() - started:.1f} s: {up.api_url(plan)}")
+    return 0
+
+
+def _down(asked: argparse.Namespace, name: str | None) -> int:
+    lab = Lab(name) if name else the_only_lab()
+    up.take_down(lab)
+    print(f"lab {lab.name} is gone")
+    return 0
+
+
+def _status(asked: argparse.Namespace, name: str | None) -> int:
+    names = [name] if name else all_labs()
+    if not names:
+        print("no lab; script/lab up makes one")
+    for lab in map(Lab, names):
+        plan = lab.plan()
+        print(f"lab {lab.name}: {up.api_url(plan) if plan.ready else 'not ready'}, store {plan.store}, storage {plan.storage}")
+        for helper in (SWITCH, FORWARDER):
+            print(f"  {helper:24}{'on' if lab.process(helper) else 'off'}")
+        for item in plan.nodes:
+            init = lab.process(item)
+            print(f"  {item:24}{f'on, process {init.pid}' if init else 'off'}")
+            for unit in node.status(init) if init else ():
+                restarts = f", restarted {unit['restarts']} times" if unit["restarts"] else ""
+                print(f"    {unit['unit']:22}{unit['state']}{': ' + unit['why'] if unit['why'] else ''}{restarts}")
+    return 0
+
+
+def _logs(asked: argparse.Namespace, name: str | None) -> int:
+    lab = _lab(name)
+    place = lab.node_dir(lab.checked_node(asked.node)) / "var/log/pvc"
+    files = sorted(place.glob(f"{(asked.unit or '*').removesuffix('.service')}*"))
+    if not files:
+        raise LabError(f"{asked.node} has no log of {asked.unit}; it has {', '.join(sorted(p.name for p in place.iterdir()))}")
+    argv = ["tail", f"--lines={asked.lines}", *(["--follow=name"] if asked.follow else []), *map(str, files)]
+    return subprocess.run(argv, check=False).returncode
+
+
+def _env(asked: argparse.Namespace, name: str | None) -> int:
+    api = up.api_of(_lab(name))
+    print(f"export PVC_API_URL={api.url}\nexport PVC_API_KEY={api.key}")
+    return 0
+
+
+def _pvc(asked: argparse.Namespace, name: str | None) -> int:
+    lab = _lab(name)
+    up.api_of(lab)
+    program = str(Path(sys.prefix) / "bin/pvc")
+    env = {**os.environ, "PVC_CLIENT_DIR": str(lab.root / "cli"), "PVC_CONNECTION": lab.name}
+    return subprocess.run([program, *asked.verbatim], env=env, check=False).returncode
+
+
+def _exec(asked: argparse.Namespace, name: str | None) -> int:
+    if not asked.verbatim:
+        raise LabError("exec needs a node: script/lab exec hv1 virsh list")
+    where, *argv = asked.verbatim
+    lab = _lab(name)
+    init = lab.needs(lab.checked_node(where))
+    return node.enter(init, argv or ["bash"], interactive=True).returncode
+
+
+def _guest(asked: argparse.Namespace, name: str | None) -> int:
+    from lab import guests
+
+    lab = _lab(name)
+    wish = guests.Wish(name=asked.guest, node=asked.node or "", network=asked.network or "", pool=asked.pool)
+    console = guests.make_guest(up.api_of(lab), wish, say=_say)
+    print(console.strip().splitlines()[-1])
+    print(f"guest {asked.guest} runs; script/lab pvc --name {lab.name} vm log {asked.guest} shows its console")
+    return 0
+
+
+def _power(asked: argparse.Namespace, name: str | None) -> int:
+    lab = _lab(name)
+    plan = lab.plan()
+    where = lab.checked_node(asked.node)
+    with lab.locked():
+        if asked.switch == "on":
+            node.switch_on(lab, plan, where)
+        else:
+            node.switch_off(lab, where)
+    print(f"{where} is {asked.switch}")
+    return 0
+
+
+def _kill(asked: argparse.Namespace, name: str | None) -> int:
+    lab = _lab(name)
+    number = f"SIG{asked.signal.upper().removeprefix('SIG')}"
+    init = lab.needs(lab.checked_node(asked.node))
+    pid = control.ask(init, "kill", unit=asked.process, signal=number)
+    print(f"{number} sent to {asked.process} of {asked.node} (its process {pid})")
+    return 0
+
+
+def _unit(asked: argparse.Namespace, name: str | None) -> int:
+    lab = _lab(name)
+    control.ask(lab.needs(lab.checked_node(asked.node)), asked.what, unit=asked.unit)
+    return 0
+
+
+def _later(asked: argparse.Namespace, name: str | None) -> int:
+    raise LabError(f"{asked.command} parts a node from the others; this stage of the lab has one node")
+
+
+def _say(line: str) -> None:
+    print(f"  {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

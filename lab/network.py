@@ -1,0 +1,96 @@
+"""The lab's three networks: bridges in a network namespace of the lab's own (the switch), cables to each node, DHCP on upstream.
+
+Nothing of the machine is touched: bridges and cables come into being inside the namespaces and vanish with them. All labs use the same
+addresses, because none can see another.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab import LabError
+from lab.processes import Process
+
+MTU = 1500
+
+
+@dataclass(frozen=True)
+class Network:
+    """One of the three. `subnet`: the first three octets of its /24; .1 is the switch, .11 the first node."""
+
+    name: str
+    device: str
+    bridge: str
+    subnet: str
+
+    def address(self, number: int) -> str:
+        return f"{self.subnet}.{10 + number}"
+
+    @property
+    def gateway(self) -> str:
+        return f"{self.subnet}.1"
+
+    @property
+    def floating(self) -> str:
+        return f"{self.subnet}.250"
+
+
+UPSTREAM = Network("upstream", "eth0", "brupstream", "10.70.0")
+CLUSTER = Network("cluster", "eth1", "brcluster", "10.71.0")
+STORAGE = Network("storage", "eth2", "brstorage", "10.72.0")
+NETWORKS = (UPSTREAM, CLUSTER, STORAGE)
+DHCP_RANGE = (f"{UPSTREAM.subnet}.100", f"{UPSTREAM.subnet}.199")
+
+
+def make_switch(switch: Process) -> None:
+    """Make the three bridges in the switch's namespace. It has an address on each, as the router of a real site has."""
+    lines = ["link set lo up"]
+    for network in NETWORKS:
+        lines += [
+            f"link add {network.name} type bridge forward_delay 0",
+            f"addr add {network.gateway}/24 dev {network.name}",
+            f"link set {network.name} up",
+        ]
+    _ip(switch, lines)
+    _no_bridge_filter(switch)
+
+
+def plug_in(switch: Process, node: Process, name: str, number: int) -> None:
+    """Lay three cables from the switch to node `name`, its `number`th from 1, and make the bridges on the node.
+
+    Until pvcnoded makes the host's bridges itself, the lab does: guests plug into brupstream, brcluster and brstorage.
+    """
+    cables = []
+    for network in NETWORKS:
+        port = f"{network.device}.{name}"
+        cables += [
+            f"link add {port} type veth peer name {network.device} netns {node.pid}",
+            f"link set {port} master {network.name} up",
+        ]
+    _ip(switch, cables)
+    inside = ["link set lo up"]
+    for network in NETWORKS:
+        inside += [
+            f"link add {network.bridge} type bridge forward_delay 0",
+            f"link set {network.device} master {network.bridge} up",
+            f"addr add {network.address(number)}/24 dev {network.bridge}",
+            f"link set {network.bridge} up",
+        ]
+    inside.append(f"route add default via {UPSTREAM.gateway}")
+    _ip(node, inside)
+    _no_bridge_filter(node)
+
+
+def _ip(where: Process, lines: Sequence[str]) -> None:
+    argv = ["nsenter", "--target", str(where.pid), "--net", "ip", "-batch", "-"]
+    done = subprocess.run(argv, input="\n".join(lines) + "\n", capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"the lab's network could not be made: {done.stderr.strip()}; does this kernel have bridge and veth?")
+
+
+def _no_bridge_filter(where: Process) -> None:
+    """Bridged frames are nobody's IP packets: without this the machine's firewall rules could swallow them (br_netfilter)."""
+    switch_off = "for f in /proc/sys/net/bridge/bridge-nf-call-*; do if [ -e $f ]; then echo 0 >$f; fi; done"
+    subprocess.run(["nsenter", "--target", str(where.pid), "--net", "sh", "-c", switch_off], check=False)

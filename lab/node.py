@@ -1,0 +1,128 @@
+"""One node of a lab: switched on and off like a machine, entered like one. What it is made of: files.py, walls.py, init.py, network.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lab import LabError, control, files, kernel, network, processes
+from lab.processes import Process
+from lab.state import REPOSITORY, SWITCH, Lab, Plan
+
+WALLS = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC
+# Where --plugin packages are installed, as the node sees it.
+PLUGINS = "/var/lib/lab-plugins"
+UNITS = ("libvirtd.service", "pvcstored.service", "pvcguard.service", "pvcnoded.service", "pvcapid.service")
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of everything in a node: the virtualenv's programs first, as if they were installed."""
+    path = f"{Path(sys.prefix) / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return {"PATH": path, "LANG": "C.UTF-8", "PYTHONPATH": PLUGINS, "PYTHONUNBUFFERED": "1"}
+
+
+def switch_on_network(lab: Lab) -> Process:
+    """Start the switch: bridges and DHCP server. Nothing where it runs already."""
+    running = lab.process(SWITCH)
+    if running is not None:
+        return running
+    if not lab.node_dir(SWITCH).exists():
+        files.make_switch_files(lab)
+    waiting = _prepare(lab, SWITCH, sorted((REPOSITORY / "lab/units/switch").glob("*.service")), {})
+    network.make_switch(waiting.process)
+    return _boot(waiting)
+
+
+def switch_on(lab: Lab, plan: Plan, node: str, *, first_boot: Sequence[Sequence[str]] = ()) -> Process:
+    """Boot `node`: namespaces, cables, first process, units. Nothing where it runs already. Does not wait for the units.
+
+    The commands of `first_boot` run inside it before its units start: what a person does once when installing a node.
+    """
+    running = lab.process(node)
+    if running is not None:
+        return running
+    if not lab.node_dir(node).exists():
+        files.make_node_files(lab, plan, node)
+    shared = {files.VOLUMES: lab.root / "volumes", PLUGINS: lab.root / "plugins"}
+    for path in shared.values():
+        path.mkdir(exist_ok=True)
+    switch = switch_on_network(lab)
+    waiting = _prepare(lab, node, [_unit_file(name) for name in units_of(plan)], shared)
+    network.plug_in(switch, waiting.process, node, plan.nodes.index(node) + 1)
+    return _boot(waiting, first_boot)
+
+
+def switch_off(lab: Lab, node: str) -> None:
+    """Everything in the node dies at once, as when the power goes. What it had written to disk stays."""
+    running = lab.process(node)
+    if running is not None:
+        running.kill()
+    lab.record(node).unlink(missing_ok=True)
+
+
+def units_of(plan: Plan) -> list[str]:
+    return [name for name in UNITS if name != "pvcstored.service" or plan.store == "embedded"]
+
+
+def enter(init: Process, argv: Sequence[str], *, interactive: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run `argv` inside the node of `init`, as root, with the node's environment; its output is returned unless `interactive`."""
+    inside = ["nsenter", "--target", str(init.pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--wdns=/", "--", *argv]
+    env = {**environment(), "HOME": "/root", "TERM": os.environ.get("TERM", "dumb")}
+    return subprocess.run(inside, env=env, capture_output=not interactive, text=True, check=False)
+
+
+def run_inside(init: Process, argv: Sequence[str], what: str) -> str:
+    """Run `argv` inside the node and return its output; raises LabError with `what` and what it said where it fails."""
+    done = enter(init, argv)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise LabError(f"{what}: {argv[0]} ended with {done.returncode}: {' / '.join(said[-5:]) or 'it said nothing'}")
+    return done.stdout
+
+
+def status(init: Process) -> list[dict[str, Any]]:
+    """Return the node's units: dicts with unit, state, why, pid, restarts."""
+    answer: list[dict[str, Any]] = control.ask(init, "status")
+    return answer
+
+
+def _boot(waiting: processes.Waiting, first_boot: Sequence[Sequence[str]] = ()) -> Process:
+    init = waiting.go()
+    control.await_init(init)
+    for argv in first_boot:
+        run_inside(init, argv, "preparing the node")
+    control.ask(init, "boot")
+    return init
+
+
+def _unit_file(name: str) -> Path:
+    """What ships comes first; the distribution's own units have a stand-in in lab/units."""
+    for place in ("deploy", "lab/units"):
+        path = REPOSITORY / place / name
+        if path.exists():
+            return path
+    raise LabError(f"there is no {name} in deploy/ or lab/units/")
+
+
+def _prepare(lab: Lab, name: str, units: Sequence[Path], own: dict[str, Path]) -> processes.Waiting:
+    place = lab.node_dir(name)
+    boot = {
+        "hostname": name,
+        "own": {"/etc": str(place / "etc"), "/var": str(place / "var"), **{target: str(p) for target, p in own.items()}},
+        "visible": sorted({str(REPOSITORY), sys.prefix} if not Path(sys.prefix).is_relative_to(REPOSITORY) else {str(REPOSITORY)}),
+        "units": [str(path) for path in units],
+        "env": environment(),
+    }
+    (place / "boot.json").write_text(json.dumps(boot, indent=1))
+    return processes.prepare(
+        lab.record(name),
+        [sys.executable, "-P", "-m", "lab.init", str(place / "boot.json")],
+        log=place / "var/log/pvc/init.log",
+        env={**environment(), "PYTHONPATH": str(REPOSITORY)},
+        namespaces=WALLS,
+    )

@@ -1,0 +1,275 @@
+"""Keeps the units of one lab node running: order, readiness, restarts. The part of systemd that deploy/*.service rely on.
+
+Runs inside the node's first process. What a unit says is unitfile.py's, who may ask is control.py's, the node's walls are walls.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab import LabError
+from lab.unitfile import Command, Unit
+
+LOGS = Path("/var/log/pvc")
+NOTIFY = Path("/run/lab/notify")
+CREDENTIALS = Path("/run/credentials")
+
+
+class Reaper:
+    """Collects every process that ends in this PID namespace, and tells whoever waits for one of ours."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, tuple[asyncio.Future[int], subprocess.Popen[bytes]]] = {}
+
+    def watch(self, process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
+        """Return a future with the exit status: the code, or minus the signal's number."""
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting[process.pid] = (ended, process)
+        return ended
+
+    def reap(self) -> None:
+        """Called on SIGCHLD."""
+        with contextlib.suppress(ChildProcessError):
+            while (pid_status := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = pid_status
+                if pid in self._waiting:
+                    ended, process = self._waiting.pop(pid)
+                    process.returncode = os.waitstatus_to_exitcode(status)
+                    ended.set_result(process.returncode)
+
+
+class Service:
+    """One unit and what became of it. `state` is one of waiting, starting, active, stopped, failed."""
+
+    def __init__(self, unit: Unit, env: Mapping[str, str], reaper: Reaper) -> None:
+        self.unit = unit
+        self.state = "waiting"
+        self.why = ""
+        self.pid = 0
+        self.restarts = 0
+        self.settled = asyncio.Event()  # it has been up, or has failed to come up, once
+        self._base_env = env
+        self._reaper = reaper
+        self._wanted = True
+        self._gone = asyncio.Event()
+        self._notify: socket.socket | None = None
+
+    async def run(self, before: Sequence[Service], needed: Sequence[Service]) -> None:
+        """Start after `before` have settled, restart as the unit says, until stop(). `needed` must be active."""
+        for other in before:
+            await other.settled.wait()
+        failed = [other.unit.name for other in needed if other.state != "active"]
+        if failed:
+            self._end("failed", f"needs {', '.join(failed)}")
+            return
+        while self._wanted:
+            status = await self._once()
+            if not self._wanted:
+                break
+            again = self.unit.restart == "always" or (self.unit.restart == "on-failure" and status != 0)
+            if not again:
+                done = status == 0
+                self._end("active" if done and self.unit.type == "oneshot" else "stopped" if done else "failed")
+                return
+            self._end("waiting", self.why or "ended by itself; it is started again")
+            self.restarts += 1
+            await asyncio.sleep(self.unit.restart_s)
+        self._end("stopped")
+
+    async def stop(self) -> None:
+        """SIGTERM, after TimeoutStopSec SIGKILL; returns when it is gone."""
+        self._wanted = False
+        if self.pid:
+            os.kill(self.pid, signal.SIGTERM)
+            try:
+                await asyncio.wait_for(self._gone.wait(), self.unit.timeout_stop_s)
+            except TimeoutError:
+                os.kill(self.pid, signal.SIGKILL)
+                await self._gone.wait()
+        self._end("stopped")
+
+    def kill(self, number: int) -> int:
+        """Send signal `number` to the main process and return its id. Raises LabError when there is none."""
+        if not self.pid:
+            raise LabError(f"{self.unit.name} does not run ({self.state}{': ' + self.why if self.why else ''})")
+        os.kill(self.pid, number)
+        return self.pid
+
+    def _end(self, state: str, why: str = "") -> None:
+        self.state, self.why = state, why or self.why
+        self.settled.set()
+
+    async def _once(self) -> int:
+        """Run the unit's commands once and return the last status."""
+        self.state, self._gone = "starting", asyncio.Event()
+        started = time.monotonic()
+        try:
+            env = self._environment()
+            for command in self.unit.exec_start_pre:
+                status = await self._reaper.watch(self._spawn(command, env))
+                if status and not command.may_fail:
+                    return self._died(status, "ExecStartPre")
+            process = self._spawn(self.unit.exec_start, env)
+        except (OSError, KeyError) as error:
+            return self._died(127, str(error))
+        self.pid = process.pid
+        ended = self._reaper.watch(process)
+        if self.unit.type == "simple":
+            self._up(started)
+        elif self.unit.type == "notify":
+            await self._until_ready(ended, started)
+        status = await ended
+        self.pid = 0
+        self._gone.set()
+        return self._died(status, "") if status else 0
+
+    def _died(self, status: int, what: str) -> int:
+        killed = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        self.state, self.why = "failed", f"{what + ': ' if what else ''}{killed}"
+        self._log(self.why)
+        return status
+
+    def _up(self, started: float) -> None:
+        self.state, self.why = "active", ""
+        self._log(f"active after {time.monotonic() - started:.2f} s")
+        self.settled.set()
+
+    async def _until_ready(self, ended: asyncio.Future[int], started: float) -> None:
+        assert self._notify is not None
+        loop = asyncio.get_running_loop()
+        end = started + self.unit.timeout_start_s
+        while not ended.done():
+            receiving = asyncio.ensure_future(loop.sock_recv(self._notify, 4096))
+            left = end - time.monotonic()
+            either: list[asyncio.Future[Any]] = [receiving, ended]
+            await asyncio.wait(either, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+            if receiving.done() and b"READY=1" in receiving.result().split(b"\n"):
+                self._up(started)
+                return
+            receiving.cancel()
+            if time.monotonic() >= end:
+                self._log(f"not ready after {self.unit.timeout_start_s:.0f} s: killed")
+                os.kill(self.pid, signal.SIGKILL)
+                await asyncio.wait({ended})
+
+    def _environment(self) -> dict[str, str]:
+        env = {**self._base_env, **self.unit.environment}
+        for name, places in (("/run", self.unit.runtime_directory), ("/var/lib", self.unit.state_directory)):
+            for place in places:
+                self._own(Path(name, place), 0o755)
+        if self.unit.credentials:
+            env["CREDENTIALS_DIRECTORY"] = str(self._credentials())
+        if self.unit.type == "notify":
+            env["NOTIFY_SOCKET"] = str(self._listen())
+        return env
+
+    def _credentials(self) -> Path:
+        """Copy what LoadCredential= names to where only the unit's user can read it."""
+        place = CREDENTIALS / self.unit.name
+        self._own(place, 0o700)
+        for name, source in self.unit.credentials.items():
+            shutil.copyfile(source, place / name)
+            self._own(place / name, 0o400)
+        return place
+
+    def _own(self, path: Path, mode: int) -> None:
+        if not path.exists():
+            path.mkdir(parents=True)
+        user = pwd.getpwnam(self.unit.user)
+        os.chown(path, user.pw_uid, user.pw_gid)
+        path.chmod(mode)
+
+    def _listen(self) -> Path:
+        NOTIFY.mkdir(parents=True, exist_ok=True)
+        path = NOTIFY / self.unit.name
+        path.unlink(missing_ok=True)
+        if self._notify is not None:
+            self._notify.close()
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._notify.bind(str(path))
+        path.chmod(0o666)
+        return path
+
+    def _spawn(self, command: Command, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        user = pwd.getpwnam(self.unit.user)
+        with (LOGS / f"{self.unit.name}.log").open("ab") as log:
+            return subprocess.Popen(
+                command.expanded(env),
+                env={"HOME": user.pw_dir, "USER": user.pw_name, **env},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                user=user.pw_uid,
+                group=self.unit.group or user.pw_gid,
+                extra_groups=[],
+            )
+
+    def _log(self, line: str) -> None:
+        with (LOGS / f"{self.unit.name}.log").open("a") as log:
+            log.write(f"--- {time.strftime('%H:%M:%S')} {self.unit.name}: {line}\n")
+
+
+class Supervisor:
+    """All units of the node."""
+
+    def __init__(self, units: Sequence[Unit], env: Mapping[str, str]) -> None:
+        self._reaper = Reaper()
+        self._env = env
+        self._services = {unit.name: Service(unit, env, self._reaper) for unit in units}
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def boot(self) -> None:
+        """Start everything, each unit after those it names; nothing the second time. Needs a running event loop."""
+        if self._running:
+            return
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reaper.reap)
+        for name in self._services:
+            self._launch(name)
+
+    def status(self) -> list[dict[str, object]]:
+        return [
+            {"unit": s.unit.name, "state": s.state, "why": s.why, "pid": s.pid, "restarts": s.restarts}
+            for s in self._services.values()
+        ]
+
+    async def start(self, name: str) -> None:
+        """Start a unit that was stopped or has failed; nothing where it runs."""
+        old = self._service(name)
+        if old.state in {"stopped", "failed"} and self._running[old.unit.name].done():
+            self._services[old.unit.name] = Service(old.unit, self._env, self._reaper)
+            self._launch(old.unit.name)
+        await self._services[old.unit.name].settled.wait()
+
+    async def stop(self, name: str) -> None:
+        service = self._service(name)
+        await service.stop()
+        self._running[service.unit.name].cancel()
+
+    def kill(self, name: str, number: int) -> int:
+        return self._service(name).kill(number)
+
+    def _service(self, name: str) -> Service:
+        full = name if name.endswith(".service") else f"{name}.service"
+        if full not in self._services:
+            known = ", ".join(sorted(unit.removesuffix(".service") for unit in self._services))
+            raise LabError(f"there is no process {name!r} in this node; it has {known}")
+        return self._services[full]
+
+    def _launch(self, name: str) -> None:
+        service = self._services[name]
+        before = [self._services[other] for other in service.unit.after if other in self._services]
+        needed = [self._services[other] for other in service.unit.requires if other in self._services]
+        self._running[name] = asyncio.ensure_future(service.run(before, needed))
