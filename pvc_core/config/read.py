@@ -27,7 +27,7 @@ from pvc_core.config.sections import (
 )
 from pvc_core.errors import Invalid
 from pvc_core.ids import checked_name
-from pvc_core.schema.config import ConfigSchema
+from pvc_core.schema.config import PLUGIN_NAME, ConfigSchema
 
 DEFAULT_PATH = Path("/etc/pvc/pvc.yaml")
 
@@ -102,7 +102,7 @@ def _plugins(document: Document) -> dict[str, PluginSection]:
     return {
         name: PluginSection(name=name, raw=raw or {}, document=document)
         for name, raw in sections.items()
-        if raw is None or isinstance(raw, dict)
+        if PLUGIN_NAME.fullmatch(name) and (raw is None or isinstance(raw, dict))
     }
 
 

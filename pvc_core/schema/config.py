@@ -13,7 +13,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from pvc_core.schema.fields import AbsolutePath, Address, Cidr, Device, Name, port, seconds, whole
 
-_PLUGIN = re.compile(r"[a-z][a-z0-9_]{0,62}")
+PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PLUGIN_ALLOWED = "a plugin's name: small letters, digits and '_'"
 
 
@@ -29,7 +29,7 @@ def _odd_number_of_coordinators(names: list[str]) -> None:
 
 
 def _plugin_name(**kwargs: Any) -> fields.String:
-    return fields.String(validate=validate.Regexp(_PLUGIN), metadata={"allowed": _PLUGIN_ALLOWED}, **kwargs)
+    return fields.String(validate=validate.Regexp(PLUGIN_NAME.pattern + r"\Z"), metadata={"allowed": _PLUGIN_ALLOWED}, **kwargs)
 
 
 class ClusterSchema(Schema):
