@@ -10,8 +10,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, cast
 
+from pvc_core.store.codes import Code
 from pvc_core.store.embedded import protocol
-from pvc_core.store.embedded.protocol import Code, Declined, Malformed, Op, Reader
+from pvc_core.store.embedded.protocol import Declined, Malformed, Op, Reader
 from pvc_core.store.embedded.rights import Identities
 from pvc_core.store.embedded.sessions import Session
 

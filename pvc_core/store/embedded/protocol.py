@@ -1,6 +1,6 @@
-"""The wire: reading and writing ZooKeeper's records, opcodes and error codes. Meaning is requests.py's.
+"""The wire: reading and writing ZooKeeper's records, opcodes and events. Meaning is requests.py's.
 
-Protocol: ZooKeeper 3.8, zookeeper.jute and org.apache.zookeeper.ZooDefs, KeeperException.Code. All numbers are
+Protocol: ZooKeeper 3.8, zookeeper.jute and org.apache.zookeeper.ZooDefs. All numbers are
 big-endian; a string or buffer is an int length (-1: none) and that many bytes; a packet is an int length and the bytes.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
+
+from pvc_core.store.codes import Code
 
 PACKET_MAX_BYTES = 1_048_575
 """ZooKeeper's default for jute.maxbuffer."""
@@ -49,23 +51,6 @@ class Op(IntEnum):
     MULTI_READ = 22
     AUTH = 100
     ADD_WATCH = 106
-
-
-class Code(IntEnum):
-    OK = 0
-    SYSTEM_ERROR = -1
-    RUNTIME_INCONSISTENCY = -2
-    MARSHALLING_ERROR = -5
-    UNIMPLEMENTED = -6
-    BAD_ARGUMENTS = -8
-    NO_NODE = -101
-    NO_AUTH = -102
-    BAD_VERSION = -103
-    NO_CHILDREN_FOR_EPHEMERALS = -108
-    NODE_EXISTS = -110
-    NOT_EMPTY = -111
-    INVALID_ACL = -114
-    AUTH_FAILED = -115
 
 
 class Event(IntEnum):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from pvc_core.store.codes import Code
 from pvc_core.store.embedded import protocol, rights
-from pvc_core.store.embedded.protocol import Code, Declined, Op, Reader
+from pvc_core.store.embedded.protocol import Declined, Op, Reader
 from pvc_core.store.embedded.rights import Identities
 from pvc_core.store.embedded.tree import Node, Tree
 from pvc_core.store.embedded.watches import Kind, Watches

@@ -11,7 +11,8 @@ import hashlib
 import hmac
 from pathlib import Path
 
-from pvc_core.store.embedded.protocol import Acl, Code, Declined
+from pvc_core.store.codes import Code
+from pvc_core.store.embedded.protocol import Acl, Declined
 
 READ, WRITE, CREATE, DELETE, ADMIN = 1, 2, 4, 8, 16
 OPEN: Acl = ((31, "world", "anyone"),)

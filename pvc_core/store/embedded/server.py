@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pvc_core.store.codes import Code
 from pvc_core.store.embedded import protocol
 from pvc_core.store.embedded.connection import Connection
 from pvc_core.store.embedded.journal import DiskFull, Journal
-from pvc_core.store.embedded.protocol import Code, Declined
+from pvc_core.store.embedded.protocol import Declined
 from pvc_core.store.embedded.requests import Requests
 from pvc_core.store.embedded.rights import Door
 from pvc_core.store.embedded.sessions import Session, Sessions

@@ -10,8 +10,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
+from pvc_core.store.codes import Code
 from pvc_core.store.embedded import protocol, rights
-from pvc_core.store.embedded.protocol import Acl, Code, Declined, Event
+from pvc_core.store.embedded.protocol import Acl, Declined, Event
 from pvc_core.store.embedded.rights import Identities
 
 _HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff\U00010000-\U0010ffff]")

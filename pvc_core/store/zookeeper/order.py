@@ -13,10 +13,10 @@ from typing import Any
 
 from kazoo.protocol.serialization import Exists
 
+from pvc_core.store.codes import Code
+
 _HARMLESS = Exists("/", None)
 """Sent in place of a withdrawn order, which still owns a place in kazoo's queue."""
-
-_MARSHALLING_ERROR = -5
 
 
 class Order:
@@ -79,7 +79,7 @@ class Order:
             try:
                 self.value = self.packet.deserialize(buffer, offset)
             except (struct.error, LookupError, UnicodeDecodeError):
-                self.code = _MARSHALLING_ERROR  # not understood: whoever waits hears so, the connection lives on
+                self.code = Code.MARSHALLING_ERROR  # not understood: whoever waits hears so, the connection lives on
         self.answered = True
         self._finish()
 

@@ -14,11 +14,12 @@ from kazoo.protocol.states import KeeperState, ZnodeStat
 from kazoo.security import ACL
 
 from pvc_core.errors import StoreUnavailable
+from pvc_core.store import codes
 from pvc_core.store.access import Credentials, GrantsFor
 from pvc_core.store.base import Create, Entry, Op, Put, Session, SessionState, Store, Wake, Watch
+from pvc_core.store.codes import Code
 from pvc_core.store.keys import checked_key, checked_ops, checked_value, missing_first
-from pvc_core.store.zookeeper import codes, packets
-from pvc_core.store.zookeeper.codes import Code
+from pvc_core.store.zookeeper import packets
 from pvc_core.store.zookeeper.link import Link
 from pvc_core.store.zookeeper.order import Order
 from pvc_core.store.zookeeper.sessions import SessionKeeper

@@ -11,9 +11,9 @@ from typing import Any
 
 from kazoo.protocol.serialization import GetChildren, GetData
 
+from pvc_core.store import codes
 from pvc_core.store.base import Entry
-from pvc_core.store.zookeeper import codes
-from pvc_core.store.zookeeper.codes import Code
+from pvc_core.store.codes import Code
 from pvc_core.store.zookeeper.order import Order
 from pvc_core.store.zookeeper.packets import Failed, MultiRead
 

@@ -13,11 +13,14 @@ from pvc_core.store.base import Check, Create, Delete, Op, Put
 
 
 class Code(IntEnum):
-    """The codes that mean something to us."""
+    """The codes that mean something to us, or that pvcstored answers."""
 
     OK = 0
     SYSTEM_ERROR = -1
     RUNTIME_INCONSISTENCY = -2
+    MARSHALLING_ERROR = -5
+    UNIMPLEMENTED = -6
+    BAD_ARGUMENTS = -8
     NO_NODE = -101
     NO_AUTH = -102
     BAD_VERSION = -103
@@ -25,6 +28,8 @@ class Code(IntEnum):
     NODE_EXISTS = -110
     NOT_EMPTY = -111
     SESSION_EXPIRED = -112
+    INVALID_ACL = -114
+    AUTH_FAILED = -115
     THROTTLED = -127
 
 
