@@ -77,7 +77,9 @@ class Repository:
         except Exists:
             raise Exists(f"{kind.name} {id} exists already") from None
 
-    def set(self, kind: Kind[T], id: str, record: T, *, if_version: int | None, deadline_s: float | None = None) -> Kept[T]:
+    def set(
+        self, kind: Kind[T], id: str, record: T, *, if_version: int | None, deadline_s: float | None = None
+    ) -> Kept[T]:
         """Raises Conflict when someone wrote before, NotFound."""
         return _kept(kind, self.store.put(kind.key(id), encode(record), if_version=if_version, deadline_s=deadline_s))
 

@@ -34,7 +34,9 @@ class ViewKeeper:
     `spread_s` delays the re-read after a reconnect by a random part of it, so that fifty nodes do not all read at once.
     """
 
-    def __init__(self, store: Store, clock: Clock, *, live: bool = False, spread: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, live: bool = False, spread: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self.view = ClusterView(fresh=False)
         self.reads = 0
         """Store calls made so far (the benchmark's "store reads per call")."""

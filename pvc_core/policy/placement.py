@@ -84,7 +84,9 @@ def loads(view: ClusterView, describe: Describe) -> dict[str, NodeLoad]:
 def choose_node(view: ClusterView, need: Need, describe: Describe, *, exclude: frozenset[str] = frozenset()) -> Choice:
     """The best node for `need` among those that may run it."""
     load = loads(view, describe)
-    objections = {name: "excluded" if name in exclude else objection(view, need, name, load) for name in sorted(view.node_seen)}
+    objections = {
+        name: "excluded" if name in exclude else objection(view, need, name, load) for name in sorted(view.node_seen)
+    }
     candidates = [name for name, why in objections.items() if not why]
     if not candidates:
         return Choice(node=None, objections=objections)

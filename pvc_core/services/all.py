@@ -31,12 +31,19 @@ class Services:
     def __enter__(self) -> Services:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def services_on(
-    desk: Desk, *, cluster_name: str, coordinators: tuple[str, ...], upstream_floating: str = "", close: Callable[[], None] = lambda: None
+    desk: Desk,
+    *,
+    cluster_name: str,
+    coordinators: tuple[str, ...],
+    upstream_floating: str = "",
+    close: Callable[[], None] = lambda: None,
 ) -> Services:
     """Every service on one desk."""
     tasks = TaskService(desk)

@@ -18,7 +18,7 @@ class ClusterService:
 
     @property
     def primary(self) -> str:
-        """"" when no node holds the lease."""
+        """ "" when no node holds the lease."""
         return self.desk.view.primary
 
     @property
@@ -35,4 +35,6 @@ class ClusterService:
         if kept is None:
             self.desk.commit(Add(layout.SETTINGS, layout.ONLY, Settings(maintenance=on, asked_by=by)))
         else:
-            self.desk.commit(Set(layout.SETTINGS, layout.ONLY, replace(kept.value, maintenance=on, asked_by=by), kept.version))
+            self.desk.commit(
+                Set(layout.SETTINGS, layout.ONLY, replace(kept.value, maintenance=on, asked_by=by), kept.version)
+            )

@@ -65,7 +65,8 @@ class Desk:
         except Conflict as error:
             self.settle(*writes)
             raise Refused(
-                f"something else changed the same object at this moment ({error.message})", help="look at it and try again"
+                f"something else changed the same object at this moment ({error.message})",
+                help="look at it and try again",
             ) from None
         except StoreUnavailable as error:
             if error.maybe_written:

@@ -33,7 +33,9 @@ def name_filter(limit: str | None, what: str = "limit") -> Callable[[str], bool]
     try:
         parsed = _parser.parse(limit)
     except (re.error, OverflowError, RecursionError) as error:
-        raise _invalid(what, f"{limit!r} is no regular expression ({error})", "to match a name literally, just give the name") from None
+        raise _invalid(
+            what, f"{limit!r} is no regular expression ({error})", "to match a name literally, just give the name"
+        ) from None
     if _nests(parsed, inside=False):
         raise _invalid(what, f"{limit!r} repeats a repetition", "write it without a repetition inside a repeated group")
     text = ("" if limit.startswith("^") else ".*") + limit + ("" if limit.endswith("$") else ".*")
@@ -41,7 +43,9 @@ def name_filter(limit: str | None, what: str = "limit") -> Callable[[str], bool]
         pattern = re2.compile(text, _options)
     except re2.error as error:
         reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        raise _invalid(what, f"{limit!r} cannot be used as a filter ({reason})", "look-around and back references are not allowed") from None
+        raise _invalid(
+            what, f"{limit!r} cannot be used as a filter ({reason})", "look-around and back references are not allowed"
+        ) from None
     return lambda name: pattern.fullmatch(name) is not None
 
 
@@ -49,7 +53,11 @@ def _nests(parsed: object, *, inside: bool) -> bool:
     if isinstance(parsed, _parser.SubPattern):
         return any(_nests(item, inside=inside) for item in parsed.data)
     if isinstance(parsed, (list, tuple)):
-        repeats = len(parsed) == 2 and str(parsed[0]) in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT") and parsed[1][1] > 1
+        repeats = (
+            len(parsed) == 2
+            and str(parsed[0]) in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
+            and parsed[1][1] > 1
+        )
         if repeats and inside:
             return True
         return any(_nests(item, inside=inside or repeats) for item in parsed)

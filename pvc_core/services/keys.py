@@ -44,7 +44,9 @@ class KeyService:
         try:
             self.repository.add(layout.KEYS, name, record)
         except Exists:
-            raise Exists(f"a key called {name!r} exists already", help="remove it first, or choose another name") from None
+            raise Exists(
+                f"a key called {name!r} exists already", help="remove it first, or choose another name"
+            ) from None
         return f"{name}.{secret}"
 
     def remove(self, name: str) -> None:
@@ -75,5 +77,3 @@ class KeyService:
 
 def _scrypt(secret: str, salt: bytes) -> bytes:
     return hashlib.scrypt(secret.encode("utf-8", "surrogateescape"), salt=salt, n=2**14, r=8, p=1, dklen=32)
-
-

@@ -87,8 +87,12 @@ class NodeService:
         if kept is None:
             self.desk.commit(Add(layout.NODE_WANTED, name, wanted))
         else:
-            self.desk.commit(Set(layout.NODE_WANTED, name, replace(kept.value, domain_state=state, asked_by=by), kept.version))
-        if wait and not self.desk.keeper.wait_until(lambda view: view.node_seen[name].value.domain_state is state, timeout_s=120.0):
+            self.desk.commit(
+                Set(layout.NODE_WANTED, name, replace(kept.value, domain_state=state, asked_by=by), kept.version)
+            )
+        if wait and not self.desk.keeper.wait_until(
+            lambda view: view.node_seen[name].value.domain_state is state, timeout_s=120.0
+        ):
             raise Retry(f"node {name} is not {state} yet: {self.get(name).seen.sentence}", help="it goes on by itself")
         return self.get(name)
 

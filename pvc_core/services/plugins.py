@@ -34,7 +34,9 @@ class PluginService:
         """Run an action as a task. Raises NotFound (plugin, action), Invalid (arguments, node)."""
         plugin = self.desk.plugins.get(name)
         if plugin is None:
-            raise NotFound(f"there is no plugin {name!r}", help=f"active: {', '.join(sorted(self.desk.plugins)) or 'none'}")
+            raise NotFound(
+                f"there is no plugin {name!r}", help=f"active: {', '.join(sorted(self.desk.plugins)) or 'none'}"
+            )
         found = next((item for item in plugin.actions if item.name == action), None)
         if found is None:
             known = ", ".join(item.name for item in plugin.actions) or "none"
@@ -49,7 +51,9 @@ class PluginService:
             raise Invalid(f"{name} {action} acts on one node", help="name it with node=", fields={"node": "missing"})
         where = self.desk.node_known(node) if node and found.where == "node" else ""
         payload: dict[str, object] = {"plugin": name, "action": action, "args": dict(args)}
-        return self.tasks.submit(self.tasks.new("plugin.action", node=where, args=payload, by=by, status=f"running {name} {action}"))
+        return self.tasks.submit(
+            self.tasks.new("plugin.action", node=where, args=payload, by=by, status=f"running {name} {action}")
+        )
 
 
 def _named(plugin: PluginSeen, node: str) -> PluginSeen:

@@ -57,10 +57,14 @@ class StorageService:
             wrong = {key: " ".join(map(str, value)) for key, value in error.normalized_messages().items()}
             known = ", ".join(sorted(definitions.pool_options().fields)) or "none"
             said = "; ".join(f"{key}: {value}" for key, value in wrong.items())
-            raise Invalid(f"option of pool {name}: {said}", help=f"options of {driver}: {known}", fields=wrong) from None
+            raise Invalid(
+                f"option of pool {name}: {said}", help=f"options of {driver}: {known}", fields=wrong
+            ) from None
         if name in self.desk.view.pools:
             raise Exists(f"a pool called {name!r} exists already")
-        pool = Pool(name=name, driver=driver, options=dict(options or {}), pgs=pgs, replcfg=replcfg, tier=tier, asked_by=by)
+        pool = Pool(
+            name=name, driver=driver, options=dict(options or {}), pgs=pgs, replcfg=replcfg, tier=tier, asked_by=by
+        )
         task = self._task("pool.add", "", {"pool": name}, by, f"making pool {name}")
         self.desk.commit(Add(layout.POOLS, name, pool), Add(layout.TASKS, task.id, task))
         self.tasks.done(task)
@@ -76,7 +80,10 @@ class StorageService:
         self._need_pool(name)
         for volume in self.volumes(pool=name):
             if volume.users:
-                raise Refused(f"volume {volume.volume.ref} is used by VM {', '.join(volume.users)}", help="remove the VM's disk first")
+                raise Refused(
+                    f"volume {volume.volume.ref} is used by VM {', '.join(volume.users)}",
+                    help="remove the VM's disk first",
+                )
         for volume in self.volumes(pool=name):
             self.remove_volume(name, volume.volume.name, by=by)
         self._run(self._task("pool.remove", "", {"pool": name}, by, f"removing pool {name}"))
@@ -122,7 +129,9 @@ class StorageService:
             self._new_volume(self._need_pool(pool).value, new_name, source.value.size_bytes),
             home=source.value.home, format=source.value.format,
         )  # fmt: skip
-        self._create("volume.clone", target, {"source": source.value.name}, by, f"copying {source.value.ref} to {target.ref}")
+        self._create(
+            "volume.clone", target, {"source": source.value.name}, by, f"copying {source.value.ref} to {target.ref}"
+        )
         return self.volume(pool, new_name)
 
     def resize_volume(self, pool: str, name: str, size_bytes: int, *, by: str, force: bool = False) -> VolumePicture:
@@ -136,7 +145,13 @@ class StorageService:
             )
         if grows > 0:
             self._check_room(pool, grows, force)
-            self._work(kept, "volume.resize", {"size_bytes": size_bytes}, by, f"resizing {kept.value.ref} to {format_size(size_bytes)}")
+            self._work(
+                kept,
+                "volume.resize",
+                {"size_bytes": size_bytes},
+                by,
+                f"resizing {kept.value.ref} to {format_size(size_bytes)}",
+            )
         return self.volume(pool, name)
 
     def rename_volume(self, pool: str, name: str, new_name: str, *, by: str) -> VolumePicture:
@@ -150,21 +165,35 @@ class StorageService:
     def remove_volume(self, pool: str, name: str, *, by: str) -> None:
         """The volume, its snapshots and all their data are destroyed. Raises Refused while a VM's definition names it."""
         kept = self._unused(self._idle(self._need_volume(pool, name)), "removed")
-        task = self._task("volume.remove", kept.value.home, {"pool": pool, "name": name}, by, f"removing volume {kept.value.ref}")
+        task = self._task(
+            "volume.remove", kept.value.home, {"pool": pool, "name": name}, by, f"removing volume {kept.value.ref}"
+        )
         gone = replace(kept.value, phase=VolumePhase.REMOVING, task=task.id)
-        self.desk.commit(Set(layout.VOLUMES, volume_id(pool, name), gone, kept.version), Add(layout.TASKS, task.id, task))
+        self.desk.commit(
+            Set(layout.VOLUMES, volume_id(pool, name), gone, kept.version), Add(layout.TASKS, task.id, task)
+        )
         self.tasks.done(task)
 
-    def upload(self, pool: str, name: str, image_format: str, size_bytes: int | None, body: Iterable[bytes], *, by: str) -> None:
+    def upload(
+        self, pool: str, name: str, image_format: str, size_bytes: int | None, body: Iterable[bytes], *, by: str
+    ) -> None:
         """Replace the volume's content by an image. All or nothing: a cut upload leaves the volume as it was."""
         kept = self._idle(self._need_volume(pool, name))
         if image_format not in self._capabilities(pool).upload_formats:
             known = ", ".join(self._capabilities(pool).upload_formats)
-            raise Invalid(f"images of format {image_format!r} cannot be uploaded", help=f"formats of this pool: {known}", fields={"image_format": known})
+            raise Invalid(
+                f"images of format {image_format!r} cannot be uploaded",
+                help=f"formats of this pool: {known}",
+                fields={"image_format": known},
+            )
         args: dict[str, object] = {"pool": pool, "name": name, "image_format": image_format, "size_bytes": size_bytes}
-        task = self._task("volume.upload", kept.value.home or self._worker(), args, by, f"uploading into {kept.value.ref}")
+        task = self._task(
+            "volume.upload", kept.value.home or self._worker(), args, by, f"uploading into {kept.value.ref}"
+        )
         busy = replace(kept.value, task=task.id)
-        self.desk.commit(Set(layout.VOLUMES, volume_id(pool, name), busy, kept.version), Add(layout.TASKS, task.id, task))
+        self.desk.commit(
+            Set(layout.VOLUMES, volume_id(pool, name), busy, kept.version), Add(layout.TASKS, task.id, task)
+        )
         self.desk.ask(task.node, "upload", {"task": task.id}, body=body, deadline_s=10.0).close()
         self.tasks.done(task, timeout_s=60.0)
 
@@ -180,7 +209,9 @@ class StorageService:
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 
-    def snapshots(self, *, pool: str | None = None, volume: str | None = None, limit: str | None = None) -> list[tuple[Volume, Snapshot]]:
+    def snapshots(
+        self, *, pool: str | None = None, volume: str | None = None, limit: str | None = None
+    ) -> list[tuple[Volume, Snapshot]]:
         matches = name_filter(limit)
         return [
             (picture.volume, snapshot)
@@ -211,7 +242,9 @@ class StorageService:
         if any(old.name == new_name for old in kept.value.snapshots):
             raise Exists(f"volume {kept.value.ref} has a snapshot {new_name!r} already")
         args = {"snapshot": name, "new_name": new_name}
-        self._work(kept, "volume.snapshot_rename", args, by, f"renaming snapshot {name} of {kept.value.ref} to {new_name}")
+        self._work(
+            kept, "volume.snapshot_rename", args, by, f"renaming snapshot {name} of {kept.value.ref} to {new_name}"
+        )
         return self.snapshot(pool, volume, new_name)
 
     def rollback_snapshot(self, pool: str, volume: str, name: str, *, by: str) -> None:
@@ -223,7 +256,9 @@ class StorageService:
     def remove_snapshot(self, pool: str, volume: str, name: str, *, by: str) -> None:
         kept = self._idle(self._need_volume(pool, volume))
         self._need_snapshot(kept.value, name)
-        self._work(kept, "volume.snapshot_remove", {"snapshot": name}, by, f"removing snapshot {name} of {kept.value.ref}")
+        self._work(
+            kept, "volume.snapshot_remove", {"snapshot": name}, by, f"removing snapshot {name} of {kept.value.ref}"
+        )
 
     # -- helpers -------------------------------------------------------------------------------------------------------
 
@@ -237,7 +272,9 @@ class StorageService:
         args = {"pool": volume.pool, "name": volume.name, **args}
         task = self._task(kind, volume.home, args, by, status)
         record = replace(volume, phase=VolumePhase.CREATING, task=task.id)
-        self.desk.commit(Add(layout.VOLUMES, volume_id(volume.pool, volume.name), record), Add(layout.TASKS, task.id, task))
+        self.desk.commit(
+            Add(layout.VOLUMES, volume_id(volume.pool, volume.name), record), Add(layout.TASKS, task.id, task)
+        )
         self.tasks.done(task)
 
     def _work(self, kept: Kept[Volume], kind: str, args: dict[str, Any], by: str, status: str) -> None:
@@ -272,7 +309,11 @@ class StorageService:
     def _home(self, pool: str) -> str:
         """In a pool that is not shared: the node with the most room in it."""
         seen = {name: kept.value for name, kept in self.desk.view.storage_seen.items() if pool in kept.value.pools}
-        alive = {name: kept.value for name, kept in self.desk.view.node_seen.items() if kept.value.daemon_state is DaemonState.RUN}
+        alive = {
+            name: kept.value
+            for name, kept in self.desk.view.node_seen.items()
+            if kept.value.daemon_state is DaemonState.RUN
+        }
         candidates = [(usage.pools[pool].free_bytes, name) for name, usage in seen.items() if name in alive]
         if not candidates:
             raise Refused(f"no node can use pool {pool} at this moment", help="`pvc storage pool list` shows why")
@@ -327,13 +368,18 @@ class StorageService:
             raise Refused(f"volume {kept.value.ref} is being removed")
         task = self.desk.view.tasks.get(kept.value.task)
         if task is not None and not task.value.ended:
-            raise Refused(f"volume {kept.value.ref} is busy: {task.value.status}", help=f"wait for task {task.value.id}")
+            raise Refused(
+                f"volume {kept.value.ref} is busy: {task.value.status}", help=f"wait for task {task.value.id}"
+            )
         return kept
 
     def _unused(self, kept: Kept[Volume], verb: str) -> Kept[Volume]:
         using = [vm.name for vm in users(self.desk, kept.value.ref)]
         if using:
-            raise Refused(f"volume {kept.value.ref} is used by VM {', '.join(using)}, so it cannot be {verb}", help="remove the VM's disk first")
+            raise Refused(
+                f"volume {kept.value.ref} is used by VM {', '.join(using)}, so it cannot be {verb}",
+                help="remove the VM's disk first",
+            )
         return kept
 
     def _users_by_volume(self) -> dict[str, list[str]]:
@@ -347,7 +393,9 @@ class StorageService:
         found = self.desk.storage.get(driver)
         if found is None:
             known = ", ".join(sorted(self.desk.storage)) or "none"
-            raise Invalid(f"there is no storage driver {driver!r}", help=f"loaded: {known}", fields={"driver": "not loaded"})
+            raise Invalid(
+                f"there is no storage driver {driver!r}", help=f"loaded: {known}", fields={"driver": "not loaded"}
+            )
         return found
 
     def _capabilities(self, pool: str) -> Any:
@@ -360,7 +408,10 @@ class StorageService:
 
     def _pool_picture(self, pool: Pool) -> PoolPicture:
         seen = [kept.value for kept in self.desk.view.storage_seen.values()]
-        count = sum(kept.value.pool == pool.name and kept.value.phase is VolumePhase.READY for kept in self.desk.view.volumes.values())
+        count = sum(
+            kept.value.pool == pool.name and kept.value.phase is VolumePhase.READY
+            for kept in self.desk.view.volumes.values()
+        )
         faults = "; ".join(f"{item.node}: {item.faults[pool.name]}" for item in seen if pool.name in item.faults)
         return PoolPicture(pool=pool, usage=self._usage(pool, seen), volume_count=count, fault=faults)
 
@@ -373,6 +424,3 @@ class StorageService:
             total_bytes=sum(usage.total_bytes for usage in usages), used_bytes=sum(usage.used_bytes for usage in usages),
             free_bytes=sum(usage.free_bytes for usage in usages), stored_bytes=sum(usage.stored_bytes for usage in usages),
         )  # fmt: skip
-
-
-

@@ -32,7 +32,13 @@ class TaskService:
     def new(self, kind: str, *, node: str, args: Mapping[str, object], by: str, status: str) -> Task:
         """A task, not yet written: put it into a commit with what belongs to it (`Add(layout.TASKS, task.id, task)`)."""
         return Task(
-            id=new_task_id(), kind=kind, node=node, args=dict(args), status=status, asked_by=by, asked_at_s=self._desk.clock.wall_s()
+            id=new_task_id(),
+            kind=kind,
+            node=node,
+            args=dict(args),
+            status=status,
+            asked_by=by,
+            asked_at_s=self._desk.clock.wall_s(),
         )
 
     def submit(self, task: Task, *writes: Write) -> Task:

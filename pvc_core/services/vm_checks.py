@@ -22,7 +22,9 @@ def check_definition(desk: Desk, vm: VmWanted, description: Description) -> None
     _check_unique([nic.mac for nic in description.nics], "MAC address")
     for nic in description.nics:
         if nic.network and nic.network not in HOST_NETWORKS:
-            raise Refused(f"VM {vm.name} wants network {nic.network}, which does not exist", help="make the network first")
+            raise Refused(
+                f"VM {vm.name} wants network {nic.network}, which does not exist", help="make the network first"
+            )
     desk.checks.check("pvc_check_vm_define", vm=vm, description=description)
 
 
@@ -43,7 +45,9 @@ def check_stays_the_same(vm: VmWanted, description: Description) -> None:
 def _check_size(desk: Desk, vm: VmWanted, description: Description) -> None:
     if description.memory_bytes < MIB or description.vcpus < 1:
         raise Invalid(f"VM {vm.name} needs at least 1 MiB of memory and one vCPU", fields={"xml": "too small"})
-    nodes = [kept.value for kept in desk.view.node_seen.values() if not vm.node_limit or kept.value.name in vm.node_limit]
+    nodes = [
+        kept.value for kept in desk.view.node_seen.values() if not vm.node_limit or kept.value.name in vm.node_limit
+    ]
     largest = max((node.memory_total_bytes for node in nodes), default=0)
     if nodes and description.memory_bytes > largest:
         raise Refused(
@@ -62,14 +66,21 @@ def _check_volume(desk: Desk, vm: VmWanted, ref: str, read_only: bool) -> None:
     pool = desk.view.pools.get(kept.value.pool)
     storage = desk.storage.get(pool.value.driver) if pool else None
     if pool is None or storage is None:
-        raise Refused(f"volume {ref} is in a pool whose driver is not loaded", help="name the driver's plugin in pvc.yaml")
+        raise Refused(
+            f"volume {ref} is in a pool whose driver is not loaded", help="name the driver's plugin in pvc.yaml"
+        )
     if not set(storage.capabilities.disk_sources) & set(desk.compute.capabilities.disk_sources):
         offered = ", ".join(kind.__name__ for kind in storage.capabilities.disk_sources)
         taken = ", ".join(kind.__name__ for kind in desk.compute.capabilities.disk_sources)
-        raise Refused(f"volume {ref} comes as {offered}, but the compute driver takes {taken}", help="use a pool of another driver")
+        raise Refused(
+            f"volume {ref} comes as {offered}, but the compute driver takes {taken}",
+            help="use a pool of another driver",
+        )
     for other in () if read_only else users(desk, ref):
         if other.uuid != vm.uuid:
-            raise Refused(f"volume {ref} is used by VM {other.name}", help="two guests writing one volume would destroy it")
+            raise Refused(
+                f"volume {ref} is used by VM {other.name}", help="two guests writing one volume would destroy it"
+            )
 
 
 def users(desk: Desk, ref: str) -> list[VmWanted]:
@@ -81,4 +92,6 @@ def users(desk: Desk, ref: str) -> list[VmWanted]:
 def _check_unique(values: list[str], what: str) -> None:
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
-        raise Invalid(f"{what} {', '.join(twice)} is given twice in one definition", fields={"xml": f"{what} given twice"})
+        raise Invalid(
+            f"{what} {', '.join(twice)} is given twice in one definition", fields={"xml": f"{what} given twice"}
+        )

@@ -78,7 +78,9 @@ class VmService:
         view, uuid = self.desk.view, kept.value.uuid
         claim, seen = view.claims.get(uuid), view.vm_seen.get(uuid)
         stamp = (kept.stamp, claim.stamp if claim else -1, seen.stamp if seen else -1)
-        stats = view.stats.get(claim.value.holder) if claim and seen and seen.value.guest is GuestState.RUNNING else None
+        stats = (
+            view.stats.get(claim.value.holder) if claim and seen and seen.value.guest is GuestState.RUNNING else None
+        )
         guest = stats.value.guests.get(uuid) if stats else None
         old = self._pictures.get(uuid)
         if old is not None and old.stamp == stamp and old.stats is guest:
@@ -120,7 +122,15 @@ class VmService:
 
     # -- defining and changing -----------------------------------------------------------------------------------------
 
-    def define(self, definition: str, *, by: str, node: str | None = None, meta: VmMeta | None = None, tags: tuple[Tag, ...] = ()) -> VmPicture:
+    def define(
+        self,
+        definition: str,
+        *,
+        by: str,
+        node: str | None = None,
+        meta: VmMeta | None = None,
+        tags: tuple[Tag, ...] = (),
+    ) -> VmPicture:
         """A new VM, off. Raises Invalid (the text, a name, a node), Exists (name or UUID taken), Refused (does not fit,
 
         a missing volume or network, an objecting plugin). The text is kept byte for byte.
@@ -143,11 +153,16 @@ class VmService:
         self.desk.commit(Add(layout.VM_WANTED, uuid, vm), Add(layout.VM_NAMES, name, NameIndex(uuid=uuid)))
         return self.get(uuid)
 
-    def modify(self, ref: str, definition: str, *, by: str, restart: bool = False, if_version: int | None = None) -> VmPicture:
+    def modify(
+        self, ref: str, definition: str, *, by: str, restart: bool = False, if_version: int | None = None
+    ) -> VmPicture:
         """Another definition for the same VM; a running guest gets it with its next start (`restart`: now)."""
         kept = self.desk.need_vm(ref)
         if if_version is not None and if_version != kept.version:
-            raise Refused(f"VM {kept.value.name} was changed by {kept.value.asked_by or 'someone'} meanwhile", help="read it again")
+            raise Refused(
+                f"VM {kept.value.name} was changed by {kept.value.asked_by or 'someone'} meanwhile",
+                help="read it again",
+            )
         description = self.desk.compute.describe(definition)
         check_stays_the_same(kept.value, description)
         if description.uuid is None:
@@ -186,7 +201,10 @@ class VmService:
             raise Exists(f"a VM called {new_name!r} exists already")
         old = kept.value
         vm = replace(
-            old, name=new_name, asked_by=by, definition=self.desk.compute.with_identity(old.definition, name=new_name, uuid=old.uuid)
+            old,
+            name=new_name,
+            asked_by=by,
+            definition=self.desk.compute.with_identity(old.definition, name=new_name, uuid=old.uuid),
         )
         index = self.desk.view.vm_names[old.name]
         self.desk.commit(
@@ -210,7 +228,9 @@ class VmService:
         """Off by asking the guest. Only a VM that shall run can be asked."""
         kept = self.desk.need_vm(ref)
         if kept.value.want is not Want.START:
-            raise Refused(f"VM {kept.value.name} is in state {self.picture(kept).state}, so there is nothing to shut down")
+            raise Refused(
+                f"VM {kept.value.name} is in state {self.picture(kept).state}, so there is nothing to shut down"
+            )
         return self._ask_off(kept, by, wait, want=Want.SHUTDOWN, force=False)
 
     def disable(self, ref: str, *, by: str, force: bool = False, wait: bool = False) -> VmPicture:
@@ -221,7 +241,9 @@ class VmService:
         """Off by asking the guest, then on again."""
         kept = self.desk.need_vm(ref)
         if kept.value.want is not Want.START:
-            raise Refused(f"VM {kept.value.name} is in state {self.picture(kept).state}; only a running VM can be restarted")
+            raise Refused(
+                f"VM {kept.value.name} is in state {self.picture(kept).state}; only a running VM can be restarted"
+            )
         picture = self._ask(kept, by, restart=kept.value.restart + 1)
         if wait:
             self._wait(picture, "has not restarted", lambda vm: vm.state != "restart")
@@ -234,7 +256,9 @@ class VmService:
         """
         picture = self._ask(self.desk.need_vm(ref), by, want=Want.REMOVE, force=True, delete_disks=delete_disks)
         uuid, name = picture.wanted.uuid, picture.wanted.name
-        if not self.desk.inline and not self.desk.keeper.wait_until(lambda view: uuid not in view.vm_wanted, timeout_s=timeout_s):
+        if not self.desk.inline and not self.desk.keeper.wait_until(
+            lambda view: uuid not in view.vm_wanted, timeout_s=timeout_s
+        ):
             raise Retry(f"VM {name} is not gone yet: {self.get(uuid).sentence}", help="the removal goes on by itself")
 
     # -- tasks ---------------------------------------------------------------------------------------------------------
@@ -252,12 +276,17 @@ class VmService:
         self._must_be_off(kept, "given new locks")
         args: dict[str, object] = {"uuid": kept.value.uuid}
         status = f"breaking stale locks of VM {kept.value.name}"
-        return self.tasks.submit(self.tasks.new("vm.flush_locks", node=self.picture(kept).node, args=args, by=by, status=status))
+        return self.tasks.submit(
+            self.tasks.new("vm.flush_locks", node=self.picture(kept).node, args=args, by=by, status=status)
+        )
 
     def _device_task(self, kind: str, ref: str, device: str, by: str) -> Task:
         picture = self.get(ref)
         if picture.claim is None or picture.claim.phase is not Phase.RUN:
-            raise Refused(f"VM {picture.wanted.name} does not run", help="change its definition; it gets the device with its next start")
+            raise Refused(
+                f"VM {picture.wanted.name} does not run",
+                help="change its definition; it gets the device with its next start",
+            )
         self.desk.compute.describe_device(device)
         args: dict[str, object] = {"uuid": picture.wanted.uuid, "device": device}
         verb = "attaching a device to" if kind.endswith("attach") else "detaching a device from"
@@ -300,7 +329,6 @@ class VmService:
                 f"a downtime of {vm.migration_max_downtime_ms} ms is out of range", help="1 to 600000 milliseconds are allowed",
                 fields={"migration_max_downtime": "out of range"},
             )  # fmt: skip
-
 
 
 def _matches(vm: VmPicture, wanted: VmFilter) -> bool:

@@ -1,0 +1,91 @@
+"""What every reconciler of one node stands on. Made in daemon/build.py, or by the simulator with fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pvc_core.clock import Clock
+from pvc_core.cluster import layout
+from pvc_core.cluster.descriptions import Descriptions
+from pvc_core.cluster.repository import Repository, Write
+from pvc_core.cluster.view import ViewKeeper
+from pvc_core.contracts.compute import ComputeDefinitions, ComputeDriver
+from pvc_core.contracts.plugin import Plugin
+from pvc_core.contracts.storage import StorageDriver
+from pvc_core.errors import Permanent
+from pvc_core.model.storage import Pool
+from pvc_core.model.view import ClusterView
+from pvc_core.reconcile.calls import Calls
+
+
+class Permits(Protocol):
+    """The node's guard (pvc_core.guard.client.Guard)."""
+
+    def permit(self, uuid: str, *, generation: int, kind: str = "start", for_s: float = 30.0) -> None:
+        """Raises Refused when the node's own deadline has passed, Retry when the guard does not answer."""
+
+    def revoke(self, uuid: str) -> None: ...
+
+
+class HookCalls(Protocol):
+    """pvc_core.loader.Hooks."""
+
+    def notify(self, name: str, /, *, object: str, **args: Any) -> None: ...
+    def check(self, name: str, /, **args: Any) -> None: ...
+    def collect(self, name: str, /, **args: Any) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    node: str
+    incarnation: str
+    coordinators: tuple[str, ...]
+    keeper: ViewKeeper
+    repository: Repository
+    clock: Clock
+    log: Any
+    compute: ComputeDriver
+    definitions: ComputeDefinitions
+    descriptions: Descriptions
+    storage: Mapping[str, StorageDriver]
+    """By driver name."""
+    plugins: Mapping[str, Plugin]
+    actions: Mapping[tuple[str, str], Any]
+    """(plugin, action) -> ActionCall."""
+    permits: Permits
+    hooks: HookCalls
+    calls: Calls
+    inline: bool = False
+    vnc_listen: str = "127.0.0.1"
+
+    @property
+    def view(self) -> ClusterView:
+        return self.keeper.view
+
+    def is_primary(self) -> bool:
+        """This node holds the lease, in this very incarnation."""
+        kept = self.view.leader.get(layout.ONLY)
+        return kept is not None and kept.value.node == self.node and kept.value.incarnation == self.incarnation
+
+    def commit(self, *writes: Write) -> None:
+        """All or nothing; the picture shows it when this returns."""
+        self.repository.commit(writes)
+        self.keeper.settle((write.kind.key(write.id) for write in writes), inline=self.inline)
+
+    def driver(self, pool: Pool) -> StorageDriver:
+        """Raises Permanent when the pool's driver is not loaded here."""
+        found = self.storage.get(pool.driver)
+        if found is None:
+            raise Permanent(
+                f"pool {pool.name} needs the storage driver {pool.driver}",
+                help="name its plugin in this node's pvc.yaml",
+            )
+        return found
+
+    def pool(self, name: str) -> Pool:
+        kept = self.view.pools.get(name)
+        if kept is None:
+            raise Permanent(f"there is no pool {name}")
+        return kept.value

@@ -1,0 +1,19 @@
+"""The steps of each kind of task. `all_kinds` is the table; a new kind is a function here and a line there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pvc_core.reconcile.kinds import plugins, pools, snapshots, vms, volumes
+from pvc_core.reconcile.task import TaskKind
+from pvc_core.reconcile.vm_start import Starter
+
+
+def all_kinds(starter: Starter, uploads: volumes.Uploads) -> Mapping[str, TaskKind]:
+    return {
+        **pools.KINDS,
+        **volumes.kinds(uploads),
+        **snapshots.KINDS,
+        **vms.kinds(starter),
+        **plugins.KINDS,
+    }

@@ -1,0 +1,107 @@
+"""Tasks on a volume's snapshots: create, rename, rollback, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from pvc_core.errors import NotFound, Refused
+from pvc_core.model.storage import Snapshot, Volume
+from pvc_core.reconcile.kinds.guest_off import guest_off, running_user
+from pvc_core.reconcile.kinds.volumes import QUICK_S, call, place, put, unbusy
+from pvc_core.reconcile.task import Done, Job, TaskKind
+
+
+def create(job: Job) -> Done:
+    kept, pool, driver = place(job)
+    volume, args = kept.value, job.task.args
+    snapshot = Snapshot(
+        name=str(args["snapshot"]),
+        id=str(args["id"]),
+        size_bytes=volume.size_bytes,
+        created_at_s=job.ground.clock.wall_s(),
+    )
+    with _allowed(job, volume, "snapshotted") as in_use:
+        call(
+            job, volume, "taking the snapshot", QUICK_S,
+            lambda: driver.create_snapshot(pool, volume, snapshot, in_use=in_use, deadline_s=QUICK_S),
+        )  # fmt: skip
+    new = replace(volume, task="", snapshots=(*(old for old in volume.snapshots if old.id != snapshot.id), snapshot))
+    return Done(status=f"snapshot {snapshot.name} of {volume.ref} is taken", writes=(put(job, new),))
+
+
+def rename(job: Job) -> Done:
+    kept, pool, driver = place(job)
+    volume, snapshot, new_name = kept.value, _snapshot(kept.value, job), str(job.task.args["new_name"])
+    with _allowed(job, volume, "changed"):
+        call(
+            job, volume, "renaming the snapshot", QUICK_S,
+            lambda: driver.rename_snapshot(pool, volume, snapshot, new_name, deadline_s=QUICK_S),
+        )  # fmt: skip
+    changed = tuple(replace(old, name=new_name) if old.id == snapshot.id else old for old in volume.snapshots)
+    return Done(
+        status=f"snapshot {snapshot.name} of {volume.ref} is called {new_name}",
+        writes=(put(job, replace(volume, task="", snapshots=changed)),),
+    )
+
+
+def rollback(job: Job) -> Done:
+    kept, pool, driver = place(job)
+    volume, snapshot = kept.value, _snapshot(kept.value, job)
+    with guest_off(job, volume.ref, "rolled back"):
+        call(
+            job, volume, "rolling back", QUICK_S,
+            lambda: driver.rollback_snapshot(pool, volume, snapshot, deadline_s=QUICK_S),
+        )  # fmt: skip
+    return Done(
+        status=f"{volume.ref} is as it was at {snapshot.name}",
+        writes=(put(job, replace(volume, task="", size_bytes=snapshot.size_bytes)),),
+    )
+
+
+def remove(job: Job) -> Done:
+    kept, pool, driver = place(job)
+    volume, snapshot = kept.value, _snapshot(kept.value, job)
+    with _allowed(job, volume, "changed"):
+        call(
+            job, volume, "removing the snapshot", QUICK_S,
+            lambda: driver.remove_snapshot(pool, volume, snapshot, deadline_s=QUICK_S),
+        )  # fmt: skip
+    left = tuple(old for old in volume.snapshots if old.id != snapshot.id)
+    return Done(
+        status=f"snapshot {snapshot.name} of {volume.ref} is removed",
+        writes=(put(job, replace(volume, task="", snapshots=left)),),
+    )
+
+
+@contextmanager
+def _allowed(job: Job, volume: Volume, doing: str) -> Iterator[bool]:
+    """Whether a guest uses it; if the pool's driver cannot do this under a guest, the guest must be off."""
+    driver = job.ground.pool(volume.pool).driver
+    storage = job.ground.plugins[driver].storage
+    if running_user(job, volume.ref):
+        if storage is None or not storage.capabilities.online_snapshots:
+            raise Refused(
+                f"the snapshots of {volume.ref} cannot be {doing} while a guest uses it: driver {driver} lacks the capability 'online_snapshots'",
+                help="shut the VM down first",
+            )
+        yield True
+    else:
+        with guest_off(job, volume.ref, doing):
+            yield False
+
+
+def _snapshot(volume: Volume, job: Job) -> Snapshot:
+    for snapshot in volume.snapshots:
+        if snapshot.name == job.task.args["snapshot"]:
+            return snapshot
+    raise NotFound(f"volume {volume.ref} has no snapshot {job.task.args['snapshot']!r}")
+
+
+KINDS: Mapping[str, TaskKind] = {
+    "volume.snapshot_create": TaskKind(do=create, undo=unbusy),
+    "volume.snapshot_rename": TaskKind(do=rename, undo=unbusy),
+    "volume.snapshot_rollback": TaskKind(do=rollback, undo=unbusy),
+    "volume.snapshot_remove": TaskKind(do=remove, undo=unbusy),
+}

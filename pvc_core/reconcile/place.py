@@ -1,0 +1,143 @@
+"""On the primary: give each VM a node, move the claim of one that cannot start where it is, forget those to be removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pvc_core.cluster import layout
+from pvc_core.cluster.layout import volume_id
+from pvc_core.cluster.repository import Add, Drop, Set, Unchanged, Write
+from pvc_core.ids import new_task_id
+from pvc_core.model.storage import VolumePhase
+from pvc_core.model.task import Task
+from pvc_core.model.view import ClusterView, Kept
+from pvc_core.model.vm import Claim, Phase, VmWanted, Want
+from pvc_core.policy.placement import choose_node, loads, need_of, objection
+from pvc_core.reconcile.ground import Ground
+from pvc_core.reconcile.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceReconciler:
+    ground: Ground
+    kind: str = "place"
+    _known: dict[str, VmWanted] = field(default_factory=dict)
+    """As hooks were last told of it."""
+
+    def keys(self, view: ClusterView) -> Iterable[str]:
+        return view.vm_wanted.keys() if self.ground.is_primary() else ()
+
+    def concerned(self, store_key: str) -> str | None:
+        found = layout.split(store_key)
+        return found[1] if found and found[0] in (layout.VM_WANTED, layout.CLAIMS) else None
+
+    def step(self, key: str) -> Outcome:
+        view = self.ground.view
+        wanted, claim = view.vm_wanted.get(key), view.claims.get(key)
+        if not self.ground.is_primary() or not view.fresh or wanted is None:
+            return Outcome("")
+        if wanted.value.want is Want.REMOVE:
+            return self._remove(wanted, claim)
+        if claim is None:
+            return self._place(wanted)
+        self._tell_changes(wanted.value)
+        if wanted.value.want is Want.START and claim.value.phase is Phase.FREE:
+            return self._better_place(wanted, claim)
+        return Outcome("")
+
+    def note(self, key: str, outcome: Outcome) -> None:
+        """Nothing to show: what became of it stands in the claim."""
+
+    def _place(self, wanted: Kept[VmWanted]) -> Outcome:
+        vm, view = wanted.value, self.ground.view
+        need = need_of(view, vm, self.ground.descriptions.of(vm))
+        choice = choose_node(view, need, self.ground.descriptions.of)
+        node = vm.node if vm.node in view.node_seen else choice.node
+        if node is None and vm.want is not Want.START:
+            node = next(iter(need.homes), None) or next(iter(sorted(view.node_seen)), None)
+        if node is None:
+            return Outcome(choice.sentence, 5.0)
+        self.ground.commit(
+            Add(layout.CLAIMS, vm.uuid, Claim(uuid=vm.uuid, holder=node)),
+            Unchanged(layout.VM_WANTED, vm.uuid, wanted.version),
+        )
+        self._known[vm.uuid] = vm
+        self.ground.hooks.notify("pvc_vm_defined", object=vm.uuid, vm=vm)
+        return Outcome(f"placed on {node}")
+
+    def _better_place(self, wanted: Kept[VmWanted], claim: Kept[Claim]) -> Outcome:
+        """A free claim may move: nobody executes the guest, and the write that moves it also bars the old holder's start."""
+        vm, view = wanted.value, self.ground.view
+        need = need_of(view, vm, self.ground.descriptions.of(vm))
+        if claim.value.holder in view.node_seen:
+            load = loads(view, self.ground.descriptions.of)
+            if not objection(view, need, claim.value.holder, load):
+                return Outcome("")
+        choice = choose_node(view, need, self.ground.descriptions.of, exclude=frozenset({claim.value.holder}))
+        if choice.node is None:
+            return Outcome(choice.sentence, 10.0)
+        moved = replace(claim.value, holder=choice.node, incarnation="", generation=claim.value.generation + 1)
+        self.ground.commit(Set(layout.CLAIMS, vm.uuid, moved, claim.version))
+        return Outcome(choice.sentence)
+
+    def _remove(self, wanted: Kept[VmWanted], claim: Kept[Claim] | None) -> Outcome:
+        """Its holder has let go of it (a free claim): forget it, after its volumes if they shall go too."""
+        vm, view = wanted.value, self.ground.view
+        if claim is not None and claim.value.phase is not Phase.FREE:
+            return Outcome(f"waiting for {claim.value.holder} to switch VM {vm.name} off")
+        waiting = self._remove_volumes(vm) if vm.delete_disks else ""
+        if waiting:
+            return Outcome(waiting, 1.0)
+        writes: list[Write] = [Drop(layout.VM_WANTED, vm.uuid, wanted.version)]
+        others: tuple[tuple[Any, str, Any], ...] = (
+            (layout.VM_NAMES, vm.name, view.vm_names), (layout.CLAIMS, vm.uuid, view.claims), (layout.VM_SEEN, vm.uuid, view.vm_seen),
+        )  # fmt: skip
+        for kind, id, table in others:
+            if id in table:
+                writes.append(Drop(kind, id, table[id].version))
+        self.ground.commit(*writes)
+        self._known.pop(vm.uuid, None)
+        self.ground.hooks.notify("pvc_vm_removed", object=vm.uuid, vm=vm)
+        return Outcome(f"VM {vm.name} is removed")
+
+    def _remove_volumes(self, vm: VmWanted) -> str:
+        """Submit the removal of each volume that no other VM names; "" when all are gone."""
+        view = self.ground.view
+        others = {
+            ref
+            for kept in view.vm_wanted.values()
+            if kept.value.uuid != vm.uuid
+            for ref in self.ground.descriptions.of(kept.value).volumes
+        }
+        waiting = []
+        for ref in self.ground.descriptions.of(vm).volumes:
+            kept = view.volume(ref)
+            if kept is None or ref in others:
+                continue
+            waiting.append(ref)
+            task = view.tasks.get(kept.value.task)
+            if task is not None and not task.value.ended:
+                continue
+            args: dict[str, object] = {"pool": kept.value.pool, "name": kept.value.name}
+            new = Task(
+                id=new_task_id(), kind="volume.remove", node=kept.value.home, args=args, asked_by=vm.asked_by,
+                asked_at_s=self.ground.clock.wall_s(), status=f"removing volume {ref} of VM {vm.name}",
+            )  # fmt: skip
+            gone = replace(kept.value, phase=VolumePhase.REMOVING, task=new.id)
+            self.ground.commit(
+                Set(layout.VOLUMES, volume_id(kept.value.pool, kept.value.name), gone, kept.version),
+                Add(layout.TASKS, new.id, new),
+            )
+        return f"waiting for {', '.join(waiting)} to be removed" if waiting else ""
+
+    def _tell_changes(self, vm: VmWanted) -> None:
+        """Definition or metadata changed since hooks were last told; a new state asked for is no change of the VM."""
+        old, self._known[vm.uuid] = self._known.get(vm.uuid), vm
+        if old is not None and _lasting(old) != _lasting(vm):
+            self.ground.hooks.notify("pvc_vm_changed", object=vm.uuid, vm=vm)
+
+
+def _lasting(vm: VmWanted) -> VmWanted:
+    return replace(vm, want=Want.STOP, asked=0, restart=0, force=False, asked_by="", asked_at_s=0.0)

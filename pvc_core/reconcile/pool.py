@@ -1,0 +1,82 @@
+"""Pools on this node: make each usable here, and say how full it is. One record per node for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from pvc_core.cluster import layout
+from pvc_core.errors import Permanent, Refused
+from pvc_core.model.storage import PoolUsage, StorageSeen
+from pvc_core.model.view import ClusterView
+from pvc_core.reconcile.ground import Ground
+from pvc_core.reconcile.outcome import Outcome
+
+LOOK_S, CALL_S = 15.0, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReconciler:
+    ground: Ground
+    kind: str = "pool"
+    _usage: dict[str, PoolUsage] = field(default_factory=dict)
+    _faults: dict[str, str] = field(default_factory=dict)
+
+    def keys(self, view: ClusterView) -> Iterable[str]:
+        return {*view.pools, *self._usage, *self._faults}
+
+    def concerned(self, store_key: str) -> str | None:
+        found = layout.split(store_key)
+        if found and found[0] is layout.VOLUMES:
+            return found[1].partition("@")[0]
+        return found[1] if found and found[0] is layout.POOLS else None
+
+    def step(self, key: str) -> Outcome:
+        kept = self.ground.view.pools.get(key)
+        if kept is None:
+            self._forget(key)
+            return Outcome("")
+        pool, driver = kept.value, None
+        try:
+            driver = self.ground.driver(pool)
+            self.ground.calls(
+                f"pool/{key}", "preparing the pool", CALL_S, lambda: driver.ensure_pool(pool, deadline_s=CALL_S)
+            )
+            self._usage[key] = self.ground.calls(
+                f"pool/{key}", "measuring the pool", CALL_S, lambda: driver.pool_usage(pool, deadline_s=CALL_S)
+            )
+            self._faults.pop(key, None)
+        except (Permanent, Refused) as error:
+            self._usage.pop(key, None)
+            self._faults[key] = str(error)
+        self._tell()
+        return Outcome(self._faults.get(key, "usable"), LOOK_S)
+
+    def note(self, key: str, outcome: Outcome) -> None:
+        """Shown in StorageSeen."""
+
+    def _forget(self, key: str) -> None:
+        if self._usage.pop(key, None) is not None or self._faults.pop(key, None) is not None:
+            self._tell()
+
+    def _tell(self) -> None:
+        old = self.ground.view.storage_seen.get(self.ground.node)
+        new = StorageSeen(node=self.ground.node, pools=dict(self._usage), faults=dict(self._faults))
+        if old is None or _rounded(old.value) != _rounded(new):
+            self.ground.repository.save(layout.STORAGE_SEEN, self.ground.node, new, old)
+            self.ground.keeper.settle([layout.STORAGE_SEEN.key(self.ground.node)], inline=self.ground.inline)
+
+
+def _rounded(seen: StorageSeen) -> StorageSeen:
+    """Changes below a thousandth of the pool are not worth a write."""
+
+    def coarse(usage: PoolUsage) -> PoolUsage:
+        step = max(1, usage.total_bytes // 1000)
+        return replace(
+            usage,
+            used_bytes=usage.used_bytes // step,
+            free_bytes=usage.free_bytes // step,
+            stored_bytes=usage.stored_bytes // step,
+        )
+
+    return replace(seen, pools={name: coarse(usage) for name, usage in seen.pools.items()})

@@ -1,0 +1,210 @@
+"""VMs on the node that holds their claim: make the guest be what is wanted, one step at a time.
+
+A guest executes on at most one node because each start is preceded, in the same attempt, by a successful write on its claim
+(design rule 1). How one is started is vm_start.py; which node holds the claim is decided in place.py, on the primary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from pvc_core.cluster import layout
+from pvc_core.cluster.repository import Set
+from pvc_core.contracts.compute import Observation
+from pvc_core.errors import Conflict, NotFound, StoreUnavailable
+from pvc_core.model.view import ClusterView, Kept
+from pvc_core.model.vm import Claim, GuestState, Phase, VmSeen, VmWanted, Want
+from pvc_core.reconcile.ground import Ground
+from pvc_core.reconcile.outcome import Outcome
+from pvc_core.reconcile.vm_start import Starter
+
+SHUTDOWN_LIMIT_S = 180.0
+"""How long a guest may take to obey before it is switched off."""
+ASK_AGAIN_S = 10.0
+"""A guest that is still booting misses the first request, so it is asked again."""
+OBSERVE_S, STOP_S, ASK_S = 5.0, 20.0, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class VmReconciler:
+    ground: Ground
+    starter: Starter
+    kind: str = "vm"
+    _shutdowns: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """UUID -> (request, when this daemon first asked): a restart of the daemon only gives the guest more time."""
+
+    def keys(self, view: ClusterView) -> Iterable[str]:
+        return {uuid for uuid, claim in view.claims.items() if claim.value.holder == self.ground.node} | set(
+            view.tombstones
+        )
+
+    def concerned(self, store_key: str) -> str | None:
+        found = layout.split(store_key)
+        return found[1] if found and found[0] in (layout.VM_WANTED, layout.CLAIMS, layout.TOMBSTONES) else None
+
+    def step(self, key: str) -> Outcome:
+        view = self.ground.view
+        if not view.fresh:
+            return Outcome("the store gives no answer: guests run on, nothing is started or stopped", 1.0)
+        if key in view.tombstones:
+            return self._bury(key)
+        claim, wanted = view.claims.get(key), view.vm_wanted.get(key)
+        if claim is None or wanted is None or claim.value.holder != self.ground.node:
+            return Outcome("")
+        if claim.value.phase is Phase.TASK:
+            return Outcome(f"waiting for task {claim.value.request_id}, which needs the guest off")
+        there = self.observe(key)
+        if there.guest is GuestState.UNKNOWN:
+            return Outcome(f"cannot tell whether the guest runs: {there.reason}", 2.0)
+        if wanted.value.want is Want.START:
+            return self._wanted_on(wanted, claim, there)
+        return self._wanted_off(wanted.value, claim, there)
+
+    def note(self, key: str, outcome: Outcome) -> None:
+        """Show the sentence, and what the guest is, where the API reads it."""
+        view = self.ground.view
+        claim = view.claims.get(key)
+        if not outcome.sentence or claim is None or claim.value.holder != self.ground.node or key not in view.vm_wanted:
+            return
+        seen = view.vm_seen.get(key)
+        if seen is None or seen.value.sentence != outcome.sentence:
+            self._save(key, seen, replace(seen.value if seen else self._blank(key), sentence=outcome.sentence))
+
+    def observe(self, uuid: str) -> Observation:
+        return self.ground.calls(
+            uuid, "looking at the guest", OBSERVE_S, lambda: self.ground.compute.observe(uuid, deadline_s=OBSERVE_S)
+        )
+
+    # -- wanted on -----------------------------------------------------------------------------------------------------
+
+    def _wanted_on(self, wanted: Kept[VmWanted], claim: Kept[Claim], there: Observation) -> Outcome:
+        vm, seen = wanted.value, self._seen(wanted.value.uuid)
+        if there.guest is GuestState.OFF:
+            if seen.guest is not GuestState.OFF:
+                return self._ended(vm, seen, there)
+            return self.starter.start(wanted, claim, seen)
+        if claim.value.phase is not Phase.RUN or claim.value.incarnation != self.ground.incarnation:
+            return self._adopt(claim, "a guest that already runs here")
+        seen = self._show_running(vm, claim.value, there)
+        if vm.restart > seen.restart_done:
+            return self._go_down(vm, f"restart {vm.restart}", there)
+        self._shutdowns.pop(vm.uuid, None)
+        if there.guest is GuestState.PAUSED:
+            return Outcome(f"paused on {self.ground.node} ({there.reason or 'no reason given'})")
+        return Outcome(f"running on {self.ground.node}")
+
+    def _ended(self, vm: VmWanted, seen: VmSeen, there: Observation) -> Outcome:
+        """It ran, and does not any more. Asked for (a restart), or by itself: then each time costs a longer wait."""
+        asked_for = vm.restart > seen.restart_done
+        crashes = 0 if asked_for else seen.crashes + 1
+        reason = "restart" if asked_for else there.reason or "unknown"
+        self._save(vm.uuid, self.ground.view.vm_seen.get(vm.uuid), replace(seen, guest=GuestState.OFF, crashes=crashes))
+        self.ground.hooks.notify("pvc_vm_stopped", object=vm.uuid, vm=vm, reason=reason)
+        self._shutdowns.pop(vm.uuid, None)
+        if asked_for:
+            return Outcome("off; starting again as asked", 0.0)
+        wait_s = self.starter.hold_back(vm.uuid, crashes)
+        return Outcome(f"the guest ended by itself ({reason}); starting it again in {wait_s:.0f} s", wait_s)
+
+    def _adopt(self, claim: Kept[Claim], what: str) -> Outcome:
+        """The guest runs here and nobody else may have it: say so in the claim before anything else."""
+        mine = replace(
+            claim.value, phase=Phase.RUN, incarnation=self.ground.incarnation, generation=claim.value.generation + 1,
+            volumes=claim.value.volumes or self.starter.volumes(claim.value.uuid),
+        )  # fmt: skip
+        self.ground.commit(Set(layout.CLAIMS, claim.value.uuid, mine, claim.version))
+        return Outcome(f"adopted {what}", 0.0)
+
+    def _show_running(self, vm: VmWanted, claim: Claim, there: Observation) -> VmSeen:
+        kept = self.ground.view.vm_seen.get(vm.uuid)
+        old = self._seen(vm.uuid)
+        done = vm.restart if claim.request_id == f"restart-{vm.restart}" else old.restart_done
+        new = replace(
+            old, node=self.ground.node, guest=there.guest, failed_reason="", failed_asked=-1, restart_done=max(done, old.restart_done),
+            vnc_listen=there.vnc_listen, vnc_port=there.vnc_port,
+            started_at_s=old.started_at_s if old.guest is not GuestState.OFF else self.ground.clock.wall_s(),
+            sentence=f"running on {self.ground.node}" if there.guest is GuestState.RUNNING else old.sentence,
+        )  # fmt: skip
+        if new != old:
+            self._save(vm.uuid, kept, new)
+        return new
+
+    # -- wanted off ----------------------------------------------------------------------------------------------------
+
+    def _wanted_off(self, vm: VmWanted, claim: Kept[Claim], there: Observation) -> Outcome:
+        if there.guest is GuestState.OFF:
+            return self._release(vm, claim, there)
+        if claim.value.phase is not Phase.RUN or claim.value.incarnation != self.ground.incarnation:
+            return self._adopt(claim, "a guest that runs here though it should be off")
+        if vm.want is Want.SHUTDOWN or (vm.want is Want.DISABLE and not vm.force):
+            return self._go_down(vm, f"request {vm.asked}", there)
+        return self._switch_off(vm.uuid, "switched off")
+
+    def _go_down(self, vm: VmWanted, request: str, there: Observation) -> Outcome:
+        """Ask the guest; when it has not obeyed within its limit, switch it off."""
+        now, number = self.ground.clock.boottime_s(), hash(request)
+        asked, since = self._shutdowns.get(vm.uuid, (None, now))
+        if asked != number:
+            since = now
+            self._shutdowns[vm.uuid] = (number, now)
+        waited = now - since
+        if waited >= SHUTDOWN_LIMIT_S or there.guest is GuestState.PAUSED:
+            return self._switch_off(vm.uuid, "switched off: it did not shut down when asked")
+        self.ground.calls(
+            vm.uuid, "asking the guest to shut down", ASK_S,
+            lambda: self.ground.compute.request_shutdown(vm.uuid, deadline_s=ASK_S),
+        )  # fmt: skip
+        return Outcome(
+            f"asked to shut down; it has {SHUTDOWN_LIMIT_S:.0f} s to obey", min(ASK_AGAIN_S, SHUTDOWN_LIMIT_S - waited)
+        )
+
+    def _switch_off(self, uuid: str, sentence: str) -> Outcome:
+        self.ground.calls(
+            uuid, "switching the guest off", STOP_S, lambda: self.ground.compute.stop(uuid, deadline_s=STOP_S)
+        )
+        return Outcome(sentence, 0.0)
+
+    def _release(self, vm: VmWanted, claim: Kept[Claim], there: Observation) -> Outcome:
+        """Seen gone: let go of its volumes, then of the claim."""
+        self._shutdowns.pop(vm.uuid, None)
+        seen = self._seen(vm.uuid)
+        if claim.value.phase is Phase.RUN:
+            self.starter.let_go(vm.uuid, claim.value)
+            free = replace(
+                claim.value, phase=Phase.FREE, generation=claim.value.generation + 1, volumes=(), addresses=()
+            )
+            self.ground.commit(Set(layout.CLAIMS, vm.uuid, free, claim.version))
+            if seen.guest is not GuestState.OFF:
+                self.ground.hooks.notify("pvc_vm_stopped", object=vm.uuid, vm=vm, reason=there.reason or str(vm.want))
+        off = replace(
+            seen, guest=GuestState.OFF, crashes=0, failed_reason="", failed_asked=-1, restart_done=vm.restart, vnc_port=0, vnc_listen="",
+            sentence="off",
+        )  # fmt: skip
+        if off != seen:
+            self._save(vm.uuid, self.ground.view.vm_seen.get(vm.uuid), off)
+        return Outcome("off")
+
+    def _bury(self, uuid: str) -> Outcome:
+        """A tombstone names it: wherever it lives, it is killed. Its disks are touched by nobody here."""
+        there = self.observe(uuid)
+        if there.guest is GuestState.OFF:
+            return Outcome("")
+        return self._switch_off(uuid, f"killed: {self.ground.view.tombstones[uuid].value.why}")
+
+    # -- what is seen --------------------------------------------------------------------------------------------------
+
+    def _seen(self, uuid: str) -> VmSeen:
+        kept = self.ground.view.vm_seen.get(uuid)
+        return kept.value if kept else self._blank(uuid)
+
+    def _blank(self, uuid: str) -> VmSeen:
+        return VmSeen(uuid=uuid, node=self.ground.node)
+
+    def _save(self, uuid: str, kept: Kept[VmSeen] | None, record: VmSeen) -> None:
+        """What is seen is told, not decided on: a lost race or a silent store costs nothing but a later look."""
+        try:
+            self.ground.repository.save(layout.VM_SEEN, uuid, record, kept)
+        except (Conflict, NotFound, StoreUnavailable):
+            pass
+        self.ground.keeper.settle([layout.VM_SEEN.key(uuid)], inline=self.ground.inline)
