@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from pvc_core.cluster.view import ViewKeeper
 from pvc_core.contracts.compute import ComputeDefinitions
 from pvc_core.contracts.plugin import Plugin
 from pvc_core.contracts.storage import StorageDefinitions
-from pvc_core.errors import Conflict, Invalid, NotFound, Refused, StoreUnavailable
+from pvc_core.errors import Conflict, Invalid, NotFound, Refused, Retry, StoreUnavailable
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import VmWanted
 
@@ -25,6 +25,27 @@ class Reply(Protocol):
     body: Iterable[bytes]
 
     def close(self) -> None: ...
+
+
+class Flow:
+    """Bytes of a node as they come. close() ends it early, from any thread: whoever waits for a piece is let go."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply, self._closed = reply, False
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Raises Retry when it breaks off before its end."""
+        try:
+            yield from self._reply.body
+        except Retry:
+            if not self._closed:
+                raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self._closed = True
+        self._reply.close()
 
 
 Ask = Callable[..., Reply]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pvc_core.cluster import layout
@@ -10,7 +9,7 @@ from pvc_core.cluster.repository import Add, Set
 from pvc_core.errors import Invalid, NotFound, Refused, Retry
 from pvc_core.model.node import CoordinatorState, DaemonState, DomainState, NodeWanted
 from pvc_core.policy.placement import NodeLoad, loads
-from pvc_core.services.desk import Desk
+from pvc_core.services.desk import Desk, Flow
 from pvc_core.services.filters import name_filter
 from pvc_core.services.pictures import NodePicture
 
@@ -72,13 +71,10 @@ class NodeService:
         self.get(name)
         return str(self.desk.ask(name, "node_log", {"lines": lines}, deadline_s=10.0).result.get("data", ""))
 
-    def follow_log(self, name: str, lines: int) -> Iterator[bytes]:
+    def follow_log(self, name: str, lines: int) -> Flow:
+        """The last lines, then what comes, until it is closed."""
         self.get(name)
-        reply = self.desk.ask(name, "node_log", {"lines": lines, "follow": True}, deadline_s=10.0)
-        try:
-            yield from reply.body
-        finally:
-            reply.close()
+        return Flow(self.desk.ask(name, "node_log", {"lines": lines, "follow": True}, deadline_s=10.0))
 
     def _ask(self, name: str, state: DomainState, by: str, wait: bool) -> NodePicture:
         self.get(name)

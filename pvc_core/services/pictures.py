@@ -31,6 +31,10 @@ class VmPicture:
         return self.claim.holder if self.claim else ""
 
     @property
+    def runs(self) -> bool:
+        return self.seen is not None and self.seen.guest is GuestState.RUNNING
+
+    @property
     def sentence(self) -> str:
         if self.seen and self.seen.sentence:
             return self.seen.sentence

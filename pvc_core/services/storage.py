@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from pvc_core.model.node import DaemonState
 from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumePhase
 from pvc_core.model.task import Task
 from pvc_core.model.view import Kept
-from pvc_core.services.desk import Desk
+from pvc_core.services.desk import Desk, Flow
 from pvc_core.services.filters import name_filter
 from pvc_core.services.pictures import PoolPicture, VolumePicture
 from pvc_core.services.tasks import TaskService
@@ -197,15 +197,11 @@ class StorageService:
         self.desk.ask(task.node, "upload", {"task": task.id}, body=body, deadline_s=10.0).close()
         self.tasks.done(task, timeout_s=60.0)
 
-    def export(self, pool: str, name: str, *, snapshot: str = "") -> Iterator[bytes]:
+    def export(self, pool: str, name: str, *, snapshot: str = "") -> Flow:
         """The content as a raw image."""
         kept = self._idle(self._need_volume(pool, name))
         args = {"pool": pool, "name": name, "snapshot": snapshot}
-        reply = self.desk.ask(kept.value.home or self._worker(), "export", args, deadline_s=10.0)
-        try:
-            yield from reply.body
-        finally:
-            reply.close()
+        return Flow(self.desk.ask(kept.value.home or self._worker(), "export", args, deadline_s=10.0))
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from pvc_core.model.cluster import NameIndex
 from pvc_core.model.task import Task
 from pvc_core.model.view import Kept
 from pvc_core.model.vm import GuestState, MigrationMethod, Phase, Selector, Tag, VmWanted, Want
-from pvc_core.services.desk import Desk
+from pvc_core.services.desk import Desk, Flow
 from pvc_core.services.filters import name_filter
 from pvc_core.services.pictures import VmPicture, vm_state
 from pvc_core.services.tasks import TaskService
@@ -100,18 +99,13 @@ class VmService:
         reply = self.desk.ask(picture.node, "console", {"uuid": picture.wanted.uuid, "lines": lines}, deadline_s=10.0)
         return str(reply.result.get("data", ""))
 
-    def follow_console(self, ref: str, lines: int) -> Iterator[bytes]:
-        """The last lines, then what comes; b"" now and then when nothing came. Ends when the node does."""
+    def follow_console(self, ref: str, lines: int) -> Flow:
+        """The last lines, then what comes. Ends when the node does, or is closed."""
         picture = self.get(ref)
         if not picture.node:
             raise Refused(f"VM {picture.wanted.name} lives on no node yet, so it has no console")
-        reply = self.desk.ask(
-            picture.node, "console", {"uuid": picture.wanted.uuid, "lines": lines, "follow": True}, deadline_s=10.0
-        )
-        try:
-            yield from reply.body
-        finally:
-            reply.close()
+        args = {"uuid": picture.wanted.uuid, "lines": lines, "follow": True}
+        return Flow(self.desk.ask(picture.node, "console", args, deadline_s=10.0))
 
     def type_console(self, ref: str, data: bytes) -> None:
         """Type into the serial console of a running guest."""
@@ -216,9 +210,19 @@ class VmService:
 
     # -- asking for a state --------------------------------------------------------------------------------------------
 
-    def start(self, ref: str, *, by: str) -> VmPicture:
-        """The VM shall run. Returns when that is written, not when it runs; `get(ref).sentence` tells how far it is."""
-        return self._ask(self.desk.need_vm(ref), by, want=Want.START)
+    def start(self, ref: str, *, by: str, wait: bool = False) -> VmPicture:
+        """The VM shall run. Returns when that is written, not when it runs; `get(ref).sentence` tells how far it is.
+
+        With `wait` it returns when the guest runs; raises Refused with the reason when it cannot.
+        """
+        picture = self._ask(self.desk.need_vm(ref), by, want=Want.START)
+        if not wait:
+            return picture
+        self._wait(picture, "does not run yet", lambda vm: vm.state == "fail" or vm.runs)
+        picture = self.get(picture.wanted.uuid)
+        if picture.state == "fail" and picture.seen:
+            raise Refused(f"VM {picture.wanted.name} did not start: {picture.seen.failed_reason}")
+        return picture
 
     def stop(self, ref: str, *, by: str, wait: bool = False) -> VmPicture:
         """Off at once, as if its power were cut."""
