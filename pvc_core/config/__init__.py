@@ -1,4 +1,7 @@
-"""Find, read and check pvc.yaml. Knows the core's own keys; each plugin's section is checked by loader/ with its schema."""
+"""Find, read and check pvc.yaml.
+
+Knows the core's own keys; each plugin's section is checked by loader/ with its schema.
+"""
 
 from pvc_core.config.faults import ConfigError, Fault
 from pvc_core.config.last_good import LastGood

@@ -1,7 +1,7 @@
-"""A YAML file as plain data that knows where each key stands. Refuses what would surprise: duplicate keys, aliases, tags.
+"""A YAML file as plain data that knows where each key stands. Refuses what would surprise, like duplicate keys.
 
-Only plain YAML is taken: one document, mappings with text keys, lists, scalars. Aliases are left out because a handful of
-lines with them describes gigabytes; pvc.yaml has no use for them.
+Only plain YAML is taken: one document, mappings with text keys, lists, scalars. Aliases are left out because a handful
+of lines with them describes gigabytes; pvc.yaml has no use for them.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ _SECRET = re.compile(
 class Fault:
     """What is wrong at one place. `line` and `column` count from 1; 0 when the file as a whole is meant.
 
-    `key` is the path of keys ("cluster.coordinators.1"), `found` says what stands there (or is wrong with it), `allowed` what
-    may or what helps, in words.
+    `key` is the path of keys ("cluster.coordinators.1"), `found` says what stands there (or is wrong with it),
+    `allowed` what may or what helps, in words.
     """
 
     file: str

@@ -34,7 +34,10 @@ class LastGood:
             ) from None
 
     def restore(self, *, node: str) -> Config | None:
-        """The kept configuration for the node of that name, None when none was kept. Raises ConfigError if it is broken."""
+        """The kept configuration for the node of that name, None when none was kept.
+
+        Raises ConfigError if it is broken.
+        """
         return load(self.path, node=node) if self.path.exists() else None
 
     def _replace(self, data: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,13 @@ DEFAULT_PATH = Path("/etc/pvc/pvc.yaml")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one look at the file gave: a Config, or faults; `plugins` and `paths` as far as they could be read."""
+    """What one look at the file gave: a Config, or faults; the rest as far as it could be read."""
 
     config: Config | None
     faults: tuple[Fault, ...]
+    document: Document = field(repr=False)
     plugins: Mapping[str, PluginSection]
+    use: Use
     paths: Paths
 
 
@@ -64,16 +66,16 @@ def read(path: str | Path, *, node: str | None = None) -> Reading:
     """Look once and collect everything; raises nothing for what may stand in the file."""
     document = read_document(Path(path))
     if document.data is None:
-        return Reading(config=None, faults=in_order(document.faults), plugins={}, paths=Paths())
+        told = in_order(document.faults)
+        return Reading(config=None, faults=told, document=document, plugins={}, use=Use(), paths=Paths())
     valid, faults = load_part(ConfigSchema(), document.data, document)
     name = _node_name(node, valid)
     faults += document.faults + _node_faults(document, name, given=node is not None)
     for rule in broken(document.data, valid, name):
         faults.append(document.fault(rule.path, f"found {rule.found}", rule.allowed))
-    plugins = _plugins(document)
-    paths = Paths(**valid.get("paths", {}))
-    config = None if faults else _build(Path(path), document, valid, name, plugins, paths)
-    return Reading(config=config, faults=in_order(faults), plugins=plugins, paths=paths)
+    plugins, use, paths = _plugins(document), _use(valid.get("use", {})), Paths(**valid.get("paths", {}))
+    config = None if faults else _build(Path(path), document, valid, name, plugins, use, paths)
+    return Reading(config=config, faults=in_order(faults), document=document, plugins=plugins, use=use, paths=paths)
 
 
 def _node_name(given: str | None, valid: Mapping[str, Any]) -> str:
@@ -112,6 +114,7 @@ def _build(
     valid: Mapping[str, Any],
     node: str,
     plugins: Mapping[str, PluginSection],
+    use: Use,
     paths: Paths,
 ) -> Config:
     networks = valid.get("host_networks", {})
@@ -122,7 +125,7 @@ def _build(
         store=_store(valid["store"], paths),
         host_networks={name: HostNetwork(**network) for name, network in networks.items()},
         plugins=plugins,
-        use=_use(valid.get("use", {})),
+        use=use,
         fencing=_fencing(valid.get("fencing", {})),
         intervals=Intervals(**valid.get("intervals", {})),
         paths=paths,
@@ -143,7 +146,7 @@ def _use(valid: Mapping[str, Any]) -> Use:
     return Use(
         compute=valid.get("compute"),
         networks=valid.get("networks", {}),
-        default_pool=DefaultPool(**pool) if pool else None,
+        default_pool=DefaultPool(**pool) if pool and len(pool) == 2 else None,
     )
 
 

@@ -1,8 +1,8 @@
 """What several keys of pvc.yaml must be together. Each rule takes what is valid of the file and yields what breaks it.
 
-A rule that lacks a key it needs says nothing: the missing key is a fault of its own. The intervals' inequalities come from
-the arithmetic of docs/high-availability.md: a healthy node must never be condemned, and a silent one must have stopped its
-guests before they start elsewhere.
+A rule that lacks a key it needs says nothing: the missing key is a fault of its own. The intervals' inequalities come
+from the arithmetic of docs/high-availability.md: a healthy node must never be condemned, and a silent one must have
+stopped its guests before they start elsewhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pvc_core.config.faults import show
 from pvc_core.config.sections import Intervals
 
 GAP_S = 4.0
-"""Longest silence of a healthy node when any one coordinator dies (measured 3 to 5 s, brought to 4 by a 1 s connect limit)."""
+"""Longest silence of a healthy node when any one coordinator dies: measured 3 to 5 s, 4 with a connect limit of 1 s."""
 STORAGE_PROOF_S = 10.0
 """Earliest start elsewhere on storage proof, from the last heartbeat seen."""
 FREEZE_S = 1.0
@@ -69,7 +69,7 @@ def _store(data: Mapping[str, Any], valid: Mapping[str, Any], node: str) -> Iter
         help = "the embedded store is for one node: name one coordinator, or choose {zookeeper: {}}"
         yield Broken(("store", "embedded"), f"the embedded store with {len(coordinators)} coordinators", help)
     elif node not in coordinators:
-        help = f'the embedded store answers on its own node only: name "{node}" here, or start with --node {coordinators[0]}'
+        help = f'the embedded store answers on its own node only: name "{node}" here, or give --node {coordinators[0]}'
         yield Broken(("cluster", "coordinators", 0), f'"{coordinators[0]}" while this node is called "{node}"', help)
 
 

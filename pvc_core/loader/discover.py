@@ -44,7 +44,10 @@ class Discovery:
 
 
 def discover(names: Iterable[str]) -> Discovery:
-    """Import what the entry points of these names point at, and nothing else. Raises nothing a plugin's import may raise."""
+    """Import what the entry points of these names point at, and nothing else.
+
+    Raises nothing a plugin's import may raise.
+    """
     points = list(importlib.metadata.entry_points(group=GROUP))
     found = {name: _one(name, [point for point in points if point.name == name]) for name in names}
     return Discovery(found=found, installed=tuple(sorted({point.name for point in points})))
@@ -70,12 +73,12 @@ def _one(name: str, points: list[importlib.metadata.EntryPoint]) -> Discovered:
     return Discovered(name=name, distributions=distributions, target=manager[name].plugin)
 
 
-class _OneName(NamedExtensionManager):  # type: ignore[type-arg]  # generic in what is loaded, which is not known before
+class _OneName(NamedExtensionManager):
     """stevedore for one name, with a list of entry points read a moment ago.
 
-    stevedore's own list comes from a cache on disk whose times are too coarse to see an upgrade a minute old, leaves out a
-    second distribution that offers the same class, and does not know the distributions. It also logs and swallows failures
-    unless it is given somewhere to put them.
+    stevedore's own list comes from a cache on disk whose times are too coarse to see an upgrade a minute old, leaves
+    out a second distribution that offers the same class, and does not know the distributions. It also logs and swallows
+    failures unless it is given somewhere to put them.
     """
 
     def __init__(self, name: str, points: list[importlib.metadata.EntryPoint], failures: list[BaseException]) -> None:

@@ -1,7 +1,8 @@
 """Calls the hooks of pvc_core/hookspecs.py, one plugin at a time, so that none can stop another or the core.
 
-pluggy carries them; it does not isolate (the first implementation that raises stops the rest), hence `subset_hook_caller`
-for each plugin alone. What the three families mean stands in hookspecs.py; who calls which hook is reconcile's and services'.
+pluggy carries them; it does not isolate (the first implementation that raises stops the rest), hence
+`subset_hook_caller` for each plugin alone. What the three families mean stands in hookspecs.py; who calls which hook
+is reconcile's and services'.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ SLOW_S = 30.0
 class Hooks:
     """The hook implementations of one process: by plugin, the object that `Drivers.hooks` or `definition_hooks()` gave.
 
-    `report` hears when a plugin's hooks begin to fail and when all work again. `inline` calls everything on the caller's
-    thread, for the simulator. Raises Permanent for an object whose hooks could not be called.
+    `report` hears when a plugin's hooks begin to fail and when all work again. `inline` calls everything on the
+    caller's thread, for the simulator. Raises Permanent for an object whose hooks could not be called.
     """
 
     def __init__(
@@ -55,9 +56,10 @@ class Hooks:
         self._lanes = {plugin: Lane(plugin, clock) for plugin in implementations}
 
     def notify(self, hook: str, /, *, key: str = "", **args: object) -> None:
-        """Tell every plugin that something has become true of the object `key`. Returns at once, raises nothing of theirs.
+        """Tell every plugin that something has become true of the object `key`. Returns at once.
 
-        One plugin hears everything in the order it was told, each at most once.
+        Nothing that a plugin raises comes out of it. One plugin hears everything in the order it was told, each at
+        most once.
         """
         for plugin, call in self._bound(hook, args).items():
             told = partial(self._told, plugin, hook, key, call)
@@ -67,7 +69,10 @@ class Hooks:
                 self._troubles.failed(plugin, hook, "too many notifications wait for this plugin; some were dropped")
 
     def check(self, hook: str, /, **args: object) -> None:
-        """Ask every plugin for objections. Raises one Refused with all reasons. A plugin that fails has no objection."""
+        """Ask every plugin for objections.
+
+        Raises one Refused with all reasons. A plugin that fails has no objection.
+        """
         refusals: list[tuple[str, Refused]] = []
         for plugin, answer in self._ask(hook, args).items():
             if isinstance(answer.error, Refused):

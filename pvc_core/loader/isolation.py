@@ -1,4 +1,4 @@
-"""One call into a plugin, kept apart from everything else: what it raises is an answer, and nobody waits for it for ever.
+"""One call into a plugin, kept apart: what it raises is an answer, and nobody waits for it for ever.
 
 A call that is late goes on in its thread (Python cannot end it); its plugin is not asked again before it has come back.
 """
@@ -111,7 +111,7 @@ class _Pending:
 
 
 class Lane:
-    """One plugin's notifications: in order, one at a time, on a thread of its own, so that a hanging one delays no other."""
+    """One plugin's notifications, in order, on a thread of its own, so that one that hangs delays no other's."""
 
     def __init__(self, plugin: str, clock: Clock) -> None:
         self.plugin = plugin

@@ -1,4 +1,7 @@
-"""The active set: names in pvc.yaml -> live plugins, all faults told together. Building drivers is daemon/build.py's."""
+"""The active set: names in pvc.yaml -> live plugins, all faults told together.
+
+Building drivers is daemon/build.py's.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pvc_core.config import Config, ConfigError, Fault, PluginSection, read
+from pvc_core.config import Config, ConfigError, Fault, PluginSection, Use, read
+from pvc_core.config.document import Document
 from pvc_core.config.explain import did_you_mean
 from pvc_core.config.faults import in_order
 from pvc_core.contracts import Action, Plugin
 from pvc_core.loader.discover import Distribution, discover
-from pvc_core.loader.validate import Candidate, validate
+from pvc_core.loader.validate import Candidate, api_range, validate
 from pvc_core.model.node import ActionSeen, PluginSeen
 
 
@@ -81,16 +85,16 @@ def load_plugins(config: Config, *, tolerant: bool = False) -> Loaded:
 
     `tolerant` is for custody: what loads is returned, and the faults beside it.
     """
-    loaded = _load(config.plugins, _Used(config))
+    loaded = _load(config.plugins, _Used(config.use, config.document))
     if loaded.faults and not tolerant:
         raise ConfigError(loaded.faults)
     return loaded
 
 
 def load_all(path: str | Path, *, node: str | None = None) -> tuple[Config, Loaded]:
-    """pvc.yaml and its plugins in one go. Raises ConfigError with the faults of both, by line, so that one look mends all."""
+    """pvc.yaml and its plugins in one go. Raises ConfigError with the faults of both, by line."""
     reading = read(path, node=node)
-    loaded = _load(reading.plugins, _Used(reading.config) if reading.config else None)
+    loaded = _load(reading.plugins, _Used(reading.use, reading.document, whole=reading.config is not None))
     if reading.config is None or loaded.faults:
         raise ConfigError((*reading.faults, *loaded.faults))
     return reading.config, loaded
@@ -98,39 +102,50 @@ def load_all(path: str | Path, *, node: str | None = None) -> tuple[Config, Load
 
 @dataclass(frozen=True, slots=True)
 class _Used:
-    """What `use` asks of plugins; not looked at when pvc.yaml itself has faults, since it may be one of them."""
+    """What section `use` asks of plugins.
 
-    config: Config
+    Not `whole`: the file has faults, so what is absent may just be unreadable.
+    """
+
+    use: Use
+    document: Document
+    whole: bool = True
 
     def faults(self, candidates: Mapping[str, Candidate]) -> list[Fault]:
-        compute, pool = self.config.use.compute, self.config.use.default_pool
-        found = (
-            [self._role(candidates, ("use", "compute"), compute, "compute")] if compute else self._unused(candidates)
-        )
+        compute, pool = self.use.compute, self.use.default_pool
+        found = []
+        if compute is not None:
+            found += self._role(candidates, ("use", "compute"), compute, "compute")
+        elif self.whole:
+            found += self._unused(candidates)
         if pool is not None:
-            found.append(self._role(candidates, ("use", "default_pool", "driver"), pool.driver, "storage"))
-        return [fault for fault in found if fault is not None]
+            found += self._role(candidates, ("use", "default_pool", "driver"), pool.driver, "storage")
+        return found
 
-    def _role(self, candidates: Mapping[str, Candidate], path: tuple[str, ...], name: str, role: str) -> Fault | None:
-        if candidates[name].plugin is None or role in candidates[name].halves:
-            return None  # a broken plugin has been told of already
+    def _role(self, candidates: Mapping[str, Candidate], path: tuple[str, ...], name: str, role: str) -> list[Fault]:
+        candidate = candidates.get(name)
+        if candidate is None or candidate.plugin is None or role in candidate.halves:
+            return []  # not listed or broken: told of already
         able = [each for each, candidate in candidates.items() if role in candidate.halves]
         allowed = (
             f"a plugin with a {role} driver is needed: {did_you_mean(name, able)}{', '.join(able) or 'none is listed'}"
         )
-        return self.config.document.fault(path, f'found "{name}", which brings no {role} driver', allowed)
+        return [self.document.fault(path, f'found "{name}", which brings no {role} driver', allowed)]
 
-    def _unused(self, candidates: Mapping[str, Candidate]) -> list[Fault | None]:
-        able = [name for name, candidate in candidates.items() if "compute" in candidate.halves]
+    def _unused(self, candidates: Mapping[str, Candidate]) -> list[Fault]:
+        able = [name for name, each in candidates.items() if each.plugin is not None and "compute" in each.halves]
         return [
-            self.config.document.fault(
-                ("plugins", name), "it brings a compute driver that nothing uses", f"add it: `use: {{compute: {name}}}`"
+            self.document.fault(
+                ("plugins", name),
+                "it brings a compute driver that nothing uses",
+                f"add `compute: {name}` to section `use`",
+                hide=True,
             )
             for name in able[:1]
         ]
 
 
-def _load(sections: Mapping[str, PluginSection], used: _Used | None) -> Loaded:
+def _load(sections: Mapping[str, PluginSection], used: _Used) -> Loaded:
     discovery = discover(sections)
     candidates = {
         name: Candidate(section=section, discovered=discovery.found[name], installed=discovery.installed)
@@ -139,11 +154,10 @@ def _load(sections: Mapping[str, PluginSection], used: _Used | None) -> Loaded:
     for candidate in candidates.values():
         validate(candidate)
     faults = [fault for candidate in candidates.values() for fault in candidate.faults]
-    faults += used.faults(candidates) if used else []
     return Loaded(
         entries={name: _entry(candidate) for name, candidate in candidates.items()},
-        compute_name=used.config.use.compute if used else None,
-        faults=in_order(faults),
+        compute_name=used.use.compute,
+        faults=in_order([*faults, *used.faults(candidates)]),
     )
 
 
@@ -152,18 +166,13 @@ def _entry(candidate: Candidate) -> Entry:
     return Entry(
         name=candidate.section.name,
         distribution=distributions[0] if distributions else Distribution(name="", version=""),
-        api_range=_api_range(cls),
+        api_range=api_range(cls) or (0, 0),
         plugin=candidate.plugin,
         halves=candidate.halves if candidate.plugin else {},
         definition_hooks=candidate.definition_hooks,
         actions=candidate.actions if candidate.plugin else (),
         reason="; ".join(fault.message for fault in candidate.faults),
     )
-
-
-def _api_range(cls: type[Plugin] | None) -> tuple[int, int]:
-    span = getattr(cls, "api_range", None)
-    return span if isinstance(span, tuple) and len(span) == 2 and all(type(end) is int for end in span) else (0, 0)
 
 
 def _seen(entry: Entry) -> PluginSeen:

@@ -79,7 +79,7 @@ def _one_hook(
 
 
 def _not_callable_as(written: Callable[..., Any], specified: Callable[..., Any]) -> str:
-    """What hinders calling `written` the way `specified` is called: its positionals by place or name, the rest by name."""
+    """What hinders calling `written` as `specified` is called: positionals by place or by name, the rest by name."""
     signature = inspect.signature(written)
     wanted = list(inspect.signature(specified).parameters.values())
     by_place = [p for p in wanted if p.kind in POSITIONAL]

@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from marshmallow import Schema
@@ -55,7 +56,7 @@ class Candidate:
 
 
 def validate(candidate: Candidate) -> None:
-    """Fill in `plugin` and what it offers, or `faults`: as many as can be told without running into the first one again."""
+    """Fill in `plugin` and what it offers, or `faults`: all that do not merely follow from the first."""
     if not _is_there(candidate) or not _is_plugin_class(candidate):
         return
     if not _speaks_our_version(candidate):
@@ -64,7 +65,7 @@ def validate(candidate: Candidate) -> None:
     config = _config(candidate)
     if candidate.faults or config is None:
         return
-    plugin = _guarded(candidate, "it could not be built from its settings", lambda: candidate.cls(config))  # type: ignore[misc]
+    plugin = _guarded(candidate, "it could not be built from its settings", partial(candidate.cls or Plugin, config))
     if isinstance(plugin, Plugin):
         _ask(candidate, plugin)
         candidate.plugin = None if candidate.faults else plugin
@@ -105,19 +106,25 @@ def _is_plugin_class(candidate: Candidate) -> bool:
     return not candidate.faults
 
 
-def _speaks_our_version(candidate: Candidate) -> bool:
-    cls = candidate.cls
+def api_range(cls: type | None) -> tuple[int, int] | None:
+    """The class's api_range if it is one."""
     span = getattr(cls, "api_range", None)
     whole = isinstance(span, tuple) and len(span) == 2 and all(type(end) is int for end in span)
-    if not whole or span[0] > span[1]:  # type: ignore[index]
-        candidate.fault(f"api_range = {span!r}", "two whole numbers are needed, lowest and highest, like (1, 1)")
+    return (span[0], span[1]) if whole and span[0] <= span[1] else None
+
+
+def _speaks_our_version(candidate: Candidate) -> bool:
+    span = api_range(candidate.cls)
+    if span is None:
+        said = getattr(candidate.cls, "api_range", None)
+        candidate.fault(f"api_range = {said!r}", "two whole numbers are needed, lowest and highest, like (1, 1)")
         return False
-    low, high = span  # type: ignore[misc]
+    low, high = span
     who = _described(candidate.discovered)
     if low > API_VERSION:
         candidate.fault(
             f"{who} needs plugin API {low} or newer",
-            f"it is too new for this pvc-core, which speaks API {API_VERSION}: upgrade pvc-core or install an older plugin",
+            f"it is too new for this pvc-core, which speaks API {API_VERSION}; upgrade pvc-core or take an older one",
         )
     elif high < API_VERSION:
         candidate.fault(
@@ -168,7 +175,7 @@ def _config(candidate: Candidate) -> dict[str, Any] | None:
 def _ask(candidate: Candidate, plugin: Plugin) -> None:
     """Everything a plugin says of itself, each question on its own, so that all bad answers are heard."""
     for role, (contract, capabilities) in _HALVES.items():
-        half = _guarded(candidate, f"its {role} half could not be built", lambda role=role: getattr(plugin, role))  # type: ignore[misc]
+        half = _guarded(candidate, f"its {role} half could not be built", partial(getattr, plugin, role))
         if half is not None:
             candidate.halves[role] = half
             _half_faults(candidate, role, half, contract, capabilities)
@@ -222,7 +229,7 @@ def action_faults(actions: Sequence[object]) -> Iterator[str]:
         names.add(action.name)
 
 
-def _one_action(action: Action) -> Iterator[str]:
+def _one_action(action: Any) -> Iterator[str]:
     try:
         checked_name(action.name, "action")
     except (PvcError, TypeError) as error:

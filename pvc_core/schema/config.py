@@ -22,14 +22,16 @@ def _odd_number_of_coordinators(names: list[str]) -> None:
         return
     if names and len(names) % 2 == 0:
         raise ValidationError(
-            f"an even number of coordinators is refused: a majority must be left, so {len(names)} survive the loss of no"
-            f" more than {len(names) - 1} do, and there is one more that can fail; name 1, 3 or 5"
+            f"an even number of coordinators is refused: a majority must be left, so {len(names)} survive the loss"
+            f" of no more than {len(names) - 1} do, and there is one more that can fail; name 1, 3 or 5"
         )
     raise ValidationError("name 1, 3 or 5 coordinators")
 
 
 def _plugin_name(**kwargs: Any) -> fields.String:
-    return fields.String(validate=validate.Regexp(PLUGIN_NAME.pattern + r"\Z"), metadata={"allowed": _PLUGIN_ALLOWED}, **kwargs)
+    return fields.String(
+        validate=validate.Regexp(PLUGIN_NAME.pattern + r"\Z"), metadata={"allowed": _PLUGIN_ALLOWED}, **kwargs
+    )
 
 
 class ClusterSchema(Schema):

@@ -100,7 +100,7 @@ class AbsolutePath(_Text):
         return path
 
 
-class Size(fields.Field):  # type: ignore[type-arg]  # marshmallow's Field is generic in the value since 4.0
+class Size(fields.Field):
     """A size: bytes as int, from "10G", "512M" or a whole number of bytes."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -117,7 +117,10 @@ class Size(fields.Field):  # type: ignore[type-arg]  # marshmallow's Field is ge
 
 
 def whole(low: int, high: int, what: str = "", **kwargs: Any) -> fields.Integer:
-    """A whole number between `low` and `high`, both included; `what` says of what ("bytes"). "9" in quotes is refused."""
+    """A whole number between `low` and `high`, both included; `what` says of what ("bytes").
+
+    "9" in quotes is refused.
+    """
     phrase = f"a whole number {'of ' + what + ' ' if what else ''}between {low} and {high}"
     return fields.Integer(strict=True, validate=validate.Range(low, high), metadata={"allowed": phrase}, **kwargs)
 

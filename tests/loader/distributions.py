@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -16,6 +17,62 @@ GOOD = """
     class Good(Plugin):
         name = "{name}"
         config_schema = Settings
+"""
+
+HOOKS = """
+    from marshmallow import Schema
+    from pvc_core.contracts import Plugin
+    from pvc_core.hookspecs import hookimpl
+
+    class Good(Plugin):
+        name = "{{name}}"
+        config_schema = Schema
+
+    class Listener:
+        @hookimpl
+        def {hook}: ...
+"""
+
+STORAGE = """
+    from marshmallow import Schema
+    from pvc_core.contracts import Action, Block, File, Plugin, StorageCapabilities, StorageDefinitions
+
+    class Definitions(StorageDefinitions):
+        capabilities = StorageCapabilities(disk_sources=(File, Block), clone=True)
+        pool_options = Schema
+
+        def shared(self, options):
+            return False
+
+    class Good(Plugin):
+        name = "{name}"
+        config_schema = Schema
+        actions = (Action(name="scrub", help="Read everything once.", where="node", schema=Schema),)
+
+        @property
+        def storage(self):
+            return Definitions()
+
+        def build_frontend(self, context, services):
+            return None
+"""
+
+COMPUTE = """
+    from marshmallow import Schema
+    from pvc_core.contracts import ComputeCapabilities, ComputeDefinitions, File, Plugin
+
+    class Definitions(ComputeDefinitions):
+        capabilities = ComputeCapabilities(disk_sources=(File,), nic_targets=())
+
+    Definitions.__abstractmethods__ = frozenset()
+
+    class Good(Plugin):
+        name = "{name}"
+        config_schema = Schema
+
+        @property
+        def compute(self):
+            return Definitions()
 """
 
 
@@ -39,6 +96,10 @@ class Site:
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
         (info / "entry_points.txt").write_text(f"[pvc.plugins]\n{name} = {module}:{cls}\n")
         self.modules.add(module)
+
+    def remove(self, name: str, *, version: str) -> None:
+        """What pip uninstall leaves: nothing."""
+        shutil.rmtree(self.directory / f"pvc_{name}-{version}.dist-info")
 
     def close(self) -> None:
         sys.path.remove(str(self.directory))
