@@ -30,6 +30,12 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
         raise OSError(ctypes.get_errno(), f"cannot mount {source or kind} on {target}")
 
 
+def detach(target: str) -> None:
+    """umount2(2) with MNT_DETACH: `target` and all below it are gone from this namespace. Raises OSError."""
+    if _libc.umount2(target.encode(), 2):
+        raise OSError(ctypes.get_errno(), f"cannot unmount {target}")
+
+
 def unshare(flags: int) -> None:
     """unshare(2): move this process (for CLONE_NEWPID: its next children) into new namespaces. Raises OSError."""
     if _libc.unshare(flags):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import LabError, control, node, up
+from lab import LabError, control, guests, node, up
 from lab.state import DEFAULT_NAME, FORWARDER, SWITCH, Lab, Plan, all_labs, the_only_lab
 
 VERBATIM = ("pvc", "exec")  # everything from their first argument on is passed through as it is
@@ -191,8 +191,6 @@ def _exec(asked: argparse.Namespace, name: str | None) -> int:
 
 
 def _guest(asked: argparse.Namespace, name: str | None) -> int:
-    from lab import guests
-
     lab = _lab(name)
     wish = guests.Wish(name=asked.guest, node=asked.node or "", network=asked.network or "", pool=asked.pool)
     console = guests.make_guest(up.api_of(lab), wish, say=_say)

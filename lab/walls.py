@@ -60,7 +60,9 @@ def _keep_in_sight(path: str, source: str, covered: Sequence[str]) -> None:
 
 def _own_kernel_views() -> None:
     quiet = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-    kernel.mount("sysfs", "/sys", "sysfs", quiet)  # of the network namespace: libvirt looks up bridges there
+    # /sys of the network namespace, where libvirt looks up bridges; without the machine's control groups, which are not the node's
+    kernel.detach("/sys")
+    kernel.mount("sysfs", "/sys", "sysfs", quiet)
     kernel.mount("devpts", "/dev/pts", "devpts", kernel.MS_NOSUID | kernel.MS_NOEXEC, "newinstance,mode=620,ptmxmode=666")
     if not os.path.islink("/dev/ptmx"):
         kernel.mount("/dev/pts/ptmx", "/dev/ptmx", flags=kernel.MS_BIND)
