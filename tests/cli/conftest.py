@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+
 from pvc_cli.main import run
 
 HERE = Path(__file__).parent

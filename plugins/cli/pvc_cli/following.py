@@ -1,4 +1,7 @@
-"""Log following by asking again and again: which part of a tail is new. The API's event stream will replace the asking."""
+"""Log following by asking again and again, and finding which part of a tail is new.
+
+The API's event stream will replace the asking.
+"""
 
 from __future__ import annotations
 

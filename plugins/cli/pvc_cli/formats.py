@@ -1,6 +1,7 @@
 """Output formats: one option for all commands, one function that prints in the format asked for.
 
-json is what the API answered, unchanged, on one line; json-pretty the same, indented; raw is names, one per line, sorted.
+json is what the API answered, unchanged, on one line; json-pretty the same, indented; raw is names, one per line,
+sorted.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def cli(app: App, connection: str | None, debug: bool, quiet: bool, silent: bool
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run one command line (without the program's name) and answer its exit code. Never raises for what can happen."""
+    """Run one command line (without the program's name); its exit code. Raises nothing, unless --debug asks to see it."""
     app = App(os.environ)
     try:
         code = cli.main(args=list(argv), prog_name="pvc", standalone_mode=False, obj=app)

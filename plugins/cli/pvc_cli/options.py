@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from pvc_cli.complete import names
+
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 
 wait_task_option = click.option(
@@ -28,4 +30,9 @@ live_option = click.option(
 
 def node_argument(command: Any) -> Any:
     """[NODE], by default the machine the command runs on."""
-    return click.argument("node", default=lambda: socket.gethostname().split(".")[0], metavar="[NODE]")(command)
+    return click.argument(
+        "node",
+        default=lambda: socket.gethostname().split(".")[0],
+        metavar="[NODE]",
+        shell_complete=names("/node"),
+    )(command)

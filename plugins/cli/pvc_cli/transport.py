@@ -7,6 +7,7 @@ socket. Meaning, errors of the API and JSON are api.py's.
 from __future__ import annotations
 
 import http.client
+import select
 import socket
 import ssl
 import time
@@ -138,10 +139,20 @@ class Transport:
         connection.endheaders()
         try:
             for chunk in body.chunks if isinstance(body, Stream) else [body]:
+                if answered_already(connection.sock):
+                    return True
                 connection.send(chunk)
         except (BrokenPipeError, ConnectionResetError):
             return True
         return False
+
+
+def answered_already(sock: socket.socket) -> bool:
+    """Whether the server has said something before it got everything: a no, as nothing else comes so early.
+
+    Not told of TLS, where the server may send records of its own at any time.
+    """
+    return not isinstance(sock, ssl.SSLSocket) and bool(select.select([sock], [], [], 0)[0])
 
 
 def new_connection(endpoint: Endpoint) -> http.client.HTTPConnection:

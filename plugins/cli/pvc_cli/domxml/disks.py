@@ -8,7 +8,7 @@ from string import ascii_lowercase
 
 from lxml import etree
 
-from pvc_cli.domxml.tree import Element, add_device, parse, remove_device, text_of
+from pvc_cli.domxml.tree import Element, add_device, parse, remove_device, text_of, whole_text_of
 from pvc_cli.errors import CliError, NotThere
 
 PREFIX = {"virtio": "vd", "ide": "hd", "scsi": "sd", "usb": "sd"}
@@ -31,7 +31,7 @@ def with_disk(xml: str, volume: str, *, kind: str, bus: str, device: str | None)
     disk = rbd_disk(volume, disks) if kind == "rbd" else file_disk(volume)
     etree.SubElement(disk, "target", dev=device or free_device(PREFIX[bus], used), bus=bus)
     add_device(root, disk)
-    return text_of(root), text_of(disk)
+    return whole_text_of(root), text_of(disk)
 
 
 def without_disk(xml: str, volume: str) -> tuple[str, str]:
@@ -41,7 +41,7 @@ def without_disk(xml: str, volume: str) -> tuple[str, str]:
         if volume in (source_of(disk), device_of(disk)):
             alone = text_of(disk)
             remove_device(disk)
-            return text_of(root), alone
+            return whole_text_of(root), alone
     raise NotThere(f"The VM has no volume {volume}.", help="pvc vm volume get VM shows them")
 
 

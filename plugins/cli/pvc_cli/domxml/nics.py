@@ -7,7 +7,7 @@ import secrets
 
 from lxml import etree
 
-from pvc_cli.domxml.tree import Element, add_device, parse, remove_device, text_of
+from pvc_cli.domxml.tree import Element, add_device, parse, remove_device, text_of, whole_text_of
 from pvc_cli.errors import CliError, NotThere
 
 HOST_NETWORKS = ("upstream", "cluster", "storage")
@@ -54,13 +54,16 @@ def macvtap_nic(function: str, mac: str, model: str) -> Element:
 
 
 def with_nic(xml: str, nic: Element) -> tuple[str, str]:
-    """The definition with `nic` in it, and the XML of the card alone. Raises CliError if its MAC is taken in this VM."""
+    """The definition with `nic` in it, and the XML of the card alone.
+
+    Raises CliError if the VM already has a card with that MAC address.
+    """
     root = parse(xml)
     mac = mac_of(nic)
     if any(mac_of(other) == mac for other in root.findall("devices/interface")):
         raise CliError(f"The VM already has a network card with the MAC address {mac}.")
     add_device(root, nic)
-    return text_of(root), text_of(nic)
+    return whole_text_of(root), text_of(nic)
 
 
 def without_nic(xml: str, network: str | None, mac: str | None, *, sriov: bool = False) -> tuple[str, str]:
@@ -82,7 +85,7 @@ def without_nic(xml: str, network: str | None, mac: str | None, *, sriov: bool =
         )
     alone = text_of(fitting[0])
     remove_device(fitting[0])
-    return text_of(root), alone
+    return whole_text_of(root), alone
 
 
 def is_on(nic: Element, network: str, sriov: bool) -> bool:

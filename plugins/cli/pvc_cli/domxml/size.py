@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from pvc_cli.domxml.tree import parse, required, text_of
+from pvc_cli.domxml.tree import parse, required, whole_text_of
 from pvc_cli.errors import CliError
 
 MIB_OF_UNIT = {
@@ -53,18 +53,18 @@ def with_vcpus(xml: str, vcpus: int, topology: Topology | None) -> str:
     element.set("sockets", str(topology.sockets))
     element.set("cores", str(topology.cores))
     element.set("threads", str(topology.threads))
-    return text_of(root)
+    return whole_text_of(root)
 
 
 def with_memory(xml: str, memory_mib: int) -> str:
-    """The definition with that much memory. A <currentMemory> would keep the guest at its old size, so it goes along."""
+    """The definition with that much memory; <currentMemory>, which would keep the guest at its old size, goes along."""
     root = parse(xml)
     for name in ("memory", "currentMemory"):
         element = required(root, "memory") if name == "memory" else root.find(name)
         if element is not None:
             element.text = str(memory_mib)
             element.set("unit", "MiB")
-    return text_of(root)
+    return whole_text_of(root)
 
 
 def memory_mib(xml: str) -> int:

@@ -11,7 +11,7 @@ Element = etree._Element
 
 def parse(text: str) -> Element:
     """The <domain> element. Entities and the network are off: a definition is data. Raises CliError if it is no XML."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+    parser = etree.XMLParser(encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False)
     try:
         root = etree.fromstring(text.encode(), parser)
     except etree.XMLSyntaxError as error:
@@ -22,7 +22,13 @@ def parse(text: str) -> Element:
 
 
 def text_of(element: Element) -> str:
+    """A device alone."""
     return etree.tostring(element, encoding="unicode", with_tail=False)
+
+
+def whole_text_of(root: Element) -> str:
+    """The definition, with comments before and after <domain>."""
+    return etree.tostring(root.getroottree(), encoding="unicode")
 
 
 def required(root: Element, path: str) -> Element:

@@ -53,7 +53,7 @@ def capabilities(plugin: dict[str, Any]) -> str:
     """Names of what it can do; a capability that is more than yes or no shows its value."""
     found = plugin.get("capabilities") or {}
     return ", ".join(
-        name if value is True else f"{name}={'+'.join(value) if isinstance(value, list) else plain(value)}"
+        name if value is True else f"{name}={'+'.join(map(plain, value)) if isinstance(value, list) else plain(value)}"
         for name, value in sorted(found.items())
         if value not in (False, None, [], "")
     )

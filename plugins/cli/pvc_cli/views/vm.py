@@ -110,7 +110,7 @@ def vm_long(out: Output, vm: dict[str, Any]) -> str:
 
 def why(vm: dict[str, Any]) -> str:
     """The reconciler's sentence about a VM, then what is wanted of it and what was seen."""
-    rows = [("Status", vm.get("status") or "nothing to do")]
+    rows = [("Status", vm.get("status") or "the cluster says nothing about it")]
     if vm.get("failed_reason"):
         rows.append(("Failed because", plain(vm["failed_reason"])))
     rows.append(("Wanted", described(vm["wanted"]) if vm.get("wanted") else state(vm["state"])))

@@ -1,0 +1,1 @@
+"""storage_example: a storage driver for PVC."""

@@ -1,0 +1,201 @@
+"""Bad ends: every one is a sentence on standard error and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from typing import Any
+
+import pytest
+
+from pvc_cli import transport
+from pvc_cli.connections import Endpoint
+
+LOCAL = Endpoint("http", "localhost", 0, socket_path="/x/api.sock")
+REMOTE = Endpoint("http", "c1", 7370)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "AGAIN_AFTER_S", (0.0, 0.0, 0.0))
+
+
+def reply(api: Any, status: int, body: Any, **headers: str) -> Any:
+    return type(api.sample("GET /vm"))(status, body, headers)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, 1), (401, 5), (403, 5), (404, 3), (409, 6), (412, 6), (501, 1), (500, 4), (503, 4)]
+)
+def test_exit_codes(pvc: Any, api: Any, status: int, code: int) -> None:
+    body = {"message": "It may not be.", "code": "x", "help": "Do this.", "request_id": "r-17"}
+    api.on("POST /vm/vm1/state", reply(api, status, body))
+    result = pvc("vm", "start", "vm1")
+    assert (result.code, result.out) == (code, "")
+    assert result.err.startswith("Error: It may not be.\nHelp:  Do this.\n")
+    assert ("r-17" in result.err) == (status >= 500)
+    assert len(api.requests) == 1, "a change is never asked for twice"
+
+
+def test_all_wrong_fields_are_named(pvc: Any, api: Any) -> None:
+    api.on("POST /vm/vm1/state", api.sample('POST /vm/vm00001/state {"state": "bogus"}'))
+    assert "Error: state: A valid state must be specified\n" in pvc("vm", "start", "vm1").err
+
+
+def test_a_missing_key_is_explained(pvc: Any, api: Any) -> None:
+    # The sample's body is text, as it came over the wire.
+    api.on("GET /node", reply(api, 401, api.samples["GET /node without key"]["body"].encode()))
+    result = pvc("node", "list")
+    assert result.code == 5
+    assert "X-Api-Key Authentication required." in result.err
+    assert "pvc connection add" in result.err
+
+
+def test_reading_is_tried_again(pvc: Any, api: Any) -> None:
+    api.on("GET /node", reply(api, 503, None), reply(api, 429, None), api.sample("GET /node"))
+    assert pvc("node", "list").code == 0
+    assert len(api.requests) == 3
+
+
+def test_reading_is_not_tried_for_ever(pvc: Any, api: Any) -> None:
+    api.on("GET /node", reply(api, 502, b"<html>proxy</html>"))
+    result = pvc("node", "list")
+    assert (result.code, len(api.requests)) == (4, 4)
+    assert "answered 502" in result.err
+
+
+def test_what_is_no_pvc_api_is_said(pvc: Any, api: Any) -> None:
+    api.on("GET /node", reply(api, 200, b"<html>hello</html>"))
+    result = pvc("node", "list")
+    assert (result.code, "no JSON" in result.err) == (4, True)
+
+
+def test_an_answer_nobody_promised_is_no_traceback(pvc: Any, api: Any) -> None:
+    api.on("GET /node", reply(api, 200, [{"name": "hv1"}]))
+    result = pvc("node", "list")
+    assert (result.code, result.out) == (4, "")
+    assert "this is a fault" in result.err
+    assert "Traceback" not in result.err
+
+
+def listening() -> socket.socket:
+    server = socket.socket()
+    server.bind(("127.0.0.1", 0))
+    server.listen()
+    return server
+
+
+def test_nobody_listens(pvc: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening() as server:
+        port = server.getsockname()[1]
+    monkeypatch.setenv("PVC_API_URL", f"http://127.0.0.1:{port}")
+    result = pvc("node", "list")
+    assert result.code == 4
+    assert f"GET http://127.0.0.1:{port}/api/v1/node was not possible: connection refused" in result.err
+    assert "Help:" in result.err
+
+
+def test_cut_off_in_the_middle_of_a_change(pvc: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening() as server:
+
+        def hang_up() -> None:
+            peer, _ = server.accept()
+            peer.recv(1000)
+            peer.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        monkeypatch.setenv("PVC_API_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        result = pvc("vm", "start", "vm1")
+        thread.join()
+    assert result.code == 4
+    assert "look whether the change was made" in result.err
+
+
+def test_what_speaks_no_http(pvc: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening() as server:
+
+        def greet() -> None:
+            peer, _ = server.accept()
+            peer.recv(1000)
+            peer.sendall(b"220 smtp ready\r\n")
+            peer.close()
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        monkeypatch.setenv("PVC_API_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        result = pvc("vm", "start", "vm1")
+        thread.join()
+    assert (result.code, "speaks no HTTP" in result.err) == (4, True)
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://x:y", "http://", "x"])
+def test_bad_addresses(pvc: Any, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PVC_API_URL", url)
+    result = pvc("node", "list")
+    assert (result.code, "write it as" in result.err) == (1, True)
+
+
+def test_https_where_http_is_spoken(pvc: Any, api_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PVC_API_URL", api_url.replace("http:", "https:"))
+    result = pvc("node", "list")
+    assert (result.code, "TLS failed" in result.err) == (4, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("vm lst", "Did you mean list"),
+        ("vn list", "Did you mean vm"),
+        ("vm list --formt json", "--format"),
+        ("vm list -f yaml", "json-pretty"),
+        ("vm vcpu set vm1 0", "x>=1"),
+        ("vm modify vm1", "either --editor or CFGFILE"),
+        ("vm meta vm1", "at least one option"),
+        ("vm define /nonexistent/vm.xml", "No such file"),
+        ("storage volume snapshto list", "Did you mean snapshot"),
+    ],
+)
+def test_wrong_command_lines(pvc: Any, api: Any, line: str, words: str) -> None:
+    result = pvc(*line.split())
+    assert (result.code, api.requests) == (2, [])
+    assert words in result.err
+
+
+def test_quiet_and_silent(pvc: Any) -> None:
+    assert pvc("-q", "vm", "info", "nope").err == ""
+    assert pvc("-q", "vm", "lst").err == ""
+    quiet = pvc("-q", "vm", "list", "-f", "raw")
+    assert quiet.out != ""
+    silent = pvc("-s", "vm", "list")
+    assert (silent.code, silent.out, silent.err) == (0, "", "")
+    assert pvc("-s", "vm", "info", "nope").code == 3
+
+
+def test_debug_shows_the_request_and_never_the_key(pvc: Any) -> None:
+    result = pvc("-v", "node", "list", "-f", "raw")
+    assert "> GET http://127.0.0.1" in result.err
+    assert "< 200" in result.err
+    assert "content-length" in result.err
+    assert "a-key-nobody" not in result.err
+    assert result.out == "hv1\nhv2\n"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "error", "words", "help"),
+    [
+        (LOCAL, PermissionError(13, "Permission denied"), "unix:/x/api.sock/y was not possible: permission", "group pvc"),
+        (LOCAL, ConnectionRefusedError(111, "Connection refused"), "connection refused", "pvcapid running on this"),
+        (REMOTE, socket.gaierror(-2, "Name or service not known"), "the name is not known", "pvc connection list"),
+        (REMOTE, TimeoutError("timed out"), "http://c1:7370/y was not possible: no answer within 2.05 s", "address and"),
+        (REMOTE, ssl.SSLCertVerificationError(1, "x"), "certificate is not trusted", "PVC_CLIENT_VERIFY_SSL"),
+    ],
+    ids=["permission", "refused", "name", "timeout", "certificate"],
+)  # fmt: skip
+def test_words_for_what_cannot_be_reached(endpoint: Endpoint, error: OSError, words: str, help: str) -> None:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        error.verify_message = "self-signed certificate"
+    made = transport.unreachable(endpoint, "GET", "/y", error)
+    assert words in made.message
+    assert help in made.help
