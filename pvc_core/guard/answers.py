@@ -1,0 +1,95 @@
+"""What pvcguard answers on /run/pvc/guard.sock; client.py is the other end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from pvc_core.clock import Clock
+from pvc_core.errors import Invalid, Permanent
+from pvc_core.guard.deadline import Deadline
+from pvc_core.guard.permits import Permits
+from pvc_core.peer import Answer, Handler
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermitArgs:
+    uuid: str
+    generation: int
+    kind: Literal["start", "incoming"]
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeArgs:
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardStatus:
+    """`heard_ago_s`: since the last accepted heartbeat was sent; None if none was in this incarnation.
+
+    `deadline_boottime_s` is None while not armed.
+    """
+
+    node: str
+    incarnation: str
+    armed: bool
+    heard_ago_s: float | None
+    deadline_boottime_s: float | None
+
+
+class Answers:
+    def __init__(self, node: str, incarnation: str, deadline: Deadline, permits: Permits, clock: Clock) -> None:
+        self._node = node
+        self._incarnation = incarnation
+        self._deadline = deadline
+        self._permits = permits
+        self._clock = clock
+
+    def handlers(self) -> dict[str, Handler]:
+        return {"permit": self.permit, "revoke": self.revoke, "status": self.status}
+
+    def permit(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        """{deadline_boottime_s}. Refused: see Permits.give."""
+        asked = _args(args, PermitArgs)
+        try:
+            permit = self._permits.give(asked.uuid, asked.generation, asked.kind, asked.for_s)
+        except OSError as error:
+            raise _unwritable(error) from error
+        return Answer({"deadline_boottime_s": permit.deadline_boottime_s})
+
+    def revoke(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        """{revoked}: whether there was one."""
+        try:
+            return Answer({"revoked": self._permits.revoke(_args(args, RevokeArgs).uuid)})
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    def status(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        """GuardStatus."""
+        sent_s = self._deadline.last_sent_s
+        status = GuardStatus(
+            node=self._node,
+            incarnation=self._incarnation,
+            armed=self._deadline.armed,
+            heard_ago_s=None if sent_s is None else self._clock.boottime_s() - sent_s,
+            deadline_boottime_s=self._deadline.at_s(),
+        )
+        return Answer(msgspec.to_builtins(status))
+
+
+def _args(args: Mapping[str, Any], kind: type[T]) -> T:
+    try:
+        return msgspec.convert(args, kind)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"pvcguard was asked wrongly: {error}") from error
+
+
+def _unwritable(error: OSError) -> Permanent:
+    return Permanent(f"a launch permit cannot be written: {error}", help="look at /run: is it full or read-only?")

@@ -1,0 +1,62 @@
+"""This life of the node: a name that changes with every boot and never with a restart of a daemon.
+
+pvcguard makes it, everybody else reads it. The kernel's boot id is part of it for a /run that outlives a boot; the
+random part for machines that share one kernel.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from pvc_core.errors import Permanent, Retry
+
+NAME = "incarnation"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def ensure(run: Path, *, boot_id: Path = BOOT_ID) -> str:
+    """The incarnation kept in `run`, made now if there is none of this boot; only pvcguard calls it.
+
+    Raises Permanent.
+    """
+    path = run / NAME
+    try:
+        boot = boot_id.read_text().strip()[:8]
+        kept = path.read_text().strip() if path.exists() else ""
+        if kept.startswith(f"{boot}-"):
+            return kept
+        made = f"{boot}-{secrets.token_hex(8)}"
+        write_whole(path, f"{made}\n".encode())
+    except OSError as error:
+        raise Permanent(
+            f"cannot keep this node's incarnation at {path}: {error.strerror}", help="is pvcguard run as root?"
+        ) from error
+    return made
+
+
+def read(run: Path) -> str:
+    """The incarnation, for everybody else. Raises Retry as long as there is none."""
+    try:
+        return (run / NAME).read_text().strip()
+    except OSError as error:
+        raise Retry(
+            f"there is no incarnation of this node at {run / NAME}: {error.strerror}",
+            again_in_s=1.0,
+            help="is pvcguard running?",
+        ) from error
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Replace `path` at once: who reads it meets the old or the new, never a part.
+
+    Not fsynced: what stands in /run dies with the boot anyway.
+    """
+    new = path.with_name(f".{path.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+    os.replace(new, path)

@@ -1,0 +1,131 @@
+"""pvcguard: reads what it needs of pvc.yaml, takes its place on this node, beats and watches until told to stop.
+
+Exit codes: 0 stopped by a signal, 2 it could not begin (one sentence on stderr).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pvc_core.clock import Clock, SystemClock
+from pvc_core.daemon.lines import PatientHandler, setup_lines
+from pvc_core.daemon.notify import notify
+from pvc_core.daemon.once import Once
+from pvc_core.errors import Permanent, PvcError
+from pvc_core.guard import incarnation, published
+from pvc_core.guard.answers import Answers
+from pvc_core.guard.client import SOCKET
+from pvc_core.guard.deadline import Deadline
+from pvc_core.guard.facts import read_facts
+from pvc_core.guard.heartbeat import Heart
+from pvc_core.guard.memory import hold_on, small_stacks
+from pvc_core.guard.opening import opener
+from pvc_core.guard.permits import Permits
+from pvc_core.guard.pulse import BEAT_DEADLINE_S, Pulse
+from pvc_core.guard.settings import DEFAULT_CONFIG, DEFAULT_STATE, Settings, read_settings
+from pvc_core.guard.watch import Watch
+from pvc_core.peer import PeerServer
+from pvc_core.peer.local import Lock
+
+_log = logging.getLogger("pvcguard")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the guard; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    small_stacks()
+    try:
+        settings, broken = read_settings(given.config, node=given.node, state=given.state)
+        lock = _take_place(settings.run)
+    except PvcError as error:
+        print(f"pvcguard: {error}", file=sys.stderr)
+        return 2
+    handler = PatientHandler(sys.stderr)
+    formatter = setup_lines({"node": settings.node}, handlers=[handler])
+    try:
+        hold_on()
+        if broken:
+            _log.error("pvc.yaml cannot be used, going on with the last configuration that worked: %s", broken)
+        _guard(settings, SystemClock(), formatter.hide)
+    except PvcError as error:
+        _log.error("pvcguard cannot begin: %s", error)
+        return 2
+    finally:
+        lock.release()
+        handler.close()
+    return 0
+
+
+def _take_place(run: Path) -> Lock:
+    """Before anything is read or written below `run`: another guard may be using it. Raises Refused, Permanent."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        return Lock(run / "guard.lock", name="pvcguard")
+    except OSError as error:
+        raise Permanent(f"cannot work in {run}: {error.strerror}", help="is pvcguard run as root?") from error
+
+
+def _guard(settings: Settings, clock: Clock, hide: Callable[[str], None]) -> None:
+    """Everything is made here and passed in; returns when a signal said so."""
+    stop = _stop_on_signals()
+    once = Once(_log, clock)
+    life = incarnation.ensure(settings.run)
+    deadline = published.restored(settings.run, life, settings.self_fence_s)
+    permits = _permits(settings.run, clock, deadline)
+    answers = Answers(settings.node, life, deadline, permits, clock)
+    server = PeerServer(settings.run / SOCKET, answers.handlers(), mode=0o600, max_connections=32, name="pvcguard")
+    heart = Heart(settings.node, life, limit_s=settings.self_fence_s, clock=clock, deadline=deadline, facts=read_facts)
+    open_store = opener(settings, call_deadline_s=BEAT_DEADLINE_S, hide=hide)
+    pulse = Pulse(
+        settings, heart, incarnation=life, deadline=deadline, clock=clock, once=once, open_store=open_store
+    )
+    server.start()
+    beating = threading.Thread(target=pulse.run, args=(stop,), name="pulse", daemon=True)
+    beating.start()
+    notify("READY=1", os.environ)
+    _log.info("guarding this node, incarnation %s", life)
+    Watch(deadline, permits, clock, once).run(stop)
+    server.stop()
+    beating.join(3 * BEAT_DEADLINE_S)
+    _log.info("stopped")
+
+
+def _permits(run: Path, clock: Clock, deadline: Deadline) -> Permits:
+    try:
+        return Permits(run, clock, deadline)
+    except OSError as error:
+        raise Permanent(f"cannot keep launch permits in {run}: {error}", help="is pvcguard run as root?") from error
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pvcguard", description="Heartbeat, self-fencing deadline and launch permits of this node."
+    )
+    config = os.environ.get("PVC_CONFIG_FILE", DEFAULT_CONFIG)
+    parser.add_argument("--config", type=Path, default=Path(config), help="pvc.yaml (%(default)s)")
+    parser.add_argument("--node", help="this node's name (default: the host name)")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=Path(DEFAULT_STATE),
+        help="where the last good configuration lies, for when pvc.yaml cannot be read (%(default)s)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""The thread that beats: once an interval, whatever happens to the store, telling a failure once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from pvc_core.clock import Clock
+from pvc_core.cluster.layout import HEARTBEATS
+from pvc_core.daemon.once import Once
+from pvc_core.errors import NotFound, PvcError
+from pvc_core.guard.deadline import Deadline
+from pvc_core.guard.heartbeat import Heart
+from pvc_core.guard.published import publish
+from pvc_core.guard.settings import Settings
+from pvc_core.store.base import Store
+
+BEAT_DEADLINE_S = 0.8
+_SOON_S = 0.25
+"""After a miss the next attempt comes sooner: what counts is to be heard again early."""
+_NEW_CLIENT_S = 30.0
+"""After so long without an accepted heartbeat the store's client is made anew, whatever it believes."""
+_LOOK_AROUND_BEATS = 10
+
+
+class Pulse:
+    """`open_store` makes a client of the store; it may raise (no secret yet) and is asked again."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        heart: Heart,
+        *,
+        incarnation: str,
+        deadline: Deadline,
+        clock: Clock,
+        once: Once,
+        open_store: Callable[[], Store],
+    ) -> None:
+        self._settings = settings
+        self._heart = heart
+        self._incarnation = incarnation
+        self._deadline = deadline
+        self._clock = clock
+        self._once = once
+        self._open_store = open_store
+        self._store: Store | None = None
+        self._store_since_s = 0.0
+        self._beats = 0
+        self._others = len(settings.coordinators) > 1
+
+    def run(self, stop: threading.Event) -> None:
+        next_s = self._clock.boottime_s()
+        while not stop.is_set():
+            heard = self.tick()
+            now_s = self._clock.boottime_s()
+            next_s = max(next_s + self._settings.heartbeat_s, now_s) if heard else now_s + _SOON_S
+            stop.wait(next_s - now_s)
+        if self._store:
+            self._store.close()
+
+    def tick(self) -> bool:
+        """One attempt; whether it was heard. Raises nothing: there is nobody to catch it."""
+        heard = False
+        try:
+            store = self._client()
+            self._heart.beat(store, armed=self._armed(store), deadline_s=BEAT_DEADLINE_S)
+            heard = True
+        except PvcError as error:
+            self._once.begin("heartbeat", f"this node's heartbeat is not heard: {error}", level=logging.ERROR)
+        except Exception as error:  # a bug must not end the heartbeat: the node would be taken for dead
+            self._once.begin("heartbeat", "this node's heartbeat fails", level=logging.ERROR, error=error)
+        else:
+            self._once.end("heartbeat", "this node's heartbeat is heard again")
+        self._afterwards(heard)
+        return heard
+
+    def _armed(self, store: Store) -> bool:
+        """Whether another node could start this one's guests: never in a cluster that can have one node only."""
+        if self._settings.alone:
+            return False
+        if not self._others and self._beats % _LOOK_AROUND_BEATS == 0:
+            self._others = self._sees_others(store)
+        self._beats += 1
+        return self._others
+
+    def _sees_others(self, store: Store) -> bool:
+        try:
+            names = store.children(HEARTBEATS.prefix, deadline_s=BEAT_DEADLINE_S)
+        except NotFound:
+            return False
+        return bool(set(names) - {self._settings.node})
+
+    def _client(self) -> Store:
+        if self._store is None:
+            self._store = self._open_store()
+            self._store_since_s = self._clock.boottime_s()
+        return self._store
+
+    def _afterwards(self, heard: bool) -> None:
+        if heard:
+            self._store_since_s = self._clock.boottime_s()
+        elif self._store and self._clock.boottime_s() - self._store_since_s > _NEW_CLIENT_S:
+            self._store.close()
+            self._store = None
+        self._publish(self._settings.run)
+
+    def _publish(self, run: Path) -> None:
+        try:
+            publish(run, self._incarnation, self._deadline)
+        except OSError as error:
+            self._once.begin("publish", f"the deadline cannot be published in {run}: {error.strerror}")
+        else:
+            self._once.end("publish", "the deadline is published again")

@@ -1,0 +1,136 @@
+"""What the guard needs of pvc.yaml: who we are, where the store is, the intervals, the paths.
+
+Reads only these sections, so that a fault anywhere else in the file stops no heartbeat (checking the whole is
+pvc_core/config's). When even these cannot be read, the configuration pvcnoded last worked with is used.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pvc_core.errors import Invalid
+from pvc_core.ids import checked_name
+
+DEFAULT_CONFIG = "/etc/pvc/pvc.yaml"
+DEFAULT_STATE = "/var/lib/pvc"
+LAST_GOOD = "last-good.yaml"
+"""The name pvc_core/config/last_good.py gives it, below paths.state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    node: str
+    hosts: str
+    """host:port, comma-separated, as ZooKeeperStore takes them."""
+    alone: bool
+    """The cluster can have no other node: its store is embedded."""
+    coordinators: tuple[str, ...]
+    heartbeat_s: float
+    self_fence_s: float
+    run: Path
+    secrets: Path
+
+
+def read_settings(config: Path, *, node: str | None, state: Path) -> tuple[Settings, str]:
+    """(settings, "" or why the last good configuration had to be used). Raises Invalid when there is none either."""
+    try:
+        return _read(config, node), ""
+    except Invalid as fault:
+        last_good = state / LAST_GOOD
+        if not last_good.exists():
+            raise
+        return _read(last_good, node), fault.message
+
+
+def _read(path: Path, node: str | None) -> Settings:
+    tree = _Section(_document(path), path, "")
+    coordinators = tree.section("cluster").names("coordinators")
+    store, paths, intervals = tree.section("store"), tree.section("paths"), tree.section("intervals")
+    embedded = "zookeeper" not in store.data
+    return Settings(
+        node=checked_name(node or _hostname(coordinators), "node"),
+        hosts=_hosts(store, coordinators, embedded),
+        alone=embedded,
+        coordinators=coordinators,
+        heartbeat_s=intervals.seconds("heartbeat_s", 1.0),
+        self_fence_s=intervals.seconds("self_fence_s", 8.0),
+        run=paths.path("run", "/run/pvc"),
+        secrets=paths.path("secrets", "/etc/pvc/secrets"),
+    )
+
+
+def _document(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Invalid(f"there is no {path}", help="write one, or name it with --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise Invalid(f"{where} is not YAML: {getattr(error, 'problem', None) or 'it cannot be read'}") from error
+
+
+def _hostname(coordinators: tuple[str, ...]) -> str:
+    """As the coordinators spell it, else its first label: the rule of pvc_core/config/read.py."""
+    hostname = socket.gethostname()
+    return hostname if hostname in coordinators else hostname.partition(".")[0]
+
+
+def _hosts(store: _Section, coordinators: tuple[str, ...], embedded: bool) -> str:
+    if embedded:
+        return f"127.0.0.1:{store.section('embedded').port('port', 2181)}"
+    port = store.section("zookeeper").port("port", 2181)
+    return ",".join(f"{name}:{port}" for name in coordinators)
+
+
+class _Section:
+    """A mapping of the file whose values are looked at only when asked for."""
+
+    def __init__(self, data: Any, path: Path, name: str) -> None:
+        if data is not None and not isinstance(data, Mapping):
+            raise Invalid(f"{path}: {name or 'the whole file'} is {data!r:.60}, not a section with keys")
+        self.data: Mapping[str, Any] = data or {}
+        self._path = path
+        self._name = name
+
+    def section(self, key: str) -> _Section:
+        return _Section(self.data.get(key), self._path, f"{self._name}{key}.".lstrip("."))
+
+    def names(self, key: str) -> tuple[str, ...]:
+        value = self.data.get(key)
+        if not isinstance(value, list) or not value or not all(isinstance(name, str) and name for name in value):
+            raise self._fault(key, value, "a list of node names")
+        return tuple(value)
+
+    def seconds(self, key: str, default: float) -> float:
+        return float(self._checked(key, default, lambda value: _is_number(value) and 0 < value <= 3600, "seconds"))
+
+    def port(self, key: str, default: int) -> int:
+        def right(value: Any) -> bool:
+            return _is_number(value) and isinstance(value, int) and 1 <= value <= 65535
+
+        return int(self._checked(key, default, right, "a port"))
+
+    def path(self, key: str, default: str) -> Path:
+        return Path(self._checked(key, default, lambda value: isinstance(value, str) and value[:1] == "/", "a path"))
+
+    def _checked(self, key: str, default: Any, right: Callable[[Any], bool], allowed: str) -> Any:
+        value = self.data.get(key, default)
+        if not right(value):
+            raise self._fault(key, value, allowed)
+        return value
+
+    def _fault(self, key: str, value: Any, allowed: str) -> Invalid:
+        return Invalid(f"{self._path}: {self._name}{key} is {value!r:.60}, {allowed} is needed", help="see docs/pvc.yaml")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,59 @@
+"""What must go on whatever the store does: the deadline is looked at, permits that ended are removed.
+
+Runs in a thread that never speaks to the store. Freezing at the deadline comes here, with high availability.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from pvc_core.clock import Clock
+from pvc_core.daemon.once import Once
+from pvc_core.guard.deadline import Deadline
+from pvc_core.guard.permits import Permits
+
+_STEP_S = 0.5
+_GAP_S = 3.0
+
+_log = logging.getLogger("pvcguard")
+
+
+class Watch:
+    def __init__(self, deadline: Deadline, permits: Permits, clock: Clock, once: Once) -> None:
+        self._deadline = deadline
+        self._permits = permits
+        self._clock = clock
+        self._once = once
+        self._last_s = clock.boottime_s()
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.wait(_STEP_S):
+            self.tick()
+
+    def tick(self) -> None:
+        """The deadline first: after a suspend it may be long past. Raises nothing."""
+        now_s = self._clock.boottime_s()
+        self._judge(now_s)
+        self._tell_gap(now_s - self._last_s)
+        self._last_s = now_s
+        try:
+            self._permits.sweep()
+        except Exception as error:  # disk or bug: the deadline must be looked at all the same
+            self._once.begin("sweep", "launch permits that ended cannot be removed", error=error)
+        else:
+            self._once.end("sweep", "launch permits that ended are removed again")
+
+    def _judge(self, now_s: float) -> None:
+        if self._deadline.has_passed(now_s):
+            self._once.begin(
+                "deadline",
+                f"the store has not heard this node for {self._deadline.limit_s:g} s: no guest may start here",
+                level=logging.ERROR,
+            )
+        else:
+            self._once.end("deadline", "the store hears this node again: guests may start here")
+
+    def _tell_gap(self, gap_s: float) -> None:
+        if gap_s > _GAP_S:
+            _log.warning("pvcguard did not run for %.1f s: the machine was suspended or overloaded", gap_s)
