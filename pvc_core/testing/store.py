@@ -338,7 +338,7 @@ class _FakeWatch(Watch):
 
 
 def _entry(key: str, node: Node) -> Entry:
-    return Entry(key, node.data, node.version, node.mzxid, node.owner != 0)
+    return Entry(key, node.data or b"", node.version, node.mzxid, node.owner != 0)
 
 
 def _walk(tree: Tree, key: str) -> Iterator[tuple[str, Entry]]:

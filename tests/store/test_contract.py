@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pvc_core.testing.contract_store import StoreContract, StoreRig
+
 from .rigs import FakeRig, ProcessRig, Pvcstored, ServerProcess, ZooKeeper
 
 

@@ -153,7 +153,7 @@ class Requests:
             raise Declined(Code.UNIMPLEMENTED)  # containers and keys with a time to live
         owner = asker.session_id if flags & _EPHEMERAL else 0
         sequential = bool(flags & _SEQUENTIAL)
-        return self._tree.create(path, data or b"", grants, asker.identities, owner=owner, sequential=sequential)
+        return self._tree.create(path, data, grants, asker.identities, owner=owner, sequential=sequential)
 
     def _delete(self, reader: Reader, asker: Asker) -> bytes:
         self._tree.delete(reader.string(), reader.number(), asker.identities)
@@ -161,7 +161,7 @@ class Requests:
 
     def _set_data(self, reader: Reader, asker: Asker) -> bytes:
         path, data, version = reader.string(), reader.buffer(), reader.number()
-        return self._tree.set_data(path, data or b"", version, asker.identities).stat()
+        return self._tree.set_data(path, data, version, asker.identities).stat()
 
     def _set_acl(self, reader: Reader, asker: Asker) -> bytes:
         path, grants, version = reader.string(), reader.acl(), reader.number()

@@ -39,7 +39,7 @@ class Undo:
 
 
 class Node:
-    """One key. `creates` counts the children ever made: it numbers sequential keys and gives the child version."""
+    """One key. No data (None) differs from empty data on the wire. `creates` counts the children ever made: it numbers sequential keys and gives the child version."""
 
     __slots__ = (
         "acl",
@@ -56,7 +56,7 @@ class Node:
         "version",
     )
 
-    def __init__(self, data: bytes, acl: Acl, zxid: int, now_ms: int, owner: int = 0) -> None:
+    def __init__(self, data: bytes | None, acl: Acl, zxid: int, now_ms: int, owner: int = 0) -> None:
         self.data = data
         self.acl = acl
         self.czxid = self.mzxid = self.pzxid = zxid
@@ -78,7 +78,7 @@ class Node:
             _int32(self.creates * 2 - self.child_count()),
             _int32(self.aversion),
             self.owner,
-            len(self.data),
+            len(self.data or b""),
             self.child_count(),
             self.pzxid,
         )
@@ -127,7 +127,14 @@ class Tree:
             self._add_child(self._nodes[parent_of(path)], path)
 
     def create(
-        self, path: str, data: bytes, grants: Acl, identities: Identities, *, owner: int = 0, sequential: bool = False
+        self,
+        path: str,
+        data: bytes | None,
+        grants: Acl,
+        identities: Identities,
+        *,
+        owner: int = 0,
+        sequential: bool = False,
     ) -> tuple[str, Node]:
         if not _is_plain(path + "0" if sequential else path):
             raise Declined(Code.BAD_ARGUMENTS)
@@ -156,7 +163,7 @@ class Tree:
             raise Declined(Code.NOT_EMPTY)
         self._remove(path, node)
 
-    def set_data(self, path: str, data: bytes, version: int, identities: Identities) -> Node:
+    def set_data(self, path: str, data: bytes | None, version: int, identities: Identities) -> Node:
         node = self.find(path)
         rights.demand(node.acl, rights.WRITE, identities)
         _compare(version, node.version)

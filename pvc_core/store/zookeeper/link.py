@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException
+from kazoo.exceptions import AuthFailedError, KazooException, SASLException, SessionExpiredError, ZookeeperError
 from kazoo.protocol.connection import ConnectionHandler
 from kazoo.protocol.serialization import Watch
 from kazoo.protocol.states import KeeperState
@@ -150,6 +150,10 @@ class _Connection(ConnectionHandler):
         self.dialling = True
         try:
             timeouts: tuple[float, float] = super()._connect(host, hostip, port)
+        except SessionExpiredError:
+            raise
+        except (SASLException, ZookeeperError) as error:  # kazoo takes only AuthFailedError for a refusal
+            raise AuthFailedError(str(error) or type(error).__name__) from error
         finally:
             self.dialling = False
         self.client._session_callback(KeeperState.CONNECTED)

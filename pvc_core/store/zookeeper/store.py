@@ -210,14 +210,16 @@ class ZooKeeperStore(Store):
         raise codes.error_for(code, verb, key, user=self._user)
 
     def _unavailable(self, verb: str, key: str, why: str, *, maybe_written: bool) -> StoreUnavailable:
+        help = "it may have happened all the same: read before you act" if maybe_written else "look whether it runs"
         if self._closing.is_set():
-            why = "this client of it was closed"
+            why, help = "this client of it was closed", ""
         elif self._sessions.credentials_refused:
-            why = f"it refuses the credentials of user {self._user!r}"
+            why, help = (
+                f"it refuses the credentials of user {self._user!r}",
+                "its secret here and there must be the same",
+            )
         return StoreUnavailable(
-            f"cannot {verb} {key}: the store at {self._hosts}: {why}",
-            maybe_written=maybe_written,
-            help="it may have happened all the same: read before you act" if maybe_written else "look whether it runs",
+            f"cannot {verb} {key}: the store at {self._hosts}: {why}", maybe_written=maybe_written, help=help
         )
 
     # the connection's thread calls these
