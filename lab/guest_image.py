@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -41,6 +42,8 @@ FILES = {  # file in lab/guest/ -> path in the guest, mode
 }
 # The password is public: it stands in the banner. crypt(3) of "pvc" with MD5, the cheapest busybox knows: login is quick under TCG.
 PASSWD = "root:$1$pvcdemo$/b6DRDZ5793NHq74ehi9F.:0:0:root:/root:/bin/sh\n"
+# mtools stamps its files with this time, so that the same input gives the same image
+ENVIRONMENT = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000", "LC_ALL": "C.UTF-8"}
 SOURCES = Path(__file__).parent / "guest"
 
 
@@ -153,7 +156,7 @@ def _disk(work: Path, flavour: str, extra: str) -> None:
 
 def _run(*argv: str, cwd: Path | None = None) -> str:
     try:
-        done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise LabError(f"{argv[0]} is not installed; run script/setup") from None
     if done.returncode:

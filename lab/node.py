@@ -33,9 +33,9 @@ def switch_on_network(lab: Lab) -> Process:
         return running
     if not lab.node_dir(SWITCH).exists():
         files.make_switch_files(lab)
-    waiting = _prepare(lab, SWITCH, sorted((REPOSITORY / "lab/units/switch").glob("*.service")), {})
+    waiting = prepare(lab, SWITCH, sorted((REPOSITORY / "lab/units/switch").glob("*.service")), {})
     network.make_switch(waiting.process)
-    return _boot(waiting)
+    return boot(waiting)
 
 
 def switch_on(lab: Lab, plan: Plan, node: str, *, first_boot: Sequence[Sequence[str]] = ()) -> Process:
@@ -52,9 +52,9 @@ def switch_on(lab: Lab, plan: Plan, node: str, *, first_boot: Sequence[Sequence[
     for path in shared.values():
         path.mkdir(exist_ok=True)
     switch = switch_on_network(lab)
-    waiting = _prepare(lab, node, [_unit_file(name) for name in units_of(plan)], shared)
+    waiting = prepare(lab, node, [_unit_file(name) for name in units_of(plan)], shared)
     network.plug_in(switch, waiting.process, node, plan.nodes.index(node) + 1)
-    return _boot(waiting, first_boot)
+    return boot(waiting, first_boot)
 
 
 def switch_off(lab: Lab, node: str) -> None:
@@ -91,7 +91,8 @@ def status(init: Process) -> list[dict[str, Any]]:
     return answer
 
 
-def _boot(waiting: processes.Waiting, first_boot: Sequence[Sequence[str]] = ()) -> Process:
+def boot(waiting: processes.Waiting, first_boot: Sequence[Sequence[str]] = ()) -> Process:
+    """Let the first process put up the walls, run `first_boot` inside, start the units (but do not wait for them)."""
     init = waiting.go()
     control.await_init(init)
     for argv in first_boot:
@@ -109,7 +110,11 @@ def _unit_file(name: str) -> Path:
     raise LabError(f"there is no {name} in deploy/ or lab/units/")
 
 
-def _prepare(lab: Lab, name: str, units: Sequence[Path], own: dict[str, Path]) -> processes.Waiting:
+def prepare(lab: Lab, name: str, units: Sequence[Path], own: dict[str, Path]) -> processes.Waiting:
+    """Make the namespaces of a node with these units; its first process waits to be told to go on, its network is bare.
+
+    `own`: further directories, by the path under which the node sees them. The node's etc and var must be there.
+    """
     place = lab.node_dir(name)
     boot = {
         "hostname": name,
