@@ -29,13 +29,13 @@ class Answer:
 
 
 def inline(call: Call) -> Answer:
-    """Call here and now. Only Ctrl-C, which is meant for the whole process, gets out."""
+    """Call here and now. Only Ctrl-C gets out, which Python raises on the main thread, meant for the whole process."""
     try:
         return Answer(value=call())
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001  # a stranger's SystemExit must not end the daemon either
-        return Answer(error=error)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise
+        return Answer(error=error)  # a stranger's SystemExit must not end the daemon either
 
 
 class Asking:
@@ -103,10 +103,7 @@ class _Pending:
         self.abandoned = False
 
     def run(self) -> None:
-        try:
-            self.answer = inline(self._call)
-        except KeyboardInterrupt as error:  # raised by the plugin itself: a real one reaches the main thread only
-            self.answer = Answer(error=error)
+        self.answer = inline(self._call)
         self.done.set()
 
 

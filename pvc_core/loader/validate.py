@@ -109,8 +109,9 @@ def _is_plugin_class(candidate: Candidate) -> bool:
 def api_range(cls: type | None) -> tuple[int, int] | None:
     """The class's api_range if it is one."""
     span = getattr(cls, "api_range", None)
-    whole = isinstance(span, tuple) and len(span) == 2 and all(type(end) is int for end in span)
-    return (span[0], span[1]) if whole and span[0] <= span[1] else None
+    if not isinstance(span, tuple) or len(span) != 2 or any(type(end) is not int for end in span):
+        return None
+    return (span[0], span[1]) if span[0] <= span[1] else None
 
 
 def _speaks_our_version(candidate: Candidate) -> bool:
