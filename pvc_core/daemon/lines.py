@@ -1,6 +1,6 @@
 """One log line per event, from the standard library alone: pvcguard pays for nothing else. structlog's side is logs.py.
 
-    2026-01-01T00:00:00.000Z info node=hv1 object=vm/db1 task=1a2b3c4d the VM is running pid=1234
+2026-01-01T00:00:00.000Z info node=hv1 object=vm/db1 task=1a2b3c4d the VM is running pid=1234
 """
 
 from __future__ import annotations

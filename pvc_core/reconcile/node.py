@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pvc_core.cluster import layout
@@ -22,6 +22,7 @@ class NodeReconciler:
 
     ground: Ground
     facts: Callable[[], NodeSeen]
+    more_health: Callable[[], Sequence[HealthSeen]] = tuple
     kind: str = "node"
 
     def keys(self, view: ClusterView) -> Iterable[str]:
@@ -83,19 +84,15 @@ class NodeReconciler:
     def _health(self, old: NodeSeen | None) -> tuple[HealthSeen, ...]:
         """What changed gets a new time; what stayed keeps its own, so that nothing is written for nothing."""
         known = {(item.plugin, item.delta, item.message): item for item in (old.health if old else ())}
-        found: list[HealthSeen] = []
-        for name, results in sorted(self.ground.hooks.collect("pvc_collect_health").items()):
-            for item in results or ():
-                fresh = replace(item, plugin=item.plugin or name)
-                found.append(
-                    known.get(
-                        (fresh.plugin, fresh.delta, fresh.message), replace(fresh, at_s=self.ground.clock.wall_s())
-                    )
-                )
-        return tuple(found)
+        collected = self.ground.hooks.collect("pvc_collect_health")
+        results = [replace(item, plugin=item.plugin or name) for name in sorted(collected) for item in collected[name] or ()]
+        now = self.ground.clock.wall_s()
+        return tuple(
+            known.get((item.plugin, item.delta, item.message), replace(item, at_s=now)) for item in (*results, *self.more_health())
+        )
 
     def _tell(self, old: DomainState, new: DomainState) -> None:
         if old is not new and new is DomainState.READY:
-            self.ground.hooks.notify("pvc_node_ready", object=self.ground.node, node=self.ground.node)
+            self.ground.hooks.notify("pvc_node_ready", key=self.ground.node, node=self.ground.node)
         if old is not new and new is DomainState.FLUSHED:
-            self.ground.hooks.notify("pvc_node_flushed", object=self.ground.node, node=self.ground.node)
+            self.ground.hooks.notify("pvc_node_flushed", key=self.ground.node, node=self.ground.node)

@@ -64,7 +64,7 @@ class PlaceReconciler:
             Unchanged(layout.VM_WANTED, vm.uuid, wanted.version),
         )
         self._known[vm.uuid] = vm
-        self.ground.hooks.notify("pvc_vm_defined", object=vm.uuid, vm=vm)
+        self.ground.hooks.notify("pvc_vm_defined", key=vm.uuid, vm=vm)
         return Outcome(f"placed on {node}")
 
     def _better_place(self, wanted: Kept[VmWanted], claim: Kept[Claim]) -> Outcome:
@@ -99,7 +99,7 @@ class PlaceReconciler:
                 writes.append(Drop(kind, id, table[id].version))
         self.ground.commit(*writes)
         self._known.pop(vm.uuid, None)
-        self.ground.hooks.notify("pvc_vm_removed", object=vm.uuid, vm=vm)
+        self.ground.hooks.notify("pvc_vm_removed", key=vm.uuid, vm=vm)
         return Outcome(f"VM {vm.name} is removed")
 
     def _remove_volumes(self, vm: VmWanted) -> str:
@@ -136,7 +136,7 @@ class PlaceReconciler:
         """Definition or metadata changed since hooks were last told; a new state asked for is no change of the VM."""
         old, self._known[vm.uuid] = self._known.get(vm.uuid), vm
         if old is not None and _lasting(old) != _lasting(vm):
-            self.ground.hooks.notify("pvc_vm_changed", object=vm.uuid, vm=vm)
+            self.ground.hooks.notify("pvc_vm_changed", key=vm.uuid, vm=vm)
 
 
 def _lasting(vm: VmWanted) -> VmWanted:

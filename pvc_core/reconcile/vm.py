@@ -100,7 +100,7 @@ class VmReconciler:
         crashes = 0 if asked_for else seen.crashes + 1
         reason = "restart" if asked_for else there.reason or "unknown"
         self._save(vm.uuid, self.ground.view.vm_seen.get(vm.uuid), replace(seen, guest=GuestState.OFF, crashes=crashes))
-        self.ground.hooks.notify("pvc_vm_stopped", object=vm.uuid, vm=vm, reason=reason)
+        self.ground.hooks.notify("pvc_vm_stopped", key=vm.uuid, vm=vm, reason=reason)
         self._shutdowns.pop(vm.uuid, None)
         if asked_for:
             return Outcome("off; starting again as asked", 0.0)
@@ -176,7 +176,7 @@ class VmReconciler:
             )
             self.ground.commit(Set(layout.CLAIMS, vm.uuid, free, claim.version))
             if seen.guest is not GuestState.OFF:
-                self.ground.hooks.notify("pvc_vm_stopped", object=vm.uuid, vm=vm, reason=there.reason or str(vm.want))
+                self.ground.hooks.notify("pvc_vm_stopped", key=vm.uuid, vm=vm, reason=there.reason or str(vm.want))
         off = replace(
             seen, guest=GuestState.OFF, crashes=0, failed_reason="", failed_asked=-1, restart_done=vm.restart, vnc_port=0, vnc_listen="",
             sentence="off",

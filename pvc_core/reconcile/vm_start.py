@@ -176,7 +176,7 @@ class Starter:
             started_at_s=now,
         )  # fmt: skip
         self._save(vm.uuid, new)
-        self.ground.hooks.notify("pvc_vm_started", object=vm.uuid, vm=vm)
+        self.ground.hooks.notify("pvc_vm_started", key=vm.uuid, vm=vm)
 
     def _failed(self, vm: VmWanted, seen: VmSeen, reason: str) -> Outcome:
         """It cannot start here. The claim is given up only when the guest was seen off: nothing may be in flight."""
@@ -191,7 +191,7 @@ class Starter:
             vm.uuid,
             replace(seen, node=self.ground.node, guest=GuestState.OFF, failed_reason=reason, failed_asked=vm.asked),
         )
-        self.ground.hooks.notify("pvc_vm_failed", object=vm.uuid, vm=vm, reason=reason)
+        self.ground.hooks.notify("pvc_vm_failed", key=vm.uuid, vm=vm, reason=reason)
         return Outcome(f"failed: {reason}")
 
     def _save(self, uuid: str, record: VmSeen) -> None:

@@ -100,7 +100,7 @@ def resize(job: Job) -> Done:
                 lambda: driver.resize_volume(pool, volume, size_bytes, in_use=False, deadline_s=QUICK_S),
             )  # fmt: skip
     new = replace(volume, size_bytes=found.size_bytes, task="")
-    job.ground.hooks.notify("pvc_volume_resized", object=volume.id, volume=new, old_size_bytes=volume.size_bytes)
+    job.ground.hooks.notify("pvc_volume_resized", key=volume.id, volume=new, old_size_bytes=volume.size_bytes)
     return Done(status=f"volume {volume.ref} has {format_size(found.size_bytes)}", writes=(put(job, new),))
 
 
@@ -139,7 +139,7 @@ def remove(job: Job) -> Done:
             QUICK_S,
             lambda: driver.remove_volume(pool, kept.value, deadline_s=QUICK_S),
         )
-    job.ground.hooks.notify("pvc_volume_removed", object=kept.value.id, volume=kept.value)
+    job.ground.hooks.notify("pvc_volume_removed", key=kept.value.id, volume=kept.value)
     return Done(status=f"volume {kept.value.ref} is removed", writes=(Drop(layout.VOLUMES, key, kept.version),))
 
 
@@ -191,7 +191,7 @@ def call(job: Job, volume: Volume, what: str, deadline_s: float, work):  # type:
 
 def _ready(job: Job, kept: Kept[Volume], found: VolumeFound, verb: str) -> Done:
     volume = replace(kept.value, phase=VolumePhase.READY, task="", size_bytes=found.size_bytes, format=found.format)
-    job.ground.hooks.notify("pvc_volume_created", object=volume.id, volume=volume)
+    job.ground.hooks.notify("pvc_volume_created", key=volume.id, volume=volume)
     id = volume_id(volume.pool, volume.name)
     return Done(
         status=f"volume {volume.ref} of {format_size(volume.size_bytes)} is {verb}",

@@ -1,0 +1,244 @@
+"""The one room where objects are wired. build_node makes what pvcnoded runs, build_services what pvcapid (and others) use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from random import Random
+from typing import Any
+
+from pvc_core.clock import Clock
+from pvc_core.cluster.descriptions import Descriptions
+from pvc_core.cluster.repository import Repository
+from pvc_core.cluster.view import ViewKeeper
+from pvc_core.config import Config
+from pvc_core.contracts.compute import ComputeDefinitions, ComputeDriver
+from pvc_core.contracts.plugin import Drivers, Plugin
+from pvc_core.daemon.bytes import Bytes, Uploads
+from pvc_core.daemon.context import DaemonContext
+from pvc_core.daemon.facts import node_facts
+from pvc_core.daemon.health import node_health
+from pvc_core.daemon.ring import LogRing
+from pvc_core.daemon.stats import StatsReconciler
+from pvc_core.errors import Permanent, PvcError, Refused
+from pvc_core.loader import Hooks, Loaded, driver_faults
+from pvc_core.model.node import DaemonState, PluginSeen
+from pvc_core.peer import ask
+from pvc_core.reconcile.calls import ThreadCalls
+from pvc_core.reconcile.engine import Engine
+from pvc_core.reconcile.ground import Ground, Permits
+from pvc_core.reconcile.kinds import all_kinds
+from pvc_core.reconcile.node import NodeReconciler
+from pvc_core.reconcile.place import PlaceReconciler
+from pvc_core.reconcile.pool import PoolReconciler
+from pvc_core.reconcile.strangers import StrangersReconciler
+from pvc_core.reconcile.task import TaskReconciler
+from pvc_core.reconcile.vm import VmReconciler
+from pvc_core.reconcile.vm_start import Starter
+from pvc_core.services.all import Services, services_on
+from pvc_core.services.desk import Ask, Desk
+from pvc_core.store.base import Store
+
+SPREAD_S = 3.0
+"""After a reconnect the nodes of a larger cluster re-read the store within this time, not all at once."""
+
+
+@dataclass(kw_only=True)
+class Node:
+    """All of pvcnoded, ready to run (life.py)."""
+
+    config: Config
+    store: Store
+    keeper: ViewKeeper
+    ground: Ground
+    quick: Engine
+    """VMs, pools, the node: steps that end soon."""
+    slow: Engine
+    """Tasks, which may copy for hours: on threads of their own."""
+    bytes: Bytes
+    hooks: Hooks
+    contexts: Mapping[str, DaemonContext]
+    drivers: Mapping[str, Drivers]
+    state: DaemonState = DaemonState.INIT
+    custody: str = ""
+    stuck: Callable[[], Mapping[str, str]] = field(default=dict)
+
+
+def build_node(
+    config: Config,
+    loaded: Loaded,
+    *,
+    store: Store,
+    clock: Clock,
+    log: Any,
+    permits: Permits,
+    incarnation: str,
+    ring: LogRing,
+    custody: str = "",
+) -> Node:
+    """Raises Permanent naming the plugin whose drivers cannot be built (in custody it is shown as broken instead)."""
+    keeper = ViewKeeper(store, clock, live=config.coordinator, spread=_spread(config))
+    contexts, drivers, broken = _drivers(config, loaded, store, keeper, clock, log, tolerant=bool(custody))
+    hooks = Hooks({name: made.hooks for name, made in drivers.items() if made.hooks is not None}, clock=clock, log=log)
+    calls = ThreadCalls()
+    compute, definitions = _compute(loaded, drivers)
+    ground = Ground(
+        node=config.node,
+        incarnation=incarnation,
+        coordinators=config.cluster.coordinators,
+        keeper=keeper,
+        repository=Repository(store),
+        clock=clock,
+        log=log,
+        compute=compute,
+        definitions=definitions,
+        descriptions=Descriptions(definitions),
+        storage={name: made.storage for name, made in drivers.items() if made.storage is not None},
+        plugins=loaded.plugins,
+        actions={(name, action): call for name, made in drivers.items() for action, call in made.actions.items()},
+        permits=permits,
+        hooks=hooks,
+        calls=calls,
+    )
+    uploads = Uploads()
+    node = Node(
+        config=config, store=store, keeper=keeper, ground=ground, quick=Engine((), clock, log), slow=Engine((), clock, log),
+        bytes=Bytes(ground, uploads, ring, lambda id: node.slow.wake("task", id)), hooks=hooks, contexts=contexts,
+        drivers=drivers, custody=custody, stuck=lambda: calls.stuck,
+    )  # fmt: skip
+    seen = partial(_plugins_seen, loaded, broken, bool(custody))
+    node.quick, node.slow = engines(
+        ground, uploads, host_bridges=host_bridges(config), log=log, in_custody=bool(custody),
+        facts=lambda: node_facts(config.node, incarnation, seen, lambda: node.state, custody),
+        health=lambda strangers: node_health(node, strangers, broken),
+    )  # fmt: skip
+    keeper.subscribe(lambda keys: node.quick.changed(keeper.view, keys))
+    keeper.subscribe(lambda keys: node.slow.changed(keeper.view, keys))
+    return node
+
+
+def engines(
+    ground: Ground,
+    uploads: Any,
+    *,
+    host_bridges: Mapping[str, str],
+    log: Any,
+    facts: Any,
+    health: Any,
+    in_custody: bool = False,
+) -> tuple[Engine, Engine]:
+    """(quick, slow). In custody only the node's own record is kept: nothing starts, stops or moves."""
+    starter = Starter(ground, dict(host_bridges))
+    strangers = StrangersReconciler(ground)
+    node = NodeReconciler(ground, facts, lambda: health(strangers))
+    if in_custody:
+        return Engine((node,), ground.clock, log), Engine((), ground.clock, log)
+    quick = (
+        node,
+        VmReconciler(ground, starter),
+        PlaceReconciler(ground),
+        PoolReconciler(ground),
+        strangers,
+        StatsReconciler(ground),
+    )
+    return Engine(quick, ground.clock, log), Engine((TaskReconciler(ground, all_kinds(starter, uploads)),), ground.clock, log)
+
+
+def build_services(config: Config, loaded: Loaded, *, store: Store, clock: Clock, log: Any, local: Ask | None = None) -> Services:
+    """The services on a store; `close` ends their view."""
+    compute = loaded.compute
+    if compute is None or compute.compute is None:
+        raise Permanent("no compute plugin is loaded", help="name one in pvc.yaml under plugins, and in use.compute")
+    keeper = ViewKeeper(store, clock, live=True, spread=_spread(config))
+    desk = Desk(
+        keeper=keeper,
+        repository=Repository(store),
+        clock=clock,
+        compute=compute.compute,
+        descriptions=Descriptions(compute.compute),
+        storage={name: plugin.storage for name, plugin in loaded.storage.items() if plugin.storage is not None},
+        plugins=loaded.plugins,
+        checks=Hooks(loaded.definition_hooks(), clock=clock, log=log),
+        ask=local or ask_nodes(config),
+        default_pool_driver=config.use.default_pool.driver if config.use.default_pool else "",
+        host_bridges=host_bridges(config),
+    )
+    upstream = config.host_networks.get("upstream")
+    return services_on(
+        desk,
+        cluster_name=config.cluster.name,
+        coordinators=config.cluster.coordinators,
+        upstream_floating=str(upstream.floating or upstream.address or "") if upstream else "",
+        close=keeper.stop,
+    )
+
+
+def ask_nodes(config: Config) -> Ask:
+    """Questions to nodes over the peer channel; so far to this very node, over its socket."""
+
+    def to(node: str, question: str, args: Mapping[str, Any], *, body: Any = None, deadline_s: float = 10.0) -> Any:
+        if node != config.node:
+            raise Refused(f"node {node} cannot be asked from {config.node} yet", help="ask the API on that node")
+        return ask(config.paths.run / "node.sock", question, args, body=body, deadline_s=deadline_s)
+
+    return to
+
+
+def host_bridges(config: Config) -> dict[str, str]:
+    """Host network -> the bridge guests plug into."""
+    return {name: f"br{name}" for name in config.host_networks}
+
+
+def _spread(config: Config) -> Callable[[], float]:
+    random = Random()
+    return (lambda: random.uniform(0.0, SPREAD_S)) if len(config.cluster.coordinators) > 1 else (lambda: 0.0)
+
+
+def _drivers(
+    config: Config, loaded: Loaded, store: Store, keeper: ViewKeeper, clock: Clock, log: Any, *, tolerant: bool
+) -> tuple[dict[str, DaemonContext], dict[str, Drivers], dict[str, str]]:
+    contexts: dict[str, DaemonContext] = {}
+    drivers: dict[str, Drivers] = {}
+    broken: dict[str, str] = {}
+    for name, plugin in loaded.plugins.items():
+        contexts[name] = DaemonContext(config, name, plugin.config, store=store, keeper=keeper, clock=clock, log=log)
+        try:
+            drivers[name] = _built(name, plugin, contexts[name])
+        except PvcError as error:
+            if not tolerant:
+                raise
+            broken[name] = str(error)
+    return contexts, drivers, broken
+
+
+def _built(name: str, plugin: Plugin, context: DaemonContext) -> Drivers:
+    try:
+        made = plugin.build_drivers(context)
+    except PvcError as error:
+        raise Permanent(f"plugin {name} cannot be started: {error.message}", help=error.help) from error
+    except Exception as error:  # a stranger's bug is named, and costs no traceback
+        raise Permanent(f"plugin {name} failed while it was built: {type(error).__name__}: {error}") from error
+    faults = list(driver_faults(plugin, made))
+    if faults:
+        raise Permanent(f"plugin {name} does not keep its contract: {'; '.join(faults)}")
+    return made
+
+
+def _compute(loaded: Loaded, drivers: Mapping[str, Drivers]) -> tuple[ComputeDriver, ComputeDefinitions]:
+    plugin = loaded.compute
+    made = drivers.get(plugin.name) if plugin else None
+    if plugin is None or plugin.compute is None or made is None or made.compute is None:
+        raise Permanent("no compute plugin works on this node", help="name one in pvc.yaml under plugins, and in use.compute")
+    return made.compute, plugin.compute
+
+
+def _plugins_seen(loaded: Loaded, broken: Mapping[str, str], custody: bool) -> tuple[PluginSeen, ...]:
+    def state(plugin: PluginSeen) -> PluginSeen:
+        if plugin.name in broken:
+            return replace(plugin, state="broken", reason=broken[plugin.name])
+        return replace(plugin, state="custody") if custody and plugin.state == "active" else plugin
+
+    return tuple(state(plugin) for plugin in loaded.seen())
+
+

@@ -1,0 +1,139 @@
+"""What this node answers over the peer channel: consoles, its log, uploads, exports. Bytes and questions, no command."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pvc_core.cluster import layout
+from pvc_core.cluster.layout import volume_id
+from pvc_core.daemon.ring import LogRing
+from pvc_core.errors import NotFound, PvcError, Refused
+from pvc_core.model.task import Task
+from pvc_core.peer import Answer, Handler
+from pvc_core.reconcile.ground import Ground
+from pvc_core.reconcile.kinds.guest_off import guest_off
+from pvc_core.reconcile.task import Job
+
+LINES_MAX = 100_000
+
+
+class Uploads:
+    """Uploads under way in this daemon. One that this daemon does not know was cut off, by its death or its client's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._states: dict[str, str] = {}
+
+    def state(self, task_id: str) -> str:
+        with self._lock:
+            return self._states.get(task_id, "waiting")
+
+    def begin(self, task_id: str) -> None:
+        with self._lock:
+            if task_id in self._states:
+                raise Refused(f"the image of task {task_id} is being taken already")
+            self._states[task_id] = "running"
+
+    def end(self, task_id: str, state: str) -> None:
+        with self._lock:
+            self._states[task_id] = state
+
+
+class Bytes:
+    """The handlers of /run/pvc/node.sock."""
+
+    def __init__(self, ground: Ground, uploads: Uploads, ring: LogRing, wake_task: Any) -> None:
+        self._ground, self._uploads, self._ring, self._wake_task = ground, uploads, ring, wake_task
+
+    def handlers(self) -> Mapping[str, Handler]:
+        return {
+            "console": self.console,
+            "console_write": self.console_write,
+            "node_log": self.node_log,
+            "upload": self.upload,
+            "export": self.export,
+        }
+
+    def console(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        uuid, lines = str(args["uuid"]), _lines(args)
+        if args.get("follow"):
+            return Answer({}, self._ground.compute.follow_console(uuid, lines))
+        return Answer({"data": self._ground.compute.console_log(uuid, lines)})
+
+    def console_write(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        for data in body:
+            self._ground.compute.write_console(str(args["uuid"]), data)
+        return Answer()
+
+    def node_log(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        if args.get("follow"):
+            return Answer({}, self._follow_log(_lines(args)))
+        return Answer({"data": "\n".join(self._ring.lines(_lines(args)))})
+
+    def upload(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        """Take the image; nothing of it is visible before all of it came. The task's end is put on record by its reconciler."""
+        task = self._task(str(args["task"]))
+        self._uploads.begin(task.id)
+        try:
+            self._take(task, body)
+        except PvcError as error:
+            self._uploads.end(task.id, error.message)
+            raise
+        except BaseException:
+            self._uploads.end(task.id, "the upload failed inside the daemon; its log says why")
+            raise
+        else:
+            self._uploads.end(task.id, "done")
+            return Answer()
+        finally:
+            self._wake_task(task.id)
+
+    def export(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        pool = self._ground.pool(str(args["pool"]))
+        kept = self._ground.view.volumes.get(volume_id(pool.name, str(args["name"])))
+        if kept is None:
+            raise NotFound(f"there is no volume {pool.name}/{args['name']}")
+        return Answer({}, self._ground.driver(pool).export_volume(pool, kept.value, snapshot=str(args.get("snapshot") or "")))
+
+    def _take(self, task: Task, body: Iterator[bytes]) -> None:
+        pool = self._ground.pool(str(task.args["pool"]))
+        kept = self._ground.repository.find(layout.VOLUMES, volume_id(pool.name, str(task.args["name"])))
+        if kept is None or kept.value.task != task.id:
+            raise Refused(f"task {task.id} has no volume to upload into any more")
+        volume, size = kept.value, task.args["size_bytes"]
+        job = Job(ground=self._ground, task=task, progress=lambda *_: None)
+        with guest_off(job, volume.ref, "overwritten"):
+            taking = self._ground.driver(pool).begin_upload(
+                pool, volume, image_format=str(task.args["image_format"]), size_bytes=int(str(size)) if size is not None else None
+            )
+            try:
+                for data in body:
+                    taking.write(data)
+                taking.commit(job.progress)
+            except BaseException:
+                taking.abort()
+                raise
+
+    def _task(self, id: str) -> Task:
+        kept = self._ground.repository.find(layout.TASKS, id)
+        if kept is None or kept.value.kind != "volume.upload":
+            raise NotFound(f"there is no upload task {id}")
+        if kept.value.ended:
+            raise Refused(f"task {id} has ended: {kept.value.status}")
+        return kept.value
+
+    def _follow_log(self, lines: int) -> Iterator[bytes]:
+        for line in self._ring.follow(last=lines):
+            yield f"{line}\n".encode() if line else b""
+
+
+def _lines(args: Mapping[str, Any]) -> int:
+    try:
+        lines = int(args.get("lines", 10))
+    except (TypeError, ValueError):
+        raise Refused("the number of lines is no number") from None
+    return max(0, min(lines, LINES_MAX))
+
+

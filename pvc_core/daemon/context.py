@@ -1,0 +1,125 @@
+"""The PluginContext that drivers are built with: all a plugin gets from the core."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pvc_core.clock import Clock
+from pvc_core.cluster import layout
+from pvc_core.cluster.view import ViewKeeper
+from pvc_core.config import Config
+from pvc_core.contracts.plugin import Completed, NodeFacts, PluginContext, PluginState, Supervised
+from pvc_core.daemon.secrets import read_secret
+from pvc_core.daemon.supervise import Supervisor
+from pvc_core.errors import Conflict, Exists, NotFound, Permanent, Retry
+from pvc_core.model.node import HealthSeen
+from pvc_core.store.base import Store
+
+
+class StoreState(PluginState):
+    """The plugin's own subtree, /pvc/plugins/NAME."""
+
+    def __init__(self, store: Store, plugin: str) -> None:
+        self._store, self._root = store, f"{layout.PLUGINS}/{plugin}"
+
+    def get(self, key: str) -> tuple[bytes, int]:
+        entry = self._store.get(f"{self._root}/{key}")
+        return entry.value, entry.version
+
+    def put(self, key: str, value: bytes, *, if_version: int | None) -> int:
+        path = f"{self._root}/{key}"
+        if if_version == -1:
+            return self._create(path, value)
+        try:
+            return self._store.put(path, value, if_version=if_version).version
+        except NotFound:
+            if if_version is not None:
+                raise Conflict(f"record {key} is gone") from None
+            return self._create(path, value)
+
+    def delete(self, key: str, *, if_version: int | None) -> None:
+        self._store.delete(f"{self._root}/{key}", if_version=if_version)
+
+    def children(self, key: str) -> list[str]:
+        try:
+            return self._store.children(f"{self._root}/{key}" if key else self._root)
+        except NotFound:
+            return []
+
+    def wake(self, call: Callable[[], None]) -> None:
+        self._store.watch(self._root, lambda _: call())
+
+    def _create(self, path: str, value: bytes) -> int:
+        try:
+            return self._store.create(path, value).version
+        except Exists:
+            raise Conflict(f"record {path} is there already") from None
+
+
+class DaemonContext(PluginContext):
+    """Of one plugin, in one daemon."""
+
+    def __init__(
+        self, config: Config, plugin: str, options: Mapping[str, Any], *, store: Store, keeper: ViewKeeper, clock: Clock, log: Any
+    ) -> None:
+        self.config, self.clock = options, clock
+        self.log = log.bind(plugin=plugin)
+        self.node = NodeFacts(
+            name=config.node,
+            coordinator=config.coordinator,
+            host_networks={name: str(net.address) for name, net in config.host_networks.items() if net.address},
+        )
+        self.state = StoreState(store, plugin)
+        self.health = HealthSeen(plugin=plugin, delta=0, message="")
+        self._plugin, self._secrets, self._keeper = plugin, config.paths.secrets, keeper
+        self._stopping = threading.Event()
+        self._supervised: list[Supervisor] = []
+
+    def secret(self, name: str) -> str:
+        return read_secret(self._secrets, f"{self._plugin}-{name}")
+
+    def run(self, argv: Sequence[str], *, deadline_s: float, stdin: bytes = b"") -> Completed:
+        try:
+            done = subprocess.run(list(argv), input=stdin, capture_output=True, timeout=deadline_s, check=False)
+        except FileNotFoundError:
+            raise Permanent(f"{argv[0]} is not installed on node {self.node.name}", help="install it") from None
+        except subprocess.TimeoutExpired:
+            raise Retry(f"{argv[0]} did not end within {deadline_s:g} s") from None
+        except OSError as error:
+            raise Permanent(f"{argv[0]} cannot be run on node {self.node.name}: {error.strerror}") from None
+        return Completed(
+            returncode=done.returncode, stdout=done.stdout.decode("utf-8", "replace"), stderr=done.stderr.decode("utf-8", "replace")
+        )
+
+    def supervise(self, argv: Sequence[str]) -> Supervised:
+        program = Supervisor(argv, self.log)
+        self._supervised.append(program)
+        return program
+
+    def is_primary(self) -> bool:
+        return self._keeper.view.primary == self.node.name
+
+    def on_primary(self, wake: Callable[[bool], None]) -> None:
+        last = [self.is_primary()]
+
+        def look(keys: frozenset[str] | None) -> None:
+            if (keys is None or layout.LEADER.key(layout.ONLY) in keys) and self.is_primary() != last[0]:
+                last[0] = self.is_primary()
+                wake(last[0])
+
+        self._keeper.subscribe(look)
+
+    def report(self, delta: int, message: str) -> None:
+        self.health = HealthSeen(plugin=self._plugin, delta=delta, message=message, at_s=self.clock.wall_s())
+
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """The daemon is ending: long work comes back, supervised programs end."""
+        self._stopping.set()
+        for program in self._supervised:
+            program.stop()

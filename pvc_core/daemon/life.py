@@ -1,0 +1,132 @@
+"""A daemon's life: threads that step the engines, signals, a clean end. What runs is built in build.py."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from pvc_core.cluster import layout
+from pvc_core.cluster.repository import Repository
+from pvc_core.contracts.compute import GuestEvent
+from pvc_core.daemon.build import Node
+from pvc_core.daemon.notify import notify
+from pvc_core.errors import Conflict, Exists, NotFound, PvcError, Refused, StoreUnavailable
+from pvc_core.model.cluster import Era
+from pvc_core.model.node import DaemonState
+from pvc_core.model.view import Kept
+from pvc_core.peer import PeerServer
+from pvc_core.store.base import Store
+
+QUICK_THREADS, SLOW_THREADS = 8, 6
+END_S = 10.0
+
+
+class NodeLife:
+    """Runs one pvcnoded until `stop`. Ending it disturbs no guest (design rule 11)."""
+
+    def __init__(self, node: Node, peer: PeerServer, log: Any) -> None:
+        self._node, self._peer, self._log = node, peer, log
+        self._threads: list[threading.Thread] = []
+
+    def begin(self) -> None:
+        """Answer questions, follow the store, reconcile. Raises Refused when another daemon runs on this node."""
+        node = self._node
+        self._peer.start()
+        self._thread("view", node.keeper.run)
+        self._thread("layout", self._prepare)
+        node.ground.compute.events(self._guest_event)
+        for number in range(QUICK_THREADS):
+            self._thread(f"quick-{number}", lambda: node.quick.work(lambda: node.keeper.view))
+        for number in range(SLOW_THREADS):
+            self._thread(f"slow-{number}", lambda: node.slow.work(lambda: node.keeper.view))
+        node.state = DaemonState.RUN
+        node.quick.wake("node", node.config.node)
+        for kind in () if node.custody else ("stats", "strangers"):
+            node.quick.wake(kind, node.config.node)
+
+    def end(self) -> None:
+        """Stop what this daemon does, leave the guests as they are, say so in the node's record."""
+        node = self._node
+        node.state = DaemonState.STOP
+        self._peer.stop()
+        for engine in (node.quick, node.slow):
+            engine.stop()
+        for context in node.contexts.values():
+            context.stop()
+        for thread in self._threads:
+            if thread.name.startswith(("quick", "slow")):
+                thread.join(END_S)
+        node.hooks.close(2.0)
+        for drivers in node.drivers.values():
+            if drivers.stop is not None:
+                drivers.stop()
+        self._say_stopped()
+        node.keeper.stop()
+        node.store.close()
+
+    def _thread(self, name: str, run: Callable[[], None]) -> None:
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _guest_event(self, uuid: str, event: GuestEvent) -> None:
+        """Something happened to a guest: look at it. RECONNECTED means that anything may have."""
+        if event is GuestEvent.RECONNECTED or not uuid:
+            self._node.quick.wake_all(self._node.keeper.view)
+        else:
+            self._node.quick.wake("vm", uuid)
+
+    def _prepare(self) -> None:
+        """Make the directories of the layout, each with its rights, as soon as the store is there."""
+        while self._node.state is not DaemonState.STOP:
+            try:
+                prepare(self._node.store, self._node.config.cluster.name)
+                return
+            except StoreUnavailable as error:
+                self._log.info(f"waiting for the store: {error.message}")
+                threading.Event().wait(0.5)
+
+    def _say_stopped(self) -> None:
+        node = self._node
+        try:
+            kept: Kept[Any] | None = node.ground.repository.find(layout.NODE_SEEN, node.config.node)
+            if kept is not None:
+                stopped = replace(kept.value, daemon_state=DaemonState.STOP, sentence="pvcnoded was stopped; guests run on")
+                node.ground.repository.set(layout.NODE_SEEN, node.config.node, stopped, if_version=kept.version)
+        except (StoreUnavailable, Conflict, NotFound):
+            pass  # the guard's heartbeat goes on, and that is what counts
+
+
+def prepare(store: Store, cluster: str) -> None:
+    """The directories of the layout and the era. Raises StoreUnavailable; Refused when the store is another cluster's."""
+    repository = Repository(store)
+    for kind in layout.KINDS:
+        with contextlib.suppress(Exists):
+            store.create(kind.prefix, b"")
+    with contextlib.suppress(Exists):
+        repository.add(layout.ERA, layout.ONLY, Era(era=1, cluster=cluster))
+    found = repository.get(layout.ERA, layout.ONLY).value
+    if found.cluster != cluster:
+        raise Refused(f"the store belongs to cluster {found.cluster!r}, not to {cluster!r}", help="mend cluster.name in pvc.yaml")
+
+
+def run_until_signal(begin: Callable[[], None], end: Callable[[], None], log: Any) -> int:
+    """Begin, tell the service manager, wait for SIGTERM or SIGINT, end. The exit code."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        begin()
+    except PvcError as error:
+        log.error(str(error))
+        return 1
+    notify("READY=1", os.environ)
+    stop.wait()
+    notify("STOPPING=1", os.environ)
+    end()
+    return 0

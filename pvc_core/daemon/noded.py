@@ -1,0 +1,139 @@
+"""pvcnoded: the node's daemon, and the commands of a node's administrator (init, key, check)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from pvc_core import __version__
+from pvc_core.clock import SystemClock
+from pvc_core.config import Config, ConfigError, LastGood, check
+from pvc_core.daemon import custody, logs
+from pvc_core.daemon.build import build_node
+from pvc_core.daemon.init import init
+from pvc_core.daemon.key import key_command
+from pvc_core.daemon.life import NodeLife, run_until_signal
+from pvc_core.daemon.opening import open_store
+from pvc_core.daemon.ring import LogRing
+from pvc_core.daemon.secrets import GROUP, group_id
+from pvc_core.errors import PvcError, Retry
+from pvc_core.guard.client import Guard
+from pvc_core.loader import Loaded, load_all
+from pvc_core.peer import PeerServer
+
+CONFIG = "/etc/pvc/pvc.yaml"
+GUARD_WAIT_S = 30.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 well, 1 could not, 2 wrong configuration or arguments. Never a traceback for a person."""
+    options = _parser().parse_args(argv)
+    try:
+        return int(options.run(options))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except PvcError as error:
+        print(f"pvcnoded: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pvcnoded", description="The node daemon of PVC. Without a command it runs in the foreground.")
+    parser.add_argument("--version", action="version", version=f"pvcnoded {__version__}")
+    parser.add_argument("--check", action="store_true", help="read pvc.yaml and its plugins, tell every fault, and end")
+    _common(parser)
+    parser.set_defaults(run=_daemon)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    made = commands.add_parser("init", help="make this node's secrets, and a commented pvc.yaml if there is none")
+    _common(made, again=True)
+    made.set_defaults(run=lambda options: init(Path(options.config)))
+    key = commands.add_parser("key", help="API keys: add, remove, list")
+    actions = key.add_subparsers(required=True, metavar="ACTION")
+    for action, help in (("add", "make a key and print it, once"), ("remove", "forget a key"), ("list", "names and roles")):
+        one = actions.add_parser(action, help=help)
+        _common(one, again=True)
+        if action != "list":
+            one.add_argument("name")
+        if action == "add":
+            one.add_argument("--role", default="admin", help="admin, operator or read-only (default: admin)")
+            one.add_argument("--description", default="")
+        one.set_defaults(run=key_command, action=action)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
+    default = argparse.SUPPRESS if again else None
+    where = os.environ.get("PVC_CONFIG_FILE", CONFIG)
+    parser.add_argument("--config", default=default or where, help=f"the configuration file (default: {where})")
+    parser.add_argument("--node", default=default, help="this node's name (default: the hostname)")
+
+
+def _daemon(options: argparse.Namespace) -> int:
+    if options.check:
+        return _check(options)
+    ring = LogRing()
+    clock = SystemClock()
+    custody_reason = ""
+    try:
+        config, loaded = load_all(options.config, node=options.node)
+    except ConfigError as error:
+        config, loaded, custody_reason = custody.instead(Path(options.config), options.node, error)
+    formatter = logs.setup(node=config.node, ring=ring)
+    log = structlog.get_logger("pvc.noded")
+    if custody_reason:
+        log.error(f"in custody: {custody_reason}")
+    incarnation = _incarnation(config)
+    store = open_store(config, "node")
+    try:
+        node = build_node(
+            config, loaded, store=store, clock=clock, log=log, permits=Guard(config.paths.run), incarnation=incarnation,
+            ring=ring, custody=custody_reason,
+        )  # fmt: skip
+    except PvcError as error:
+        store.close()
+        raise error
+    if custody_reason and not custody.needed(node.ground.compute):
+        store.close()
+        raise ConfigError(custody.faults(Path(options.config), options.node))
+    if not custody_reason:
+        LastGood(config.paths.state).save(config)
+    del formatter
+    peer = PeerServer(
+        config.paths.run / "node.sock", node.bytes.handlers(), group=GROUP if group_id() is not None else None, name="pvcnoded"
+    )
+    life = NodeLife(node, peer, log)
+    log.info(f"pvcnoded {__version__} begins", incarnation=incarnation, plugins=", ".join(sorted(loaded.plugins)))
+    return run_until_signal(life.begin, life.end, log)
+
+
+def _check(options: argparse.Namespace) -> int:
+    found = check(options.config, node=options.node)
+    config, loaded = (None, None) if found else load_all(options.config, node=options.node)
+    if found or config is None or loaded is None:
+        load_all(options.config, node=options.node)  # raises with the plugins' faults beside the file's own
+        return 2
+    print(f"{options.config}: well; plugins: {_names(loaded)}")
+    return 0
+
+
+def _names(loaded: Loaded) -> str:
+    return ", ".join(f"{seen.name} {seen.version}" for seen in loaded.seen())
+
+
+def _incarnation(config: Config) -> str:
+    """The guard makes it; at a boot both start at the same moment."""
+    guard, until = Guard(config.paths.run), time.monotonic() + GUARD_WAIT_S
+    while True:
+        try:
+            return guard.incarnation()
+        except Retry:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.1)

@@ -1,0 +1,35 @@
+"""Opens the store as one of the two identities; which of them may write a key is cluster/layout.py's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pvc_core.cluster import layout
+from pvc_core.config import Config, EmbeddedStore
+from pvc_core.daemon.secrets import STORE_API, STORE_NODE, read_secret
+from pvc_core.store.zookeeper import Credentials, Grant, ZooKeeperStore
+
+NODE, API = "node", "api"
+
+
+def open_store(config: Config, identity: Literal["node", "api"], *, session_timeout_s: float = 6.0) -> ZooKeeperStore:
+    """A client; connects by itself, now or when the store is there. Raises NotFound or Permanent about the secret."""
+    password = read_secret(config.paths.secrets, STORE_NODE if identity == NODE else STORE_API)
+    if isinstance(config.store, EmbeddedStore):
+        hosts = f"127.0.0.1:{config.store.port}"
+    else:
+        hosts = ",".join(f"{name}:{config.store.port}" for name in config.cluster.coordinators)
+    return ZooKeeperStore(
+        hosts,
+        credentials=Credentials(identity, password),
+        acl=grants,
+        session_timeout_s=session_timeout_s,
+    )
+
+
+def grants(key: str) -> Sequence[Grant]:
+    """The nodes may do all; the API reads all but plugins' own records and writes what people may ask for."""
+    if key.startswith(layout.PLUGINS):
+        return (Grant(NODE),)
+    return (Grant(NODE), Grant(API, "rwcd" if layout.by_api(key) else "r"))
