@@ -1,4 +1,4 @@
-"""The driver half: each call of the contract on files. What a pool's directory is, is pooldir.py's; snapshots.py does those."""
+"""The driver half: each call of the contract on files. Pools are pooldir.py's business, snapshots snapshots.py's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pvc_storage_dir.volumedir import VolumeDir
 
 _SECTOR_BYTES = 512
 _STREAM_S = 24 * 3600.0
-"""Uploads and exports have no deadline of their own: whoever sends or reads may be slow. This only ends the forgotten ones."""
+"""Uploads and exports have no deadline: whoever sends or reads may be slow. This only ends the forgotten ones."""
 
 
 class DirStorage(StorageDriver):
@@ -121,7 +121,9 @@ class DirStorage(StorageDriver):
                 )
             directory.purge(volume.id)
 
-    def resize_volume(self, pool: Pool, volume: Volume, size_bytes: int, *, in_use: bool, deadline_s: float) -> VolumeFound:
+    def resize_volume(
+        self, pool: Pool, volume: Volume, size_bytes: int, *, in_use: bool, deadline_s: float
+    ) -> VolumeFound:
         directory, job = self._open(pool, f'resizing volume "{volume.ref}"', deadline_s, asked_bytes=size_bytes)
         with job.in_words():
             found = directory.get(volume)
@@ -129,7 +131,9 @@ class DirStorage(StorageDriver):
             if size < now:
                 raise Refused(f'volume "{volume.ref}" has {readable(now)}; it can grow, not shrink')
             if size > now and in_use:
-                raise Retry(f'the hypervisor has not grown volume "{volume.ref}" yet: it has {readable(now)}', again_in_s=1)
+                raise Retry(
+                    f'the hypervisor has not grown volume "{volume.ref}" yet: it has {readable(now)}', again_in_s=1
+                )
             if size > now and found.format == "raw":
                 os.truncate(found.disk, size)
             elif size > now:
@@ -151,7 +155,9 @@ class DirStorage(StorageDriver):
         with job.in_words():
             found = directory.get(volume)
             if found.rollback:
-                raise Retry(f'volume "{volume.ref}" is in the middle of a rollback', help="let the rollback be repeated")
+                raise Retry(
+                    f'volume "{volume.ref}" is in the middle of a rollback', help="let the rollback be repeated"
+                )
             found.size_bytes()
             return File(path=found.disk, format=found.format)
 
@@ -160,7 +166,9 @@ class DirStorage(StorageDriver):
 
     def begin_upload(self, pool: Pool, volume: Volume, *, image_format: str, size_bytes: int | None) -> DirUpload:
         if image_format not in UPLOAD_FORMATS:
-            raise Refused(f"images of format {image_format!r} are not taken", help=f"formats: {', '.join(UPLOAD_FORMATS)}")
+            raise Refused(
+                f"images of format {image_format!r} are not taken", help=f"formats: {', '.join(UPLOAD_FORMATS)}"
+            )
         asked = size_bytes or volume.size_bytes
         directory, job = self._open(pool, f'the upload into volume "{volume.ref}"', _STREAM_S, asked_bytes=asked)
         with job.in_words():
@@ -174,7 +182,7 @@ class DirStorage(StorageDriver):
             snap = next((one for one in found.snapshots if one.name == snapshot), None)
             if snapshot and not snap:
                 raise NotFound(f'volume "{volume.ref}" has no snapshot "{snapshot}"')
-            return read_image(directory, found, snap, self._images, job)
+            return read_image(found, snap, job)
 
     def clone_volume(
         self, pool: Pool, source: Volume, target: Volume, *, progress: Progress, deadline_s: float
@@ -189,15 +197,19 @@ class DirStorage(StorageDriver):
             job.asked_bytes = used_bytes(origin.disk)
             directory.purge(target.id)
             with directory.staging(target.id) as staged:
-                made = VolumeDir(path=staged, id=target.id, format=_format(directory, target.format or origin.format)).save()
+                made = VolumeDir(
+                    path=staged, id=target.id, format=_format(directory, target.format or origin.format)
+                ).save()
                 self._copy_disk(origin, made, progress, job)
                 directory.publish(staged, target.name)
             return directory.get(target).found()
 
-    def create_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, *, in_use: bool, deadline_s: float) -> None:
+    def create_snapshot(
+        self, pool: Pool, volume: Volume, snapshot: Snapshot, *, in_use: bool, deadline_s: float
+    ) -> None:
         directory, job = self._open(pool, f'the snapshot "{snapshot.name}" of volume "{volume.ref}"', deadline_s)
         if in_use:
-            raise Refused(f'{job.doing} needs the volume unused: files cannot be snapshotted under a running guest')
+            raise Refused(f"{job.doing} needs the volume unused: files cannot be snapshotted under a running guest")
         with job.in_words():
             snapshots.create(directory, directory.get(volume), snapshot, self._images, job)
 
@@ -208,7 +220,9 @@ class DirStorage(StorageDriver):
             if found:
                 snapshots.remove(found, snapshot, self._images, job)
 
-    def rename_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, new_name: str, *, deadline_s: float) -> None:
+    def rename_snapshot(
+        self, pool: Pool, volume: Volume, snapshot: Snapshot, new_name: str, *, deadline_s: float
+    ) -> None:
         directory, job = self._open(pool, f'renaming snapshot "{snapshot.name}" of volume "{volume.ref}"', deadline_s)
         with job.in_words():
             snapshots.rename(directory.get(volume), snapshot, new_name)
@@ -308,5 +322,3 @@ def _whole_sectors(job: Job, size_bytes: int) -> int:
             help="choose a smaller size, or another pool",
         )
     return -(-size_bytes // _SECTOR_BYTES) * _SECTOR_BYTES
-
-

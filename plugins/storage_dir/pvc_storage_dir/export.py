@@ -1,4 +1,4 @@
-"""A volume's content, or a snapshot's, as a stream of raw bytes. Holes are zeros without reading them."""
+"""A volume's content, or a snapshot's, as a stream of raw bytes. Holes become zeros without being read."""
 
 from __future__ import annotations
 
@@ -8,46 +8,52 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from pvc_storage_dir.faults import Job
-from pvc_storage_dir.images import Images
-from pvc_storage_dir.pooldir import PoolDir
+from pvc_storage_dir.images import tag_of
+from pvc_storage_dir.qcow2_map import Extent, qcow2_extents
 from pvc_storage_dir.volumedir import Snap, VolumeDir
 
 _CHUNK_BYTES = 1024**2
 _ZEROS = bytes(_CHUNK_BYTES)
 
 
-def read_image(pool: PoolDir, volume: VolumeDir, snap: Snap | None, images: Images, job: Job) -> Iterator[bytes]:
+def read_image(volume: VolumeDir, snap: Snap | None, job: Job) -> Iterator[bytes]:
     """Opens now (errors come now), reads when asked."""
-    if volume.format == "raw":
-        return _chunks(open(volume.snap_path(snap.id) if snap else volume.disk, "rb"), job)  # closed by _chunks
-    # qemu-img writes raw only into something it can seek in; the name goes at once, the bytes with the last reader.
-    with pool.staging(volume.id) as staged:
-        path = os.path.join(staged, "export")
-        job.asked_bytes = os.path.getsize(volume.disk)
-        images.convert(volume.disk, "qcow2", path, "raw", job, snapshot=snap.id if snap else "")
-        return _chunks(open(path, "rb"), job)  # closed by _chunks
+    if volume.format == "qcow2":
+        file = open(volume.disk, "rb")  # noqa: SIM115  # closed by _chunks
+        return _chunks(file, qcow2_extents(file, tag_of(snap.id) if snap else ""), job)
+    file = open(volume.snap_path(snap.id) if snap else volume.disk, "rb")  # noqa: SIM115  # closed by _chunks
+    return _chunks(file, _raw_extents(file), job)
 
 
-def _chunks(file: BinaryIO, job: Job) -> Iterator[bytes]:
+def _chunks(file: BinaryIO, extents: Iterator[Extent], job: Job) -> Iterator[bytes]:
     with file, job.in_words():
-        size, position, data_at = os.fstat(file.fileno()).st_size, 0, 0
-        while position < size:
-            job.check()
-            if data_at <= position:
-                data_at = _next_data(file, position, size)
-            step = min(_CHUNK_BYTES, size - position)
-            if data_at >= position + step:
-                yield _ZEROS[:step]
-            else:
-                file.seek(position)
-                yield file.read(step)
-            position += step
+        for extent in extents:
+            for start in range(0, extent.length, _CHUNK_BYTES):
+                job.check()
+                yield _read(file, extent, start, min(_CHUNK_BYTES, extent.length - start))
 
 
-def _next_data(file: BinaryIO, position: int, size: int) -> int:
-    try:
-        return os.lseek(file.fileno(), position, os.SEEK_DATA)
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            return size
-        raise
+def _read(file: BinaryIO, extent: Extent, start: int, length: int) -> bytes:
+    if extent.at is None:
+        return _ZEROS[:length]
+    # Behind the end of the file is what was allocated and never written: zeros.
+    return os.pread(file.fileno(), length, extent.at + start).ljust(length, b"\0")
+
+
+def _raw_extents(file: BinaryIO) -> Iterator[Extent]:
+    fd, position = file.fileno(), 0
+    size = os.fstat(fd).st_size
+    while position < size:
+        try:
+            data = os.lseek(fd, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            data = size
+        if data > position:
+            yield Extent(data - position, None)
+        if data < size:
+            hole = min(os.lseek(fd, data, os.SEEK_HOLE), size)
+            yield Extent(hole - data, data)
+            data = hole
+        position = data

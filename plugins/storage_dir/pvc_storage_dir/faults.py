@@ -11,14 +11,31 @@ from pvc_core.clock import Clock
 from pvc_core.errors import Permanent, PvcError, Refused, Retry
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_LATER = (errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY, errno.ETXTBSY, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_LATER = (
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.ENOTEMPTY,  # an orphan of a killed daemon still writes into what is being removed
+    errno.ETXTBSY,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+)
 
 
 class Job:
     """`doing` begins its sentences ('cloning volume "vms/a"'), `directory` is the pool's."""
 
     def __init__(
-        self, doing: str, directory: str, clock: Clock, deadline_s: float, stopping: Callable[[], bool], *, asked_bytes: int = 0
+        self,
+        doing: str,
+        directory: str,
+        clock: Clock,
+        deadline_s: float,
+        stopping: Callable[[], bool],
+        *,
+        asked_bytes: int = 0,
     ) -> None:
         self.doing = doing
         self.directory = directory

@@ -33,6 +33,8 @@ def _finding(name: str, directory: str) -> HealthSeen | None:
     used_percent = 100 * (total - free) // total if total else 100
     for limit, delta in _LEVELS:
         if used_percent > limit:
-            message = f'pool "{name}" is {used_percent} % full: {readable(free)} of {readable(total)} are free in {directory}'
+            message = (
+                f'pool "{name}" is {used_percent} % full: {readable(free)} of {readable(total)} are free in {directory}'
+            )
             return HealthSeen(plugin="storage_dir", delta=delta, message=message)
     return None

@@ -17,7 +17,6 @@ from pvc_storage_dir.faults import Job, readable
 
 _LIMITS = ("prlimit", "--as=4294967296", "--cpu=60")
 """Around every look at a stranger's image: parsers have been made to eat all memory by small files."""
-_TAG = "pvc-"
 
 
 class Images:
@@ -33,27 +32,23 @@ class Images:
     def resize(self, path: str, image_format: str, size_bytes: int, job: Job) -> None:
         self._run(["resize", "-q", "-f", image_format, path, str(size_bytes)], path, job)
 
-    def convert(
-        self, source: str, source_format: str, target: str, target_format: str, job: Job, *, snapshot: str = ""
-    ) -> None:
-        """`target` holds what a guest would read from `source` (or from its internal snapshot)."""
-        of = ["-l", f"snapshot.name={_TAG}{snapshot}"] if snapshot else []
-        argv = ["convert", "-q", "-f", source_format, "-O", target_format, *of, source, target]
-        self._run(argv, target, job)
+    def convert(self, source: str, source_format: str, target: str, target_format: str, job: Job) -> None:
+        """`target` holds what a guest would read from `source`."""
+        self._run(["convert", "-q", "-f", source_format, "-O", target_format, source, target], target, job)
         os.chmod(target, 0o600)
 
     def make_snapshot(self, path: str, snap_id: str, job: Job) -> None:
         """Taken now; one of the same id that an interrupted call left, perhaps long ago, is replaced."""
         self.remove_snapshot(path, snap_id, job)
-        self._run(["snapshot", "-q", "-c", _TAG + snap_id, path], path, job)
+        self._run(["snapshot", "-q", "-c", tag_of(snap_id), path], path, job)
 
     def remove_snapshot(self, path: str, snap_id: str, job: Job) -> None:
         """Gone already: fine."""
-        if _TAG + snap_id in self._snapshots(path, job):
-            self._run(["snapshot", "-q", "-d", _TAG + snap_id, path], path, job)
+        if tag_of(snap_id) in self._snapshots(path, job):
+            self._run(["snapshot", "-q", "-d", tag_of(snap_id), path], path, job)
 
     def apply_snapshot(self, path: str, snap_id: str, job: Job) -> None:
-        self._run(["snapshot", "-q", "-a", _TAG + snap_id, path], path, job)
+        self._run(["snapshot", "-q", "-a", tag_of(snap_id), path], path, job)
 
     def repair(self, path: str, job: Job) -> None:
         """Clusters that a killed qemu-img left allocated for nothing are free again."""
@@ -63,7 +58,9 @@ class Images:
         """The size a guest would see of a stranger's image. Raises Refused unless it is whole and stands alone."""
         outside = qcow2.outside_of(qcow2.read_head(path), image_format)
         if outside:
-            raise Refused(f"the image cannot be taken as {image_format}: {outside}", help="flatten it with qemu-img convert")
+            raise Refused(
+                f"the image cannot be taken as {image_format}: {outside}", help="flatten it with qemu-img convert"
+            )
         done = self._call(["info", "--output=json", "-f", image_format, path], job, limits=_LIMITS)
         if done.returncode != 0:
             raise Refused(f"the image cannot be read as {image_format}: {_last_line(done.stderr, path)}")
@@ -98,6 +95,11 @@ class Images:
     def _call(self, argv: Sequence[str], job: Job, *, limits: Sequence[str] = ()) -> Any:
         job.check()
         return self._context.run([*limits, "qemu-img", *argv], deadline_s=job.left_s())
+
+
+def tag_of(snap_id: str) -> str:
+    """What a snapshot is called inside a qcow2 file; its name for people is in volume.json and may change."""
+    return f"pvc-{snap_id}"
 
 
 def _fault(info: dict[str, Any], image_format: str) -> str:

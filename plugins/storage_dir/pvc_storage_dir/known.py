@@ -1,7 +1,7 @@
 """What the store remembers of pools, in this plugin's own subtree: which pool was made where, and the peers' tokens.
 
-    pools/NAME/shared, pools/NAME/on-NODE     the pool's id
-    pools/NAME/peers/NODE                     the token that NODE wrote into the pool (peers.py)
+pools/NAME/shared, pools/NAME/on-NODE     the pool's id
+pools/NAME/peers/NODE                     the token that NODE wrote into the pool (peers.py)
 """
 
 from __future__ import annotations

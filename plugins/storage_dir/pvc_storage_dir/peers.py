@@ -36,7 +36,7 @@ class Peers:
         self._left = True
 
     def all_seen(self) -> bool:
-        """Every node that left a token is seen here by it. Alone, a node has proved nothing and contradicted nothing."""
+        """Every node that left a token is seen here by it. Alone, a node contradicts nothing and proves nothing."""
         self.leave_token()
         return all(
             self._known.get(f"{self._key}/{node}") in _tokens(self._pool.own_path("nodes", node))

@@ -79,7 +79,7 @@ class PoolDir:
         return self
 
     def remove(self) -> None:
-        """The directory's own files and, unless it is a mount point, the directory are gone. Raises Refused, Permanent."""
+        """Its own files and, unless it is a mount point, the directory are gone. Raises Refused, Permanent."""
         if not os.path.isdir(self.root):
             self._known.forget(self._key)
             return
@@ -116,9 +116,9 @@ class PoolDir:
                 yield name, None
 
     def find(self, volume: Volume) -> VolumeDir | None:
-        """The volume with this id, None if there is none. Looks under its name first, then everywhere: a rename may have
+        """The volume with this id, None if there is none.
 
-        happened without its caller having heard of it.
+        Looks under its name first, then everywhere: a rename may have happened without its caller having heard of it.
         """
         wanted = safe_id(volume.id)
         here = VolumeDir.read(os.path.join(self.root, safe_name(volume.name, "volume")))

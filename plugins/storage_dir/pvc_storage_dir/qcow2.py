@@ -22,7 +22,7 @@ def known_format(value: str) -> str:
 
 
 def virtual_size(path: str) -> int:
-    """Bytes a guest sees in a qcow2 file; right also while a hypervisor has it open. Raises ValueError if it is none."""
+    """Bytes a guest sees in a qcow2 file; right also while a hypervisor has it open. Raises ValueError."""
     head = read_head(path)
     if not is_qcow2(head):
         raise ValueError(f"{path} is not a qcow2 image")

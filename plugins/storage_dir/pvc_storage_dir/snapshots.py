@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 
 from pvc_core.errors import Exists, NotFound, Permanent
 from pvc_core.model.storage import Snapshot
@@ -26,7 +27,8 @@ def create(pool: PoolDir, volume: VolumeDir, snapshot: Snapshot, images: Images,
         images.make_snapshot(volume.disk, snapshot.id, job)
     else:
         _copy(pool, volume, volume.disk, volume.snap_path(snapshot.id), job)
-    volume.with_snapshots(*volume.snapshots, Snap(id=snapshot.id, name=snapshot.name))
+    taken = Snap(id=snapshot.id, name=snapshot.name, size_bytes=volume.size_bytes())
+    volume.with_snapshots(*volume.snapshots, taken)
 
 
 def remove(volume: VolumeDir, snapshot: Snapshot, images: Images, job: Job) -> None:
@@ -46,7 +48,7 @@ def rename(volume: VolumeDir, snapshot: Snapshot, new_name: str) -> None:
     if snap.name == new_name:
         return
     _name_is_free(volume, new_name)
-    volume.with_snapshots(*(Snap(id=one.id, name=new_name) if one.id == snap.id else one for one in volume.snapshots))
+    volume.with_snapshots(*(replace(one, name=new_name) if one.id == snap.id else one for one in volume.snapshots))
 
 
 def rollback(pool: PoolDir, volume: VolumeDir, snapshot: Snapshot, images: Images, job: Job) -> None:
@@ -55,7 +57,7 @@ def rollback(pool: PoolDir, volume: VolumeDir, snapshot: Snapshot, images: Image
     if volume.format == "raw":
         _copy(pool, volume, volume.snap_path(snap.id), volume.disk, job)
         return
-    # qemu-img changes the file in place (first its size, then its tables): in between it is neither the old nor the new.
+    # qemu-img changes the file in place, first its size, then its tables: in between it is neither the old nor the new.
     volume = volume.with_rollback(snap.id)
     images.apply_snapshot(volume.disk, snap.id, job)
     images.repair(volume.disk, job)
@@ -69,7 +71,9 @@ def _copy(pool: PoolDir, volume: VolumeDir, source: str, target: str, job: Job) 
         try:
             copy_file(source, path, lambda _done, _total: job.check())
         except FileNotFoundError as error:
-            raise Permanent(f"{job.doing} failed: {error.filename} is missing", help="restore it from a backup") from error
+            raise Permanent(
+                f"{job.doing} failed: {error.filename} is missing", help="restore it from a backup"
+            ) from error
         os.replace(path, target)
     fsync_directory(volume.path)
 

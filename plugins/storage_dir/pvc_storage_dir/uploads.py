@@ -1,4 +1,4 @@
-"""An image on its way into a volume: staged in the pool, checked, converted if need be, then put in place by one rename."""
+"""An image on its way into a volume: staged in the pool, checked, converted if need be, put in place by one rename."""
 
 from __future__ import annotations
 

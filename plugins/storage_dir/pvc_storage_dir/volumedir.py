@@ -20,11 +20,12 @@ from pvc_storage_dir.copying import used_bytes, write_whole
 class Snap:
     id: str
     name: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeDir:
-    """`rollback` is the id of the snapshot that an unfinished rollback goes to: until it is "", the disk is not usable."""
+    """`rollback` is the snapshot that an unfinished rollback goes to: until it is "", the disk is not usable."""
 
     path: str
     id: str
@@ -44,7 +45,7 @@ class VolumeDir:
                 path=path,
                 id=str(record["id"]),
                 format=qcow2.known_format(record["format"]),
-                snapshots=tuple(Snap(id=str(one["id"]), name=str(one["name"])) for one in record["snapshots"]),
+                snapshots=tuple(Snap(**one) for one in record["snapshots"]),
                 rollback=str(record["rollback"]),
             )
         except (FileNotFoundError, NotADirectoryError):

@@ -1,0 +1,1 @@
+"""Tests of plugins/storage_dir and of the storage conformance suite."""
