@@ -65,7 +65,6 @@ class Loaded:
     def frontends(self) -> dict[str, Plugin]:
         return {name: plugin for name, plugin in self.plugins.items() if self.entries[name].frontend}
 
-    @property
     def definition_hooks(self) -> dict[str, object]:
         """For Hooks in pvcapid: who is asked pvc_check_vm_define."""
         hooks = {name: self.entries[name].definition_hooks for name in self.plugins}
@@ -171,7 +170,7 @@ def _entry(candidate: Candidate) -> Entry:
         halves=candidate.halves if candidate.plugin else {},
         definition_hooks=candidate.definition_hooks,
         actions=candidate.actions if candidate.plugin else (),
-        reason="; ".join(fault.message for fault in candidate.faults),
+        reason="; ".join(dict.fromkeys(fault.message for fault in candidate.faults)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from importlib.metadata import entry_points
 from ipaddress import ip_interface
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from pvc_core.config import EmbeddedStore, Intervals, LastGood, Paths, ZookeeperStore, check, find, load, read
 from pvc_core.config.rules import CLOCK_RATE_ERROR, FREEZE_S, GAP_S, MARGIN_S, STORAGE_PROOF_S
 from pvc_core.errors import Permanent
+from pvc_core.loader import load_all
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "pvc.yaml"
 
@@ -68,6 +70,16 @@ def test_the_example_loads_with_its_commented_keys_switched_on(tmp_path: Path) -
     config = load(write(tmp_path, text), node="hv1")
     assert set(config.host_networks) == {"upstream", "cluster", "storage"}
     assert (config.intervals, config.paths) == (Intervals(), Paths())
+
+
+def test_the_plugins_of_the_example_load_as_well() -> None:
+    wanted = set(load(EXAMPLE, node="hv1").plugins)
+    missing = wanted - set(entry_points(group="pvc.plugins").names)
+    if missing:
+        pytest.skip(f"not installed: {', '.join(sorted(missing))} (script/setup installs them)")
+    config, loaded = load_all(EXAMPLE, node="hv1")
+    assert loaded.compute is loaded.plugins["compute_libvirt"]
+    assert config.use.default_pool is not None and config.use.default_pool.driver in loaded.storage
 
 
 def test_all_faults_are_told_at_once_each_at_its_line(tmp_path: Path) -> None:

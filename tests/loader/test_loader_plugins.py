@@ -117,7 +117,7 @@ def test_definition_hooks_are_asked(site: Site, yaml: Yaml) -> None:
         """,
     )
     _, loaded = load_all(yaml("strict: {}"), node="hv1")
-    hooks = Hooks(loaded.definition_hooks, clock=SystemClock(), log=Log())
+    hooks = Hooks(loaded.definition_hooks(), clock=SystemClock(), log=Log())
     vm = VmWanted(uuid="u", name="db", definition="")
     with pytest.raises(Refused, match="strict: 64 vcpus are too many for db"):
         hooks.check(
