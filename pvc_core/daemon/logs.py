@@ -1,7 +1,7 @@
 """Logging of the daemons: structlog for those who log, the standard library underneath.
 
-kazoo's and uvicorn's records take the same way and look the same (give uvicorn log_config=None). The line is lines.py's,
-the memory of the last ones ring.py's, telling a failure once is once.py's.
+kazoo's and uvicorn's records take the same way and look the same (give uvicorn log_config=None). The line is made in
+lines.py, the last ones are kept in ring.py, once.py tells a failure once.
 """
 
 from __future__ import annotations

@@ -15,7 +15,10 @@ SOCKET = "guard.sock"
 
 
 class Guard:
-    """Asks the guard of this node; `run` is paths.run. Every call raises peer.Unreachable (a Retry) when it is not there."""
+    """Asks the guard of this node; `run` is paths.run.
+
+    Every call raises peer.Unreachable (a Retry) when the guard is not there.
+    """
 
     def __init__(self, run: Path, *, deadline_s: float = 2.0) -> None:
         self._run = run

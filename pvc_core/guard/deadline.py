@@ -13,8 +13,8 @@ from dataclasses import dataclass
 class Deadline:
     """`armed`: another node could start this one's guests, so the deadline counts. `limit_s` is L.
 
-    Arming and a shorter limit take effect when the heartbeat that says so is sent, disarming and a longer limit when one
-    that says so was accepted: at any time this node is at least as careful as what others may have heard from it.
+    Arming and a shorter limit take effect when the heartbeat that says so is sent, disarming and a longer limit when
+    one that says so was accepted: at any time this node is as careful as what others may have heard from it.
     """
 
     limit_s: float

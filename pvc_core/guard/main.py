@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings, broken = read_settings(given.config, node=given.node, state=given.state)
         lock = _take_place(settings.run)
     except PvcError as error:
-        print(f"pvcguard: {error}", file=sys.stderr)
+        sys.stderr.write(f"pvcguard: {error}\n")
         return 2
     handler = PatientHandler(sys.stderr)
     formatter = setup_lines({"node": settings.node}, handlers=[handler])
@@ -83,9 +83,7 @@ def _guard(settings: Settings, clock: Clock, hide: Callable[[str], None]) -> Non
     server = PeerServer(settings.run / SOCKET, answers.handlers(), mode=0o600, max_connections=32, name="pvcguard")
     heart = Heart(settings.node, life, limit_s=settings.self_fence_s, clock=clock, deadline=deadline, facts=read_facts)
     open_store = opener(settings, call_deadline_s=BEAT_DEADLINE_S, hide=hide)
-    pulse = Pulse(
-        settings, heart, incarnation=life, deadline=deadline, clock=clock, once=once, open_store=open_store
-    )
+    pulse = Pulse(settings, heart, incarnation=life, deadline=deadline, clock=clock, once=once, open_store=open_store)
     server.start()
     beating = threading.Thread(target=pulse.run, args=(stop,), name="pulse", daemon=True)
     beating.start()

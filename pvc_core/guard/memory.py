@@ -21,9 +21,12 @@ def small_stacks() -> None:
 
 
 def hold_on() -> None:
-    """Each measure by itself; what the kernel refuses is told and goes without."""
+    """Each measure by itself; what the kernel refuses is told and goes without.
+
+    Threads started later inherit it, those that run already (the log's) do not.
+    """
     _lock_memory()
-    _attempt("come first for the processor", lambda: os.sched_setscheduler(0, _round_robin(), os.sched_param(1)))
+    _attempt("come first for the processor", lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1)))
     _attempt("be spared when memory is short", lambda: Path("/proc/self/oom_score_adj").write_text("-1000"))
 
 
@@ -34,10 +37,6 @@ def _lock_memory() -> None:
         if libc.mlockall(flags):
             _refused("lock its memory", os.strerror(ctypes.get_errno()))
             return
-
-
-def _round_robin() -> int:
-    return os.SCHED_RR | os.SCHED_RESET_ON_FORK
 
 
 def _attempt(what: str, act: Callable[[], object]) -> None:

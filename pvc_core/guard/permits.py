@@ -69,7 +69,10 @@ class Permits:
         return permit
 
     def revoke(self, uuid: str) -> bool:
-        """No start under an earlier permit begins after this returned; whether there was one. Raises Invalid, OSError."""
+        """No start under an earlier permit begins after this returned; whether there was one.
+
+        Raises Invalid, OSError.
+        """
         with self._lock:
             try:
                 (self._directory / checked_uuid(uuid)).unlink()

@@ -70,7 +70,7 @@ class Pulse:
             heard = True
         except PvcError as error:
             self._once.begin("heartbeat", f"this node's heartbeat is not heard: {error}", level=logging.ERROR)
-        except Exception as error:  # a bug must not end the heartbeat: the node would be taken for dead
+        except Exception as error:  # noqa: BLE001 - a bug must not end the heartbeat: the node would be taken for dead
             self._once.begin("heartbeat", "this node's heartbeat fails", level=logging.ERROR, error=error)
         else:
             self._once.end("heartbeat", "this node's heartbeat is heard again")

@@ -96,13 +96,13 @@ class _Section:
 
     def __init__(self, data: Any, path: Path, name: str) -> None:
         if data is not None and not isinstance(data, Mapping):
-            raise Invalid(f"{path}: {name or 'the whole file'} is {data!r:.60}, not a section with keys")
+            raise Invalid(f"{path}: {name.rstrip('.') or 'the whole file'} is {data!r:.60}, not a section with keys")
         self.data: Mapping[str, Any] = data or {}
         self._path = path
         self._name = name
 
     def section(self, key: str) -> _Section:
-        return _Section(self.data.get(key), self._path, f"{self._name}{key}.".lstrip("."))
+        return _Section(self.data.get(key), self._path, f"{self._name}{key}.")
 
     def names(self, key: str) -> tuple[str, ...]:
         value = self.data.get(key)
@@ -129,7 +129,9 @@ class _Section:
         return value
 
     def _fault(self, key: str, value: Any, allowed: str) -> Invalid:
-        return Invalid(f"{self._path}: {self._name}{key} is {value!r:.60}, {allowed} is needed", help="see docs/pvc.yaml")
+        return Invalid(
+            f"{self._path}: {self._name}{key} is {value!r:.60}, {allowed} is needed", help="see docs/pvc.yaml"
+        )
 
 
 def _is_number(value: Any) -> bool:

@@ -39,7 +39,7 @@ class Watch:
         self._last_s = now_s
         try:
             self._permits.sweep()
-        except Exception as error:  # disk or bug: the deadline must be looked at all the same
+        except Exception as error:  # noqa: BLE001 - disk or bug: the deadline must be looked at all the same
             self._once.begin("sweep", "launch permits that ended cannot be removed", error=error)
         else:
             self._once.end("sweep", "launch permits that ended are removed again")

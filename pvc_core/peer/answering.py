@@ -111,7 +111,7 @@ def _send_answer(stream: Stream, question: Question, answer: Answer, idle_s: flo
             stream.drain(_DRAIN_S)
     except Gone:
         pass  # the client has left; what it asked for has been done
-    except Exception as error:  # the handler's body, of which nothing is known here
+    except Exception as error:  # noqa: BLE001 - the handler's body, of which nothing is known here
         _log.error("the body of the answer to %r broke off", question.ask[:100], exc_info=error)
     finally:
         _close_body(answer.body, question)
@@ -132,7 +132,7 @@ def _close_body(body: Iterable[bytes] | None, question: Question) -> None:
         return
     try:
         close()
-    except Exception as error:  # the handler's clean-up, of which nothing is known here
+    except Exception as error:  # noqa: BLE001 - the handler's clean-up, of which nothing is known here
         _log.error("cleaning up after %r failed", question.ask[:100], exc_info=error)
 
 

@@ -1,0 +1,170 @@
+"""Heartbeats against the store that loses answers: what is ours is recognised, what is not is not taken for ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from pvc_core.cluster.layout import HEARTBEATS
+from pvc_core.errors import Refused, StoreUnavailable
+from pvc_core.guard.deadline import Deadline
+from pvc_core.guard.facts import Facts, read_facts
+from pvc_core.guard.heartbeat import FREEZES, Heart
+from pvc_core.model.node import Heartbeat
+from pvc_core.schema.records import decode, encode
+from pvc_core.store.base import Entry
+from pvc_core.testing.store import FakeStore, FakeStoreServer
+
+from .conftest import HandClock
+
+KEY = HEARTBEATS.key("hv1")
+
+
+class Rig:
+    """One guard's heart on a fake store; more hearts for other lives and other machines."""
+
+    def __init__(self, clock: HandClock) -> None:
+        self.clock = clock
+        self.server = FakeStoreServer(auto=True, advance=clock.advance)
+        self.store = self.server.client("guard")
+        self.deadline = Deadline(8.0)
+        self.heart = self.new_heart("life-1", self.deadline)
+
+    def new_heart(self, incarnation: str, deadline: Deadline) -> Heart:
+        return Heart(
+            "hv1", incarnation, limit_s=8.0, clock=self.clock, deadline=deadline, facts=lambda: Facts(100, 50, 0.5)
+        )
+
+    def beat(self, heart: Heart | None = None, *, armed: bool = True, store: FakeStore | None = None) -> None:
+        self.clock.advance(1.0)
+        (heart or self.heart).beat(store or self.store, armed=armed, deadline_s=0.8)
+
+    def found(self) -> tuple[Heartbeat, int]:
+        entry = self.server.client("reader").get(KEY)
+        return decode(entry.value, Heartbeat), entry.version
+
+
+@pytest.fixture
+def rig(clock: HandClock) -> Rig:
+    return Rig(clock)
+
+
+def test_the_first_creates_the_record_and_the_next_ones_put_it(rig: Rig) -> None:
+    for _ in range(3):
+        rig.beat()
+    found, version = rig.found()
+    assert (found.node, found.incarnation, found.beat, version) == ("hv1", "life-1", 3, 2)
+    assert (found.memory_total_bytes, found.memory_free_bytes, found.load) == (100, 50, 0.5)
+    assert rig.deadline.last_sent_s == rig.clock.now_s
+
+
+def test_no_heartbeat_promises_what_this_guard_does_not_do(rig: Rig) -> None:
+    """It does not freeze guests yet, so `armed` may not be heard by a judge, though permits obey the deadline."""
+    rig.beat(armed=True)
+    assert rig.found()[0].armed is FREEZES
+    assert rig.deadline.armed
+
+
+@pytest.mark.parametrize("before", [0, 1, 5])
+def test_a_lost_answer_is_recognised(rig: Rig, before: int) -> None:
+    for _ in range(before):
+        rig.beat()
+    rig.store.lose_next_answer()
+    with pytest.raises(StoreUnavailable):
+        rig.beat()
+    lost_s = rig.clock.now_s
+    rig.beat()
+    found, version = rig.found()
+    assert (found.beat, version) == (before + 3, before + 1), "the lost one, the attempt that met it, this one"
+    assert rig.deadline.last_sent_s == rig.clock.now_s > lost_s
+
+
+def test_a_lost_answer_counts_from_its_own_sending(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next attempt learns that it had arrived, and then fails itself: what counts is the earlier one."""
+    rig.beat()
+    heard_s = rig.clock.now_s
+    rig.store.lose_next_answer()
+    with pytest.raises(StoreUnavailable):
+        rig.beat()
+    lost_s = rig.clock.now_s
+    assert rig.deadline.last_sent_s == heard_s, "not before it is known to be there"
+    look = rig.store.get
+
+    def look_and_cut(key: str, *, deadline_s: float | None = None) -> Entry:
+        entry = look(key, deadline_s=deadline_s)
+        rig.store.refuse_next_write()
+        return entry
+
+    monkeypatch.setattr(rig.store, "get", look_and_cut)
+    with pytest.raises(StoreUnavailable):
+        rig.beat()
+    assert rig.deadline.last_sent_s == lost_s
+
+
+def test_what_never_arrived_does_not_count(rig: Rig) -> None:
+    rig.beat()
+    heard_s = rig.clock.now_s
+    for _ in range(3):
+        rig.store.refuse_next_write()
+        with pytest.raises(StoreUnavailable):
+            rig.beat()
+    rig.store.cut()
+    with pytest.raises(StoreUnavailable):
+        rig.beat()
+    assert rig.deadline.last_sent_s == heard_s
+
+
+def test_the_next_life_takes_over_the_record(rig: Rig) -> None:
+    rig.beat()
+    next_life = rig.new_heart("life-2", Deadline(8.0))
+    rig.beat(next_life)
+    found, version = rig.found()
+    assert (found.incarnation, version) == ("life-2", 1)
+
+
+def test_a_guard_restarted_in_the_same_life_goes_on_counting(rig: Rig) -> None:
+    for _ in range(5):
+        rig.beat()
+    rig.beat(rig.new_heart("life-1", rig.deadline))
+    assert rig.found()[0].beat == 6
+
+
+def test_a_second_machine_of_the_same_name_is_noticed_by_the_first(rig: Rig) -> None:
+    rig.beat()
+    other, store = rig.new_heart("life-other", Deadline(8.0)), rig.server.client("other machine")
+    for _ in range(5):
+        rig.beat(other, store=store)
+        with pytest.raises(Refused, match="another machine sends heartbeats as node hv1"):
+            rig.beat()
+    assert rig.found()[0].incarnation == "life-other"
+
+
+def test_an_old_record_from_a_restored_store_does_not_silence_us_for_ever(rig: Rig) -> None:
+    rig.beat()
+    rig.server.client("restore").put(KEY, encode(Heartbeat(node="hv1", incarnation="life-0", beat=9)), if_version=None)
+    refused = 0
+    for _ in range(5):
+        try:
+            rig.beat()
+        except Refused:
+            refused += 1
+    assert 1 <= refused <= 3
+    assert rig.found()[0].incarnation == "life-1"
+
+
+def test_a_removed_record_is_made_again(rig: Rig) -> None:
+    rig.beat()
+    rig.server.client("hand").delete(KEY, if_version=None)
+    rig.beat()
+    assert rig.found()[1] == 0
+
+
+def test_a_record_that_is_none_is_written_over(rig: Rig) -> None:
+    rig.server.client("hand").create(KEY, b"garbage")
+    rig.beat()
+    assert rig.found()[0].incarnation == "life-1"
+
+
+def test_facts_are_the_machines_own() -> None:
+    facts = read_facts()
+    assert 0 < facts.memory_free_bytes < facts.memory_total_bytes
+    assert facts.load >= 0

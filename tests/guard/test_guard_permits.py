@@ -1,0 +1,100 @@
+"""Launch permits on files and a hand-moved clock (safety A15)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pvc_core.errors import Invalid, Refused
+from pvc_core.guard.deadline import Deadline
+from pvc_core.guard.permits import Permits
+
+from .conftest import UUID, HandClock
+
+
+@pytest.fixture
+def deadline() -> Deadline:
+    return Deadline(8.0)
+
+
+@pytest.fixture
+def permits(tmp_path: Path, clock: HandClock, deadline: Deadline) -> Permits:
+    return Permits(tmp_path, clock, deadline)
+
+
+def test_a_permit_is_what_the_hook_reads(permits: Permits, tmp_path: Path) -> None:
+    permits.give(UUID.upper(), 3, "incoming", 30.0)
+    content = json.loads((tmp_path / "permits" / UUID).read_text())
+    assert content == {"generation": 3, "deadline_boottime_s": 1030.0, "kind": "incoming"}
+    assert [path.name for path in (tmp_path / "permits").iterdir()] == [UUID]
+
+
+def test_it_ends_with_the_nodes_deadline(permits: Permits, deadline: Deadline) -> None:
+    deadline.sending(armed=True, limit_s=8.0)
+    deadline.accepted(998.0, armed=True, limit_s=8.0)
+    assert permits.give(UUID, 0, "start", 30.0).deadline_boottime_s == 1006.0
+    assert permits.give(UUID, 0, "start", 2.0).deadline_boottime_s == 1002.0
+
+
+def test_after_the_deadline_none_is_given(
+    permits: Permits, deadline: Deadline, clock: HandClock, tmp_path: Path
+) -> None:
+    deadline.accepted(998.0, armed=True, limit_s=8.0)
+    clock.advance(6.0)
+    with pytest.raises(Refused, match="the store has not heard this node for its limit of 8 s"):
+        permits.give(UUID, 0, "start", 30.0)
+    assert list((tmp_path / "permits").iterdir()) == []
+
+
+def test_a_lower_generation_is_refused_also_after_revoke_and_restart(
+    permits: Permits, tmp_path: Path, clock: HandClock, deadline: Deadline
+) -> None:
+    permits.give(UUID, 5, "start", 30.0)
+    permits.give(UUID, 5, "start", 30.0)
+    permits.revoke(UUID)
+    with pytest.raises(Refused, match="generation 5 was permitted before"):
+        permits.give(UUID, 4, "start", 30.0)
+    with (tmp_path / "generations").open("a") as file:
+        file.write(f"{UUID} 99")  # torn by kill -9
+    again = Permits(tmp_path, clock, deadline)
+    with pytest.raises(Refused, match="generation 5 was permitted before"):
+        again.give(UUID, 4, "start", 30.0)
+    assert again.give(UUID, 6, "start", 30.0).generation == 6
+
+
+def test_revoke_takes_it_away_and_says_whether_it_was_there(permits: Permits, tmp_path: Path) -> None:
+    permits.give(UUID, 0, "start", 30.0)
+    assert permits.revoke(UUID) is True
+    assert not (tmp_path / "permits" / UUID).exists()
+    assert permits.revoke(UUID) is False
+
+
+def test_sweep_removes_what_has_ended_and_what_is_none(permits: Permits, tmp_path: Path, clock: HandClock) -> None:
+    other = UUID.replace("2b", "3c")
+    permits.give(UUID, 0, "start", 5.0)
+    permits.give(other, 0, "start", 50.0)
+    (tmp_path / "permits" / "garbage").write_text("no permit")
+    permits.sweep()
+    assert {path.name for path in (tmp_path / "permits").iterdir()} == {UUID, other}
+    clock.advance(5.0)
+    permits.sweep()
+    assert {path.name for path in (tmp_path / "permits").iterdir()} == {other}
+
+
+@pytest.mark.parametrize("uuid", ["../../etc/passwd", "", "x", UUID + "/..", "\0"])
+def test_a_name_that_is_no_uuid_is_refused(permits: Permits, tmp_path: Path, uuid: str) -> None:
+    with pytest.raises(Invalid, match="is not a UUID"):
+        permits.give(uuid, 0, "start", 5.0)
+    with pytest.raises(Invalid, match="is not a UUID"):
+        permits.revoke(uuid)
+    assert list((tmp_path / "permits").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("generation", "for_s"), [(-1, 5.0), (0, 0.0), (0, -1.0), (0, 601.0), (0, float("nan")), (0, float("inf"))]
+)
+def test_senseless_figures_are_refused(permits: Permits, generation: int, for_s: float) -> None:
+    with pytest.raises(Invalid, match="cannot be permitted"):
+        permits.give(UUID, generation, "start", for_s)

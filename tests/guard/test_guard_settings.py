@@ -1,0 +1,113 @@
+"""What the guard takes from pvc.yaml, from a broken one, and the incarnation it keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pvc_core.config import EmbeddedStore, load
+from pvc_core.errors import Invalid, Retry
+from pvc_core.guard import incarnation
+from pvc_core.guard.settings import read_settings
+
+GOOD = "cluster: {name: c1, coordinators: [hv1]}\nstore: {embedded: {port: 2999}}\n"
+EXAMPLE = Path(__file__).parents[2] / "docs" / "pvc.yaml"
+
+
+def test_it_reads_the_example_as_the_core_does() -> None:
+    """Two readers of one file may not differ: neither in what they find nor in their defaults."""
+    _assert_same(EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cluster: {name: c1, coordinators: [hv1]}\nstore: {embedded: {}}\nplugins: {}\n",
+        "cluster: {name: c1, coordinators: [hv1, hv2, hv3]}\nstore: {zookeeper: {}}\nplugins: {}\n",
+        "cluster: {name: c1, coordinators: [hv1]}\nstore: {zookeeper: {port: 2999}}\nplugins: {}\n"
+        "intervals: {heartbeat_s: 1.5, self_fence_s: 8.2, suspicion_s: 7}\npaths: {run: /run/p, secrets: /etc/p}\n",
+    ],
+)
+def test_it_reads_any_file_as_the_core_does(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "pvc.yaml"
+    path.write_text(text)
+    _assert_same(path)
+
+
+def _assert_same(path: Path) -> None:
+    config = load(path, node="hv1")
+    settings, broken = read_settings(path, node="hv1", state=Path("/nowhere"))
+    assert broken == ""
+    assert settings.node == config.node
+    assert settings.coordinators == config.cluster.coordinators
+    assert (settings.run, settings.secrets) == (config.paths.run, config.paths.secrets)
+    assert settings.heartbeat_s == config.intervals.heartbeat_s
+    assert settings.self_fence_s == config.intervals.self_fence_s
+    assert settings.alone == isinstance(config.store, EmbeddedStore)
+    assert {host.rpartition(":")[2] for host in settings.hosts.split(",")} == {str(config.store.port)}
+
+
+def test_zookeeper_is_asked_on_every_coordinator(tmp_path: Path) -> None:
+    path = tmp_path / "pvc.yaml"
+    path.write_text("cluster: {coordinators: [hv1, hv2, hv3]}\nstore: {zookeeper: {port: 2182}}\n")
+    settings, _ = read_settings(path, node="hv9", state=tmp_path)
+    assert settings.hosts == "hv1:2182,hv2:2182,hv3:2182"
+    assert not settings.alone
+
+
+@pytest.mark.parametrize(
+    "also",
+    ["plugins: 17\n", "plugins: {nosuch: {a: 1}}\n", "unknown: [1]\n", "use: {compute: nosuch}\n", "fencing: no\n"],
+)
+def test_faults_elsewhere_do_not_matter(tmp_path: Path, also: str) -> None:
+    path = tmp_path / "pvc.yaml"
+    path.write_text(GOOD + also)
+    settings, broken = read_settings(path, node="hv1", state=tmp_path)
+    assert (settings.hosts, broken) == ("127.0.0.1:2999", "")
+
+
+BROKEN = [
+    ("a: [", "is not YAML"),
+    ("", "coordinators is None"),
+    ("just text", "is 'just text', not a section"),
+    ("cluster: {coordinators: hv1}", "cluster.coordinators is 'hv1'"),
+    ("cluster: {coordinators: []}", "cluster.coordinators is []"),
+    (GOOD + "intervals: {heartbeat_s: fast}", "intervals.heartbeat_s is 'fast', seconds is needed"),
+    (GOOD + "intervals: {self_fence_s: -1}", "intervals.self_fence_s is -1"),
+    (GOOD + "paths: {run: relative}", "paths.run is 'relative'"),
+    ("cluster: {coordinators: [hv1]}\nstore: {embedded: {port: 99999}}", "store.embedded.port is 99999"),
+    ("\0", "is not YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), BROKEN)
+def test_a_broken_file_is_told_and_the_last_good_one_used(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "pvc.yaml"
+    path.write_text(text)
+    with pytest.raises(Invalid) as caught:
+        read_settings(path, node="hv1", state=tmp_path)
+    assert says in caught.value.message
+    (tmp_path / "last-good.yaml").write_text(GOOD)
+    settings, broken = read_settings(path, node="hv1", state=tmp_path)
+    assert settings.hosts == "127.0.0.1:2999"
+    assert says in broken
+
+
+def test_no_file_at_all(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match=r"there is no .*pvc\.yaml"):
+        read_settings(tmp_path / "pvc.yaml", node="hv1", state=tmp_path)
+
+
+def test_the_incarnation_is_kept_until_the_next_boot(tmp_path: Path) -> None:
+    boot_id = tmp_path / "boot_id"
+    boot_id.write_text("11111111-aaaa-4aaa-8aaa-aaaaaaaaaaaa\n")
+    with pytest.raises(Retry, match="is pvcguard running"):
+        incarnation.read(tmp_path)
+    first = incarnation.ensure(tmp_path, boot_id=boot_id)
+    assert incarnation.ensure(tmp_path, boot_id=boot_id) == first == incarnation.read(tmp_path)
+    boot_id.write_text("22222222-aaaa-4aaa-8aaa-aaaaaaaaaaaa\n")
+    second = incarnation.ensure(tmp_path, boot_id=boot_id)
+    assert second != first
+    (tmp_path / "incarnation").unlink()  # machines that share a kernel: a fresh /run is a new life
+    assert incarnation.ensure(tmp_path, boot_id=boot_id) not in (first, second)
