@@ -36,7 +36,7 @@ def checked_uuid(value: str) -> str:
     try:
         return str(_uuid.UUID(value))
     except ValueError:
-        raise Invalid(f"{value!r} is not a UUID", help="a UUID looks like 2b57194c-777e-54d9-9dee-6a6bada3c400") from None
+        raise Invalid(f"{value!r} is not a UUID", help="like 2b57194c-777e-54d9-9dee-6a6bada3c400") from None
 
 
 def new_uuid() -> str:

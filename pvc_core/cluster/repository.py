@@ -87,7 +87,9 @@ class Repository:
         self.store.delete(kind.key(id), if_version=if_version)
 
     def save(self, kind: Kind[T], id: str, record: T, kept: Kept[T] | None) -> Kept[T]:
-        """Write over `kept`, or for the first time when it is None. Raises Conflict in either case when someone was first."""
+        """Write over `kept`, or for the first time when it is None. Raises Conflict in either case when someone was
+        first.
+        """
         if kept is not None:
             return self.set(kind, id, record, if_version=kept.version)
         try:

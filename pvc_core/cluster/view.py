@@ -1,11 +1,13 @@
-"""Keeps the whole cluster in memory from one watch. A list reads no store; after every fault the picture equals it again."""
+"""Keeps the whole cluster in memory from one watch. A list reads no store; after every fault the picture equals it
+again.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
@@ -19,7 +21,8 @@ Changed = Callable[[frozenset[str] | None], None]
 """Called with the keys that changed, None for "anything", after the picture has them."""
 
 _FIELDS: dict[Kind[Any], str] = {
-    layout.LEADER: "leader", layout.SETTINGS: "settings", layout.NODE_WANTED: "node_wanted", layout.NODE_SEEN: "node_seen",
+    layout.LEADER: "leader", layout.SETTINGS: "settings", layout.NODE_WANTED: "node_wanted", layout.NODE_SEEN:
+    "node_seen",
     layout.STORAGE_SEEN: "storage_seen", layout.VM_WANTED: "vm_wanted", layout.VM_NAMES: "vm_names",
     layout.CLAIMS: "claims", layout.VM_SEEN: "vm_seen", layout.TOMBSTONES: "tombstones", layout.POOLS: "pools",
     layout.VOLUMES: "volumes", layout.TASKS: "tasks", layout.KEYS: "keys", layout.HEARTBEATS: "heartbeats",
@@ -55,7 +58,8 @@ class ViewKeeper:
         self._subscribers.append(changed)
 
     def settle(self, keys: Iterable[str] = (), *, timeout_s: float = 5.0, inline: bool = False) -> bool:
-        """Have the picture show at least what the store has now for `keys`: an answer after a write reflects that write.
+        """Have the picture show at least what the store has now for `keys`: an answer after a write reflects that
+        write.
 
         False when it could not within `timeout_s`. `inline` reads in this very thread (the simulator's way).
         """
@@ -166,15 +170,17 @@ class ViewKeeper:
                 changed.add(key)
         if changed and tables:
             with self._lock:
-                self.view = replace(self.view, **tables)  # type: ignore[arg-type]  # each table holds its field's records
+                self.view = replace(self.view, **cast(dict[str, Any], tables))
         return frozenset(changed)
 
     def _kept(self, kind: Kind[Any], id: str, entry: Entry) -> Kept[Any] | None:
-        """The record; when it cannot be read (a newer version's), the last one that could: one bad record hides no other."""
+        """The record; when it cannot be read (a newer version's), the last one that could: one bad record hides no
+        other.
+        """
         try:
             return Kept(decode(entry.value, kind.record), entry.version, entry.stamp)
         except Permanent:
-            return getattr(self.view, _FIELDS[kind]).get(id)  # type: ignore[no-any-return]  # a table of Kept
+            return getattr(self.view, _FIELDS[kind]).get(id)
 
     # -- being woken -----------------------------------------------------------------------------------------------
 

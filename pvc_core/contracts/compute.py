@@ -68,7 +68,7 @@ class ComputeDefinitions(ABC):
 
     @abstractmethod
     def with_volume_renamed(self, definition: str, *, old: str, new: str) -> str:
-        """"POOL/OLD" becomes "POOL/NEW" wherever a disk names it; everything else byte for byte."""
+        """ "POOL/OLD" becomes "POOL/NEW" wherever a disk names it; everything else byte for byte."""
 
     @abstractmethod
     def with_vcpus(self, definition: str, vcpus: int) -> str: ...
@@ -125,7 +125,8 @@ class Observation:
 
 
 class ComputeDriver(ABC):
-    """Runs guests on this node. Every call is idempotent, may come from any worker thread (never two at once for one UUID),
+    """Runs guests on this node. Every call is idempotent, may come from any worker thread (never two at once for one
+    UUID),
 
     and must return within its deadline (seconds); the core stops waiting then and asks about that guest again only when
     the call has come back. Raises Retry (hypervisor away or busy), Refused, NotFound, Permanent; nothing else.
@@ -147,7 +148,8 @@ class ComputeDriver(ABC):
         """The guest runs (or is paused, ready to resume). Running already: touches nothing.
 
         The launch permit for request.uuid has been given before; without a valid one the hypervisor's own hook refuses
-        (raises Refused). After a failure nothing is in flight: a start that may still happen later is Retry, and observe
+        (raises Refused). After a failure nothing is in flight: a start that may still happen later is Retry, and
+        observe
         says UNKNOWN until it is settled. Raises Permanent with the hypervisor's words when this definition cannot run.
         """
 
@@ -164,7 +166,9 @@ class ComputeDriver(ABC):
     @abstractmethod
     @on_node
     def stop(self, uuid: str, *, deadline_s: float) -> None:
-        """The guest is off: the hypervisor says so and no process carries the UUID. Raises Retry if it would not die yet."""
+        """The guest is off: the hypervisor says so and no process carries the UUID. Raises Retry if it would not die
+        yet.
+        """
 
     @abstractmethod
     @on_node
@@ -219,4 +223,6 @@ class ComputeDriver(ABC):
 
     @abstractmethod
     def host_facts(self) -> Sequence[tuple[str, str]]:
-        """What the hypervisor is and how guests run here, for people: [("virt_type", "qemu"), ("libvirt", "9.0.0"), ...]."""
+        """What the hypervisor is and how guests run here, for people: [("virt_type", "qemu"), ("libvirt", "9.0.0"),
+        ...].
+        """

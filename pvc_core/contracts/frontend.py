@@ -11,8 +11,12 @@ class Frontend(ABC):
 
     @abstractmethod
     def serve(self) -> None:
-        """Serve until `stop`; blocks. Raises Permanent if it cannot begin (address in use, bad certificate), in words."""
+        """Serve until `stop`; blocks. Raises Permanent if it cannot begin (address in use, bad certificate), in
+        words.
+        """
 
     @abstractmethod
     def stop(self) -> None:
-        """Make `serve` return within five seconds: running requests end, streams are closed. From any thread; idempotent."""
+        """Make `serve` return within five seconds: running requests end, streams are closed. From any thread;
+        idempotent.
+        """

@@ -68,11 +68,14 @@ class Plugin(ABC):
         return ()
 
     def definition_hooks(self) -> object | None:
-        """An object with pvc_check_vm_define: a pure hook, asked in pvcapid. All other hooks belong to Drivers.hooks."""
+        """An object with pvc_check_vm_define: a pure hook, asked in pvcapid. All other hooks belong to
+        Drivers.hooks.
+        """
         return None
 
     def build_drivers(self, context: PluginContext) -> Drivers:
-        """Called once, in pvcnoded, before anything is reconciled. May import heavy modules and open connections lazily;
+        """Called once, in pvcnoded, before anything is reconciled. May import heavy modules and open connections
+        lazily;
 
         must return within ten seconds. Raises Permanent when the machine lacks what it needs, in words.
         """
@@ -96,7 +99,9 @@ class Drivers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """This node, as a plugin may know it. `host_networks` maps upstream, cluster, storage to their address in CIDR form."""
+    """This node, as a plugin may know it. `host_networks` maps upstream, cluster, storage to their address in CIDR
+    form.
+    """
 
     name: str
     coordinator: bool
@@ -124,7 +129,8 @@ class Supervised(Protocol):
 class PluginState(Protocol):
     """The plugin's own subtree of the store: small records that all nodes' instances of this plugin share.
 
-    Keys are relative ("leases/52:54"); values at most 100 kB. Errors as in the store: NotFound, Conflict, StoreUnavailable.
+    Keys are relative ("leases/52:54"); values at most 100 kB. Errors as in the store: NotFound, Conflict,
+    StoreUnavailable.
     """
 
     def get(self, key: str) -> tuple[bytes, int]:
@@ -158,7 +164,9 @@ class PluginContext(ABC):
 
     @abstractmethod
     def run(self, argv: Sequence[str], *, deadline_s: float, stdin: bytes = b"") -> Completed:
-        """Run a program to its end; killed at the deadline (raises Retry). Never through a shell. Raises Permanent if absent."""
+        """Run a program to its end; killed at the deadline (raises Retry). Never through a shell. Raises Permanent if
+        absent.
+        """
 
     @abstractmethod
     def supervise(self, argv: Sequence[str]) -> Supervised: ...

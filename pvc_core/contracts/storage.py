@@ -41,11 +41,15 @@ class StorageDefinitions(ABC):
 
     capabilities: StorageCapabilities
     pool_options: type[Schema]
-    """Checks a pool's `option=key=value` pairs (strings in, typed values out); the driver itself gets Pool.options as given."""
+    """Checks a pool's `option=key=value` pairs (strings in, typed values out); the driver itself gets Pool.options as
+    given.
+    """
 
     @abstractmethod
     def shared(self, options: Mapping[str, Any]) -> bool:
-        """Whether all nodes reach the same bytes of a pool with these options; otherwise each volume has a home node."""
+        """Whether all nodes reach the same bytes of a pool with these options; otherwise each volume has a home
+        node.
+        """
 
 
 class Upload(ABC):
@@ -65,22 +69,28 @@ class Upload(ABC):
 
 
 class StorageDriver(ABC):
-    """Every call is idempotent (run twice, the second changes nothing and succeeds; run again after a crash in the middle, it
+    """Every call is idempotent (run twice, the second changes nothing and succeeds; run again after a crash in the
+    middle, it
 
     completes), keyed by Volume.id; may come from any worker thread, never two at once for one volume; returns within
     `deadline_s` seconds. Raises Retry, Refused, NotFound, Exists, Permanent; nothing else. Nothing half-made is ever
-    visible in list_volumes or usable by attach; out of space is one Refused that says how much was asked and is free, and
-    leaves no debris. @once calls act for all nodes in a shared pool; in a pool that is not shared they run on the home node.
+    visible in list_volumes or usable by attach; out of space is one Refused that says how much was asked and is free,
+    and
+    leaves no debris. @once calls act for all nodes in a shared pool; in a pool that is not shared they run on the
+    home node.
     """
 
     @abstractmethod
     @on_node
     def ensure_pool(self, pool: Pool, *, deadline_s: float) -> None:
-        """The pool can be used on this node. Raises Permanent saying what is missing; never makes a second pool where one was."""
+        """The pool can be used on this node. Raises Permanent saying what is missing; never makes a second pool where
+        one was.
+        """
 
     @on_node
     def sees_peers(self, pool: Pool, *, deadline_s: float) -> bool:
-        """Whether this node sees now what every other node wrote into this pool. Asked after ensure_pool, and only of pools
+        """Whether this node sees now what every other node wrote into this pool. Asked after ensure_pool, and only of
+        pools
 
         that the definitions call shared; the pool is believed to be shared when every node of the cluster says True. A
         driver whose pools cannot be anything else (one service for all nodes) leaves it as it is.
@@ -90,7 +100,8 @@ class StorageDriver(ABC):
     @abstractmethod
     @once
     def remove_pool(self, pool: Pool, *, deadline_s: float) -> None:
-        """The pool is gone. Gone already: fine. Raises Refused while it holds anything, PVC's or not. A pool that is not
+        """The pool is gone. Gone already: fine. Raises Refused while it holds anything, PVC's or not. A pool that is
+        not
 
         shared has no home: there it is called on every node.
         """
@@ -109,7 +120,8 @@ class StorageDriver(ABC):
     def create_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> VolumeFound:
         """An empty volume of volume.size_bytes, rounded up to the driver's unit: the answer says how large it is.
 
-        There with the same id: fine, whatever its size. Raises Exists if the name has another id, Refused when it cannot
+        There with the same id: fine, whatever its size. Raises Exists if the name has another id, Refused when it
+        cannot
         fit (larger than all of the pool's space, even if it would take none now).
         """
 
@@ -123,10 +135,13 @@ class StorageDriver(ABC):
 
     @abstractmethod
     @once
-    def resize_volume(self, pool: Pool, volume: Volume, size_bytes: int, *, in_use: bool, deadline_s: float) -> VolumeFound:
+    def resize_volume(
+        self, pool: Pool, volume: Volume, size_bytes: int, *, in_use: bool, deadline_s: float
+    ) -> VolumeFound:
         """The volume has size_bytes. `in_use`: a guest has it open; with online_resize "hypervisor" the hypervisor has
 
-        already grown the image and only the driver's own records follow. Raises Refused to shrink without the capability.
+        already grown the image and only the driver's own records follow. Raises Refused to shrink without the
+        capability.
         """
 
     @abstractmethod
@@ -137,7 +152,8 @@ class StorageDriver(ABC):
     @abstractmethod
     @on_node
     def attach(self, pool: Pool, volume: Volume, *, vm_uuid: str, read_only: bool, deadline_s: float) -> DiskSource:
-        """Where this node's hypervisor finds the volume. Raises Refused on a node that does not have it, NotFound if its bytes
+        """Where this node's hypervisor finds the volume. Raises Refused on a node that does not have it, NotFound if
+        its bytes
 
         are missing (they are never made anew here).
         """
@@ -150,7 +166,8 @@ class StorageDriver(ABC):
     @abstractmethod
     @once
     def begin_upload(self, pool: Pool, volume: Volume, *, image_format: str, size_bytes: int | None) -> Upload:
-        """Take an image of this format; size_bytes is what was announced, None if nothing was. The volume exists already and
+        """Take an image of this format; size_bytes is what was announced, None if nothing was. The volume exists
+        already and
 
         is not in use. A raw image may be smaller than the volume, never larger.
         """
@@ -162,12 +179,16 @@ class StorageDriver(ABC):
 
     @abstractmethod
     @once
-    def clone_volume(self, pool: Pool, source: Volume, target: Volume, *, progress: Progress, deadline_s: float) -> VolumeFound:
+    def clone_volume(
+        self, pool: Pool, source: Volume, target: Volume, *, progress: Progress, deadline_s: float
+    ) -> VolumeFound:
         """`target` is a full, independent copy of `source` in the same pool (capability clone)."""
 
     @abstractmethod
     @once
-    def create_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, *, in_use: bool, deadline_s: float) -> None:
+    def create_snapshot(
+        self, pool: Pool, volume: Volume, snapshot: Snapshot, *, in_use: bool, deadline_s: float
+    ) -> None:
         """The volume's content now, kept under this name (capability snapshots). There with the same id: fine."""
 
     @abstractmethod
@@ -176,7 +197,9 @@ class StorageDriver(ABC):
 
     @abstractmethod
     @once
-    def rename_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, new_name: str, *, deadline_s: float) -> None: ...
+    def rename_snapshot(
+        self, pool: Pool, volume: Volume, snapshot: Snapshot, new_name: str, *, deadline_s: float
+    ) -> None: ...
 
     @abstractmethod
     @once

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The two closed types between drivers: where a disk's bytes are (DiskSource), what a NIC plugs into (NicTarget).
 
-A compute driver lists the ones it takes; a mismatch is refused when a VM is defined, in words. A new kind is a change of
+A compute driver lists the ones it takes; a mismatch is refused when a VM is defined, in words. A new kind is a change
+of
 the contract, so that no driver ever meets one it cannot know.
 """
 

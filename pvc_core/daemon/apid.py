@@ -52,7 +52,9 @@ def _serve(options: argparse.Namespace) -> int:
     threading.Thread(target=services.desk.keeper.run, name="view", daemon=True).start()
     frontends: list[Frontend] = []
     for name, plugin in loaded.plugins.items():
-        context = DaemonContext(config, name, plugin.config, store=store, keeper=services.desk.keeper, clock=clock, log=log)
+        context = DaemonContext(
+            config, name, plugin.config, store=store, keeper=services.desk.keeper, clock=clock, log=log
+        )
         made = plugin.build_frontend(context, services)
         if made is not None:
             frontends.append(made)

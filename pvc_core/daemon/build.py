@@ -1,4 +1,6 @@
-"""The one room where objects are wired. build_node makes what pvcnoded runs, build_services what pvcapid (and others) use."""
+"""The one room where objects are wired. build_node makes what pvcnoded runs, build_services what pvcapid (and others)
+use.
+"""
 
 from __future__ import annotations
 
@@ -103,16 +105,30 @@ def build_node(
     )
     uploads = Uploads()
     node = Node(
-        config=config, store=store, keeper=keeper, ground=ground, quick=Engine((), clock, log), slow=Engine((), clock, log),
-        bytes=Bytes(ground, uploads, ring, lambda id: node.slow.wake("task", id)), hooks=hooks, contexts=contexts,
-        drivers=drivers, custody=custody, stuck=lambda: calls.stuck,
-    )  # fmt: skip
+        config=config,
+        store=store,
+        keeper=keeper,
+        ground=ground,
+        quick=Engine((), clock, log),
+        slow=Engine((), clock, log),
+        bytes=Bytes(ground, uploads, ring),
+        hooks=hooks,
+        contexts=contexts,
+        drivers=drivers,
+        custody=custody,
+        stuck=lambda: calls.stuck,
+    )
+    node.bytes.ended = lambda task_id: node.slow.wake("task", task_id)
     seen = partial(_plugins_seen, loaded, broken, bool(custody))
     node.quick, node.slow = engines(
-        ground, uploads, host_bridges=host_bridges(config), log=log, in_custody=bool(custody),
+        ground,
+        uploads,
+        host_bridges=host_bridges(config),
+        log=log,
+        in_custody=bool(custody),
         facts=lambda: node_facts(config.node, incarnation, seen, lambda: node.state, custody),
         health=lambda strangers: node_health(node, strangers, broken),
-    )  # fmt: skip
+    )
     keeper.subscribe(lambda keys: node.quick.changed(keeper.view, keys))
     keeper.subscribe(lambda keys: node.slow.changed(keeper.view, keys))
     return node
@@ -142,10 +158,14 @@ def engines(
         strangers,
         StatsReconciler(ground),
     )
-    return Engine(quick, ground.clock, log), Engine((TaskReconciler(ground, all_kinds(starter, uploads)),), ground.clock, log)
+    return Engine(quick, ground.clock, log), Engine(
+        (TaskReconciler(ground, all_kinds(starter, uploads)),), ground.clock, log
+    )
 
 
-def build_services(config: Config, loaded: Loaded, *, store: Store, clock: Clock, log: Any, local: Ask | None = None) -> Services:
+def build_services(
+    config: Config, loaded: Loaded, *, store: Store, clock: Clock, log: Any, local: Ask | None = None
+) -> Services:
     """The services on a store; `close` ends their view."""
     compute = loaded.compute
     if compute is None or compute.compute is None:
@@ -229,7 +249,9 @@ def _compute(loaded: Loaded, drivers: Mapping[str, Drivers]) -> tuple[ComputeDri
     plugin = loaded.compute
     made = drivers.get(plugin.name) if plugin else None
     if plugin is None or plugin.compute is None or made is None or made.compute is None:
-        raise Permanent("no compute plugin works on this node", help="name one in pvc.yaml under plugins, and in use.compute")
+        raise Permanent(
+            "no compute plugin works on this node", help="name one in pvc.yaml under plugins, and in use.compute"
+        )
     return made.compute, plugin.compute
 
 
@@ -240,5 +262,3 @@ def _plugins_seen(loaded: Loaded, broken: Mapping[str, str], custody: bool) -> t
         return replace(plugin, state="custody") if custody and plugin.state == "active" else plugin
 
     return tuple(state(plugin) for plugin in loaded.seen())
-
-

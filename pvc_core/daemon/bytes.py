@@ -1,9 +1,11 @@
-"""What this node answers over the peer channel: consoles, its log, uploads, exports. Bytes and questions, no command."""
+"""What this node answers over the peer channel: consoles, its log, uploads, exports. Bytes and questions, no
+command.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pvc_core.cluster import layout
@@ -20,7 +22,9 @@ LINES_MAX = 100_000
 
 
 class Uploads:
-    """Uploads under way in this daemon. One that this daemon does not know was cut off, by its death or its client's."""
+    """Uploads under way in this daemon. One that this daemon does not know was cut off, by its death or its
+    client's.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -44,8 +48,10 @@ class Uploads:
 class Bytes:
     """The handlers of /run/pvc/node.sock."""
 
-    def __init__(self, ground: Ground, uploads: Uploads, ring: LogRing, wake_task: Any) -> None:
-        self._ground, self._uploads, self._ring, self._wake_task = ground, uploads, ring, wake_task
+    def __init__(self, ground: Ground, uploads: Uploads, ring: LogRing) -> None:
+        self._ground, self._uploads, self._ring = ground, uploads, ring
+        self.ended: Callable[[str], None] = lambda task_id: None
+        """Told that an upload's bytes are all there, or will not come."""
 
     def handlers(self) -> Mapping[str, Handler]:
         return {
@@ -73,7 +79,9 @@ class Bytes:
         return Answer({"data": "\n".join(self._ring.lines(_lines(args)))})
 
     def upload(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
-        """Take the image; nothing of it is visible before all of it came. The task's end is put on record by its reconciler."""
+        """Take the image; nothing of it is visible before all of it came. The task's end is put on record by its
+        reconciler.
+        """
         task = self._task(str(args["task"]))
         self._uploads.begin(task.id)
         try:
@@ -88,14 +96,16 @@ class Bytes:
             self._uploads.end(task.id, "done")
             return Answer()
         finally:
-            self._wake_task(task.id)
+            self.ended(task.id)
 
     def export(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         pool = self._ground.pool(str(args["pool"]))
         kept = self._ground.view.volumes.get(volume_id(pool.name, str(args["name"])))
         if kept is None:
             raise NotFound(f"there is no volume {pool.name}/{args['name']}")
-        return Answer({}, self._ground.driver(pool).export_volume(pool, kept.value, snapshot=str(args.get("snapshot") or "")))
+        return Answer(
+            {}, self._ground.driver(pool).export_volume(pool, kept.value, snapshot=str(args.get("snapshot") or ""))
+        )
 
     def _take(self, task: Task, body: Iterator[bytes]) -> None:
         pool = self._ground.pool(str(task.args["pool"]))
@@ -106,7 +116,10 @@ class Bytes:
         job = Job(ground=self._ground, task=task, progress=lambda *_: None)
         with guest_off(job, volume.ref, "overwritten"):
             taking = self._ground.driver(pool).begin_upload(
-                pool, volume, image_format=str(task.args["image_format"]), size_bytes=int(str(size)) if size is not None else None
+                pool,
+                volume,
+                image_format=str(task.args["image_format"]),
+                size_bytes=int(str(size)) if size is not None else None,
             )
             try:
                 for data in body:
@@ -135,5 +148,3 @@ def _lines(args: Mapping[str, Any]) -> int:
     except (TypeError, ValueError):
         raise Refused("the number of lines is no number") from None
     return max(0, min(lines, LINES_MAX))
-
-

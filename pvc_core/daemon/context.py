@@ -63,7 +63,15 @@ class DaemonContext(PluginContext):
     """Of one plugin, in one daemon."""
 
     def __init__(
-        self, config: Config, plugin: str, options: Mapping[str, Any], *, store: Store, keeper: ViewKeeper, clock: Clock, log: Any
+        self,
+        config: Config,
+        plugin: str,
+        options: Mapping[str, Any],
+        *,
+        store: Store,
+        keeper: ViewKeeper,
+        clock: Clock,
+        log: Any,
     ) -> None:
         self.config, self.clock = options, clock
         self.log = log.bind(plugin=plugin)
@@ -91,7 +99,9 @@ class DaemonContext(PluginContext):
         except OSError as error:
             raise Permanent(f"{argv[0]} cannot be run on node {self.node.name}: {error.strerror}") from None
         return Completed(
-            returncode=done.returncode, stdout=done.stdout.decode("utf-8", "replace"), stderr=done.stderr.decode("utf-8", "replace")
+            returncode=done.returncode,
+            stdout=done.stdout.decode("utf-8", "replace"),
+            stderr=done.stderr.decode("utf-8", "replace"),
         )
 
     def supervise(self, argv: Sequence[str]) -> Supervised:

@@ -12,7 +12,11 @@ from pvc_core.model.node import DaemonState, NodeSeen, PluginSeen
 
 
 def node_facts(
-    node: str, incarnation: str, plugins: Callable[[], tuple[PluginSeen, ...]], state: Callable[[], DaemonState], custody: str
+    node: str,
+    incarnation: str,
+    plugins: Callable[[], tuple[PluginSeen, ...]],
+    state: Callable[[], DaemonState],
+    custody: str,
 ) -> NodeSeen:
     return NodeSeen(
         name=node,

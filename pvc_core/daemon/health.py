@@ -1,4 +1,6 @@
-"""What speaks against this node's health beside what plugins collect: broken plugins, hanging calls, guests of nobody."""
+"""What speaks against this node's health beside what plugins collect: broken plugins, hanging calls, guests of
+nobody.
+"""
 
 from __future__ import annotations
 

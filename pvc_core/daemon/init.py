@@ -39,7 +39,9 @@ def init(file: Path) -> int:
         secrets = Paths().secrets
     for name in ensure_secrets(secrets):
         print(f"made {secrets / name}")
-    print(f"made {file}; look it over, then start the daemons" if made else f"{file} is there already and stays as it is")
+    print(
+        f"made {file}; look it over, then start the daemons" if made else f"{file} is there already and stays as it is"
+    )
     return 0
 
 

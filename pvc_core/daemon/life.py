@@ -96,14 +96,18 @@ class NodeLife:
         try:
             kept: Kept[Any] | None = node.ground.repository.find(layout.NODE_SEEN, node.config.node)
             if kept is not None:
-                stopped = replace(kept.value, daemon_state=DaemonState.STOP, sentence="pvcnoded was stopped; guests run on")
+                stopped = replace(
+                    kept.value, daemon_state=DaemonState.STOP, sentence="pvcnoded was stopped; guests run on"
+                )
                 node.ground.repository.set(layout.NODE_SEEN, node.config.node, stopped, if_version=kept.version)
         except (StoreUnavailable, Conflict, NotFound):
             pass  # the guard's heartbeat goes on, and that is what counts
 
 
 def prepare(store: Store, cluster: str) -> None:
-    """The directories of the layout and the era. Raises StoreUnavailable; Refused when the store is another cluster's."""
+    """The directories of the layout and the era. Raises StoreUnavailable; Refused when the store is another
+    cluster's.
+    """
     repository = Repository(store)
     for kind in layout.KINDS:
         with contextlib.suppress(Exists):
@@ -112,7 +116,9 @@ def prepare(store: Store, cluster: str) -> None:
         repository.add(layout.ERA, layout.ONLY, Era(era=1, cluster=cluster))
     found = repository.get(layout.ERA, layout.ONLY).value
     if found.cluster != cluster:
-        raise Refused(f"the store belongs to cluster {found.cluster!r}, not to {cluster!r}", help="mend cluster.name in pvc.yaml")
+        raise Refused(
+            f"the store belongs to cluster {found.cluster!r}, not to {cluster!r}", help="mend cluster.name in pvc.yaml"
+        )
 
 
 def run_until_signal(begin: Callable[[], None], end: Callable[[], None], log: Any) -> int:

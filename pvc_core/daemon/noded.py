@@ -45,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pvcnoded", description="The node daemon of PVC. Without a command it runs in the foreground.")
+    parser = argparse.ArgumentParser(
+        prog="pvcnoded", description="The node daemon of PVC. Without a command it runs in the foreground."
+    )
     parser.add_argument("--version", action="version", version=f"pvcnoded {__version__}")
     parser.add_argument("--check", action="store_true", help="read pvc.yaml and its plugins, tell every fault, and end")
     _common(parser)
@@ -56,7 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     made.set_defaults(run=lambda options: init(Path(options.config)))
     key = commands.add_parser("key", help="API keys: add, remove, list")
     actions = key.add_subparsers(required=True, metavar="ACTION")
-    for action, help in (("add", "make a key and print it, once"), ("remove", "forget a key"), ("list", "names and roles")):
+    for action, help in (
+        ("add", "make a key and print it, once"),
+        ("remove", "forget a key"),
+        ("list", "names and roles"),
+    ):
         one = actions.add_parser(action, help=help)
         _common(one, again=True)
         if action != "list":
@@ -106,7 +112,10 @@ def _daemon(options: argparse.Namespace) -> int:
         LastGood(config.paths.state).save(config)
     del formatter
     peer = PeerServer(
-        config.paths.run / "node.sock", node.bytes.handlers(), group=GROUP if group_id() is not None else None, name="pvcnoded"
+        config.paths.run / "node.sock",
+        node.bytes.handlers(),
+        group=GROUP if group_id() is not None else None,
+        name="pvcnoded",
     )
     life = NodeLife(node, peer, log)
     log.info(f"pvcnoded {__version__} begins", incarnation=incarnation, plugins=", ".join(sorted(loaded.plugins)))

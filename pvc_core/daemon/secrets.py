@@ -30,7 +30,9 @@ def read_secret(directory: Path, name: str) -> str:
     except FileNotFoundError:
         raise NotFound(f"there is no secret {directory / name}", help="`pvcnoded init` makes it") from None
     except OSError as error:
-        raise Permanent(f"secret {directory / name} cannot be read: {error.strerror}", help="is it this user's?") from None
+        raise Permanent(
+            f"secret {directory / name} cannot be read: {error.strerror}", help="is it this user's?"
+        ) from None
 
 
 def _ensure(path: Path, *, shared: bool) -> bool:

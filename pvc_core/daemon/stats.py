@@ -1,4 +1,6 @@
-"""Counters of guests and network interfaces, one record per node and interval; statistics are told, never decided on."""
+"""Counters of guests and network interfaces, one record per node and interval; statistics are told, never decided
+on.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class StatsReconciler:
         return None
 
     def step(self, key: str) -> Outcome:
-        guests = self.ground.calls("stats", "reading statistics", CALL_S, lambda: self.ground.compute.stats(deadline_s=CALL_S))
+        guests = self.ground.calls(
+            "stats", "reading statistics", CALL_S, lambda: self.ground.compute.stats(deadline_s=CALL_S)
+        )
         record = NodeStats(
             node=key,
             at_s=self.ground.clock.wall_s(),
@@ -57,8 +61,13 @@ class StatsReconciler:
 
     def _interfaces(self) -> dict[str, dict[str, object]]:
         now, since = self.ground.clock.boottime_s(), self._last_at_s
-        counters = {path.name: _counters(path) for path in self.net.iterdir() if not path.name.startswith(("lo", "vnet", "tap"))}
-        rates = {name: _rates(values, self._last.get(name), now - since) | _link(self.net / name) for name, values in counters.items()}
+        counters = {
+            path.name: _counters(path) for path in self.net.iterdir() if not path.name.startswith(("lo", "vnet", "tap"))
+        }
+        rates = {
+            name: _rates(values, self._last.get(name), now - since) | _link(self.net / name)
+            for name, values in counters.items()
+        }
         self._last, self._last_at_s = counters, now
         return rates
 
@@ -67,7 +76,11 @@ def _plain(guest: GuestStats) -> dict[str, object]:
     """In the wire's own shape, so that the API only splices."""
     return {
         "memory_stats": guest.memory,
-        "vcpu_stats": {"cpu_time": guest.cpu_time_ns, "user_time": guest.user_time_ns, "system_time": guest.system_time_ns},
+        "vcpu_stats": {
+            "cpu_time": guest.cpu_time_ns,
+            "user_time": guest.user_time_ns,
+            "system_time": guest.system_time_ns,
+        },
         "disks": guest.disks,
         "nics": guest.nics,
     }
@@ -83,7 +96,12 @@ def _rates(now: dict[str, int], last: dict[str, int] | None, over_s: float) -> d
     def rate(name: str, factor: int) -> int:
         return 0 if last is None or over_s <= 0 else max(0, int((now[name] - last[name]) * factor / over_s))
 
-    rx_bps, tx_bps, rx_pps, tx_pps = rate("rx_bytes", 8), rate("tx_bytes", 8), rate("rx_packets", 1), rate("tx_packets", 1)
+    rx_bps, tx_bps, rx_pps, tx_pps = (
+        rate("rx_bytes", 8),
+        rate("tx_bytes", 8),
+        rate("rx_packets", 1),
+        rate("tx_packets", 1),
+    )
     return {
         "rx_bps": rx_bps,
         "rx_pps": rx_pps,
@@ -99,7 +117,10 @@ def _link(path: Path) -> dict[str, object]:
         state = (path / "operstate").read_text().strip()
     except OSError:
         state = "down"
-    return {"link_speed": max(0, _number(path / "speed")) * 1_000_000, "state": "up" if state in ("up", "unknown") else "down"}
+    return {
+        "link_speed": max(0, _number(path / "speed")) * 1_000_000,
+        "state": "up" if state in ("up", "unknown") else "down",
+    }
 
 
 def _number(path: Path) -> int:

@@ -9,7 +9,9 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Wanted. `options` are the driver's own, checked by its schema; the wire's tier, pgs and copies are kept as given."""
+    """Wanted. `options` are the driver's own, checked by its schema; the wire's tier, pgs and copies are kept as
+    given.
+    """
 
     name: str
     driver: str

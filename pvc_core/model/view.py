@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The whole cluster at one moment, as policies and services see it. Built by pvc_core.cluster.view; never changed in place."""
+"""The whole cluster at one moment, as policies and services see it. Built by pvc_core.cluster.view; never changed in
+place.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""A virtual machine: what is wanted of it, who may run it (the claim), what its node sees, and what its definition says.
+"""A virtual machine: what is wanted of it, who may run it (the claim), what its node sees, and what its definition
+says.
 
-Three records with one writer each: VmWanted (services), Claim (whoever design rule 1 allows, by compare-and-set), VmSeen
+Three records with one writer each: VmWanted (services), Claim (whoever design rule 1 allows, by compare-and-set),
+VmSeen
 (the holder's node). Description is not stored: it is what the compute plugin reads out of a definition.
 """
 
@@ -157,7 +159,8 @@ class NicSpec:
 class DiskSpec:
     """One disk of a definition.
 
-    `volume` is "POOL/VOLUME" when the source is a volume of PVC's (whatever the pool's driver; the wire writes it as an rbd
+    `volume` is "POOL/VOLUME" when the source is a volume of PVC's (whatever the pool's driver; the wire writes it as
+    an rbd
     network disk), else None and `path` says what on the host is used.
     """
 

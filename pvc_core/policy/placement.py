@@ -1,4 +1,6 @@
-"""Which node a VM shall live on. Whether a node may is `objection`; which of those is best is the selector's `weight`."""
+"""Which node a VM shall live on. Whether a node may is `objection`; which of those is best is the selector's
+`weight`.
+"""
 
 from __future__ import annotations
 

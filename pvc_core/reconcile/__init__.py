@@ -1,1 +1,3 @@
-"""One level-triggered engine and one file per kind: read what is wanted, look at the world, take one step, say how it went."""
+"""One level-triggered engine and one file per kind: read what is wanted, look at the world, take one step, say how it
+went.
+"""

@@ -1,4 +1,6 @@
-"""Calls into drivers with a deadline the core itself keeps: a driver that never comes back costs one object, not a loop."""
+"""Calls into drivers with a deadline the core itself keeps: a driver that never comes back costs one object, not a
+loop.
+"""
 
 from __future__ import annotations
 

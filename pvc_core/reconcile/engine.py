@@ -24,7 +24,8 @@ CRASH_AGAIN_S = 10.0
 class Reconciler(Protocol):
     """One file of this folder. `kind` is its word in logs."""
 
-    kind: str
+    @property
+    def kind(self) -> str: ...
 
     def keys(self, view: ClusterView) -> Iterable[str]:
         """Every key it may have to look at."""
@@ -42,7 +43,8 @@ class Reconciler(Protocol):
 class Engine:
     """At most one step per key at a time; a wake during a step means one more step after it. Never asks for the news:
 
-    a step reads the world as it is. `take` and `run` are called by the daemon's threads, or by a simulator in its own order.
+    a step reads the world as it is. `take` and `run` are called by the daemon's threads, or by a simulator in its own
+    order.
     """
 
     def __init__(self, reconcilers: Iterable[Reconciler], clock: Clock, log: Any, *, resync_s: float = 60.0) -> None:
@@ -138,7 +140,7 @@ class Engine:
             return Outcome(str(error), error.again_in_s), False
         except PvcError as error:
             return Outcome(str(error), PERMANENT_AGAIN_S), False
-        except Exception as error:  # a bug in a reconciler or a driver must cost one object, not the daemon
+        except Exception as error:  # noqa: BLE001  # a bug in a reconciler or a driver must cost one object, not the daemon
             self._log.exception("step failed", object=f"{reconciler.kind}/{key}")
             return Outcome(f"internal error: {type(error).__name__}: {error}", CRASH_AGAIN_S), True
 

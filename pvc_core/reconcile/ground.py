@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
@@ -23,10 +23,12 @@ from pvc_core.reconcile.calls import Calls
 class Permits(Protocol):
     """The node's guard (pvc_core.guard.client.Guard)."""
 
-    def permit(self, uuid: str, *, generation: int, kind: str = "start", for_s: float = 30.0) -> None:
+    def permit(
+        self, uuid: str, *, generation: int, kind: Literal["start", "incoming"] = "start", for_s: float = 30.0
+    ) -> object:
         """Raises Refused when the node's own deadline has passed, Retry when the guard does not answer."""
 
-    def revoke(self, uuid: str) -> None: ...
+    def revoke(self, uuid: str) -> object: ...
 
 
 class HookCalls(Protocol):

@@ -1,4 +1,6 @@
-"""This node itself: its record, its health, whether it takes guests, and (as the only coordinator) the primary's lease."""
+"""This node itself: its record, its health, whether it takes guests, and (as the only coordinator) the primary's
+lease.
+"""
 
 from __future__ import annotations
 
@@ -85,10 +87,13 @@ class NodeReconciler:
         """What changed gets a new time; what stayed keeps its own, so that nothing is written for nothing."""
         known = {(item.plugin, item.delta, item.message): item for item in (old.health if old else ())}
         collected = self.ground.hooks.collect("pvc_collect_health")
-        results = [replace(item, plugin=item.plugin or name) for name in sorted(collected) for item in collected[name] or ()]
+        results = [
+            replace(item, plugin=item.plugin or name) for name in sorted(collected) for item in collected[name] or ()
+        ]
         now = self.ground.clock.wall_s()
         return tuple(
-            known.get((item.plugin, item.delta, item.message), replace(item, at_s=now)) for item in (*results, *self.more_health())
+            known.get((item.plugin, item.delta, item.message), replace(item, at_s=now))
+            for item in (*results, *self.more_health())
         )
 
     def _tell(self, old: DomainState, new: DomainState) -> None:

@@ -1,4 +1,6 @@
-"""On the primary: give each VM a node, move the claim of one that cannot start where it is, forget those to be removed."""
+"""On the primary: give each VM a node, move the claim of one that cannot start where it is, forget those to be
+removed.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ class PlaceReconciler:
         return Outcome(f"placed on {node}")
 
     def _better_place(self, wanted: Kept[VmWanted], claim: Kept[Claim]) -> Outcome:
-        """A free claim may move: nobody executes the guest, and the write that moves it also bars the old holder's start."""
+        """A free claim may move: nobody executes the guest, and the write that moves it also bars the old holder's
+        start.
+        """
         vm, view = wanted.value, self.ground.view
         need = need_of(view, vm, self.ground.descriptions.of(vm))
         if claim.value.holder in view.node_seen:
@@ -92,8 +96,10 @@ class PlaceReconciler:
             return Outcome(waiting, 1.0)
         writes: list[Write] = [Drop(layout.VM_WANTED, vm.uuid, wanted.version)]
         others: tuple[tuple[Any, str, Any], ...] = (
-            (layout.VM_NAMES, vm.name, view.vm_names), (layout.CLAIMS, vm.uuid, view.claims), (layout.VM_SEEN, vm.uuid, view.vm_seen),
-        )  # fmt: skip
+            (layout.VM_NAMES, vm.name, view.vm_names),
+            (layout.CLAIMS, vm.uuid, view.claims),
+            (layout.VM_SEEN, vm.uuid, view.vm_seen),
+        )
         for kind, id, table in others:
             if id in table:
                 writes.append(Drop(kind, id, table[id].version))
@@ -122,9 +128,14 @@ class PlaceReconciler:
                 continue
             args: dict[str, object] = {"pool": kept.value.pool, "name": kept.value.name}
             new = Task(
-                id=new_task_id(), kind="volume.remove", node=kept.value.home, args=args, asked_by=vm.asked_by,
-                asked_at_s=self.ground.clock.wall_s(), status=f"removing volume {ref} of VM {vm.name}",
-            )  # fmt: skip
+                id=new_task_id(),
+                kind="volume.remove",
+                node=kept.value.home,
+                args=args,
+                asked_by=vm.asked_by,
+                asked_at_s=self.ground.clock.wall_s(),
+                status=f"removing volume {ref} of VM {vm.name}",
+            )
             gone = replace(kept.value, phase=VolumePhase.REMOVING, task=new.id)
             self.ground.commit(
                 Set(layout.VOLUMES, volume_id(kept.value.pool, kept.value.name), gone, kept.version),

@@ -1,4 +1,6 @@
-"""Guests that run here and belong to no VM: reported, never touched. Nothing is killed because a list does not contain it."""
+"""Guests that run here and belong to no VM: reported, never touched. Nothing is killed because a list does not
+contain it.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,17 @@ class StrangersReconciler:
         view = self.ground.view
         if not view.fresh:
             return Outcome("", 1.0)
-        there = self.ground.calls("list", "listing guests", CALL_S, lambda: self.ground.compute.list_guests(deadline_s=CALL_S))
+        there = self.ground.calls(
+            "list", "listing guests", CALL_S, lambda: self.ground.compute.list_guests(deadline_s=CALL_S)
+        )
         unknown = {guest.uuid: guest.name or guest.uuid for guest in there if guest.uuid not in view.vm_wanted}
         self.names.clear()
         self.names.update(unknown)
         if not unknown:
             return Outcome("", LOOK_S)
-        return Outcome(f"guests that belong to no VM run here: {', '.join(sorted(unknown.values()))}; they are left alone", LOOK_S)
+        return Outcome(
+            f"guests that belong to no VM run here: {', '.join(sorted(unknown.values()))}; they are left alone", LOOK_S
+        )
 
     def note(self, key: str, outcome: Outcome) -> None:
         """Shown in the node's health."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Drop, Set, Write
@@ -40,7 +41,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskKind:
-    """`do` is idempotent: after a crash it is called again from the beginning. `undo` says what to write when it failed for
+    """`do` is idempotent: after a crash it is called again from the beginning. `undo` says what to write when it
+    failed for
 
     good, after removing what was half-made.
     """
@@ -107,9 +109,14 @@ class TaskReconciler:
         except PvcError as error:
             return self._fail(job, kind, error)
         ended = replace(
-            task, state=TaskState.SUCCESS, status=done.status, result=done.result, current=max(1, task.total), total=max(1, task.total),
+            task,
+            state=TaskState.SUCCESS,
+            status=done.status,
+            result=done.result,
+            current=max(1, task.total),
+            total=max(1, task.total),
             ended_at_s=self.ground.clock.wall_s(),
-        )  # fmt: skip
+        )
         return self._end(task.id, ended, done.writes)
 
     def _fail(self, job: Job, kind: TaskKind, error: PvcError) -> Outcome:
@@ -151,5 +158,5 @@ class TaskReconciler:
         return Outcome("")
 
 
-def _words(error: PvcError) -> dict[str, str]:
+def _words(error: PvcError) -> dict[str, Any]:
     return {"status": error.message or error.code, "error_code": error.code, "error_help": error.help}

@@ -1,6 +1,7 @@
 """VMs on the node that holds their claim: make the guest be what is wanted, one step at a time.
 
-A guest executes on at most one node because each start is preceded, in the same attempt, by a successful write on its claim
+A guest executes on at most one node because each start is preceded, in the same attempt, by a successful write on its
+claim
 (design rule 1). How one is started is vm_start.py; which node holds the claim is decided in place.py, on the primary.
 """
 
@@ -110,9 +111,12 @@ class VmReconciler:
     def _adopt(self, claim: Kept[Claim], what: str) -> Outcome:
         """The guest runs here and nobody else may have it: say so in the claim before anything else."""
         mine = replace(
-            claim.value, phase=Phase.RUN, incarnation=self.ground.incarnation, generation=claim.value.generation + 1,
+            claim.value,
+            phase=Phase.RUN,
+            incarnation=self.ground.incarnation,
+            generation=claim.value.generation + 1,
             volumes=claim.value.volumes or self.starter.volumes(claim.value.uuid),
-        )  # fmt: skip
+        )
         self.ground.commit(Set(layout.CLAIMS, claim.value.uuid, mine, claim.version))
         return Outcome(f"adopted {what}", 0.0)
 
@@ -121,11 +125,17 @@ class VmReconciler:
         old = self._seen(vm.uuid)
         done = vm.restart if claim.request_id == f"restart-{vm.restart}" else old.restart_done
         new = replace(
-            old, node=self.ground.node, guest=there.guest, failed_reason="", failed_asked=-1, restart_done=max(done, old.restart_done),
-            vnc_listen=there.vnc_listen, vnc_port=there.vnc_port,
+            old,
+            node=self.ground.node,
+            guest=there.guest,
+            failed_reason="",
+            failed_asked=-1,
+            restart_done=max(done, old.restart_done),
+            vnc_listen=there.vnc_listen,
+            vnc_port=there.vnc_port,
             started_at_s=old.started_at_s if old.guest is not GuestState.OFF else self.ground.clock.wall_s(),
             sentence=f"running on {self.ground.node}" if there.guest is GuestState.RUNNING else old.sentence,
-        )  # fmt: skip
+        )
         if new != old:
             self._save(vm.uuid, kept, new)
         return new
@@ -152,9 +162,11 @@ class VmReconciler:
         if waited >= SHUTDOWN_LIMIT_S or there.guest is GuestState.PAUSED:
             return self._switch_off(vm.uuid, "switched off: it did not shut down when asked")
         self.ground.calls(
-            vm.uuid, "asking the guest to shut down", ASK_S,
+            vm.uuid,
+            "asking the guest to shut down",
+            ASK_S,
             lambda: self.ground.compute.request_shutdown(vm.uuid, deadline_s=ASK_S),
-        )  # fmt: skip
+        )
         return Outcome(
             f"asked to shut down; it has {SHUTDOWN_LIMIT_S:.0f} s to obey", min(ASK_AGAIN_S, SHUTDOWN_LIMIT_S - waited)
         )
@@ -178,9 +190,16 @@ class VmReconciler:
             if seen.guest is not GuestState.OFF:
                 self.ground.hooks.notify("pvc_vm_stopped", key=vm.uuid, vm=vm, reason=there.reason or str(vm.want))
         off = replace(
-            seen, guest=GuestState.OFF, crashes=0, failed_reason="", failed_asked=-1, restart_done=vm.restart, vnc_port=0, vnc_listen="",
+            seen,
+            guest=GuestState.OFF,
+            crashes=0,
+            failed_reason="",
+            failed_asked=-1,
+            restart_done=vm.restart,
+            vnc_port=0,
+            vnc_listen="",
             sentence="off",
-        )  # fmt: skip
+        )
         if off != seen:
             self._save(vm.uuid, self.ground.view.vm_seen.get(vm.uuid), off)
         return Outcome("off")

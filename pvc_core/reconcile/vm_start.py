@@ -104,11 +104,17 @@ class Starter:
         return None
 
     def _stamp(self, wanted: Kept[VmWanted], claim: Kept[Claim], description: Description) -> Claim:
-        """The write that entitles to this start. Lost or unknown, nothing is started (Conflict, StoreUnavailable travel on)."""
+        """The write that entitles to this start. Lost or unknown, nothing is started (Conflict, StoreUnavailable
+        travel on).
+        """
         mine = replace(
-            claim.value, phase=Phase.RUN, incarnation=self.ground.incarnation, generation=claim.value.generation + 1,
-            volumes=description.volumes, request_id=f"restart-{wanted.value.restart}",
-        )  # fmt: skip
+            claim.value,
+            phase=Phase.RUN,
+            incarnation=self.ground.incarnation,
+            generation=claim.value.generation + 1,
+            volumes=description.volumes,
+            request_id=f"restart-{wanted.value.restart}",
+        )
         self.ground.commit(
             Set(layout.CLAIMS, wanted.value.uuid, mine, claim.version),
             Unchanged(layout.VM_WANTED, wanted.value.uuid, wanted.version),
@@ -120,9 +126,13 @@ class Starter:
     def _launch(self, vm: VmWanted, description: Description, generation: int) -> Observation:
         self.ground.permits.permit(vm.uuid, generation=generation, kind="start", for_s=PERMIT_S)
         request = RenderRequest(
-            definition=vm.definition, uuid=vm.uuid, name=vm.name, disks=self.sources(vm.uuid, description),
-            nics=self.targets(description), vnc_listen=self.ground.vnc_listen,
-        )  # fmt: skip
+            definition=vm.definition,
+            uuid=vm.uuid,
+            name=vm.name,
+            disks=self.sources(vm.uuid, description),
+            nics=self.targets(description),
+            vnc_listen=self.ground.vnc_listen,
+        )
         compute = self.ground.compute
         return self.ground.calls(
             vm.uuid, "starting the guest", START_S, lambda: compute.start(request, deadline_s=START_S)
@@ -143,12 +153,16 @@ class Starter:
         volume, pool = kept.value, self.ground.pool(kept.value.pool)
         driver = self.ground.driver(pool)
         return self.ground.calls(
-            f"volume/{volume.id}", f"attaching volume {ref}", ATTACH_S,
+            f"volume/{volume.id}",
+            f"attaching volume {ref}",
+            ATTACH_S,
             lambda: driver.attach(pool, volume, vm_uuid=uuid, read_only=read_only, deadline_s=ATTACH_S),
-        )  # fmt: skip
+        )
 
     def targets(self, description: Description) -> dict[str, NicTarget]:
-        """What each NIC plugs into, by MAC. Networks of PVC's own come with their drivers; host networks are bridges here."""
+        """What each NIC plugs into, by MAC. Networks of PVC's own come with their drivers; host networks are bridges
+        here.
+        """
         found: dict[str, NicTarget] = {}
         for nic in description.nics:
             if nic.network in self.host_bridges:
@@ -161,9 +175,11 @@ class Starter:
         pool = self.ground.pool(volume.pool)
         driver = self.ground.driver(pool)
         self.ground.calls(
-            f"volume/{volume.id}", f"detaching volume {volume.ref}", ATTACH_S,
+            f"volume/{volume.id}",
+            f"detaching volume {volume.ref}",
+            ATTACH_S,
             lambda: driver.detach(pool, volume, vm_uuid=uuid, deadline_s=ATTACH_S),
-        )  # fmt: skip
+        )
 
     # -- after ---------------------------------------------------------------------------------------------------------
 
@@ -171,10 +187,18 @@ class Starter:
         now = self.ground.clock.wall_s()
         steady = seen.started_at_s and now - seen.started_at_s > STEADY_S
         new = replace(
-            seen, node=self.ground.node, guest=there.guest, sentence=f"running on {self.ground.node}", failed_reason="", failed_asked=-1,
-            restart_done=vm.restart, crashes=0 if steady else seen.crashes, vnc_listen=there.vnc_listen, vnc_port=there.vnc_port,
+            seen,
+            node=self.ground.node,
+            guest=there.guest,
+            sentence=f"running on {self.ground.node}",
+            failed_reason="",
+            failed_asked=-1,
+            restart_done=vm.restart,
+            crashes=0 if steady else seen.crashes,
+            vnc_listen=there.vnc_listen,
+            vnc_port=there.vnc_port,
             started_at_s=now,
-        )  # fmt: skip
+        )
         self._save(vm.uuid, new)
         self.ground.hooks.notify("pvc_vm_started", key=vm.uuid, vm=vm)
 

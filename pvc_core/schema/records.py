@@ -2,7 +2,8 @@
 """Store records as compact JSON with a schema number. What a record means is the model's business.
 
 Adding a field with a default needs no new number: older daemons ignore it, newer ones fill it in. A change of meaning
-raises the number of that type and adds a step to UPGRADES; a record newer than this daemon knows is never rewritten by it.
+raises the number of that type and adds a step to UPGRADES; a record newer than this daemon knows is never rewritten
+by it.
 """
 
 from __future__ import annotations

@@ -48,7 +48,13 @@ def services_on(
     """Every service on one desk."""
     tasks = TaskService(desk)
     return Services(
-        desk=desk, vms=VmService(desk, tasks), nodes=NodeService(desk, coordinators), storage=StorageService(desk, tasks),
-        tasks=tasks, cluster=ClusterService(desk, cluster_name, upstream_floating), plugins=PluginService(desk, tasks),
-        keys=KeyService(desk.repository, desk.keeper, desk.clock), close=close,
-    )  # fmt: skip
+        desk=desk,
+        vms=VmService(desk, tasks),
+        nodes=NodeService(desk, coordinators),
+        storage=StorageService(desk, tasks),
+        tasks=tasks,
+        cluster=ClusterService(desk, cluster_name, upstream_floating),
+        plugins=PluginService(desk, tasks),
+        keys=KeyService(desk.repository, desk.keeper, desk.clock),
+        close=close,
+    )

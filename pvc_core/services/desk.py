@@ -1,4 +1,6 @@
-"""What every service works with: the picture, the repository, the plugins' pure halves. Built once, in daemon/build.py."""
+"""What every service works with: the picture, the repository, the plugins' pure halves. Built once, in
+daemon/build.py.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,7 @@ Ask = Callable[..., Reply]
 class Checks(Protocol):
     """The check hooks (pvc_core.loader.Hooks)."""
 
-    def check(self, name: str, /, **args: Any) -> None: ...
+    def check(self, hook: str, /, **args: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,9 @@ class Desk:
         return self.keeper.view
 
     def commit(self, *writes: Write) -> None:
-        """All or nothing, and the picture shows it when this returns. Raises Refused when someone wrote at the same moment."""
+        """All or nothing, and the picture shows it when this returns. Raises Refused when someone wrote at the same
+        moment.
+        """
         try:
             self.repository.commit(writes)
         except Conflict as error:

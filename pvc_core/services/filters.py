@@ -1,6 +1,7 @@
 """Name filters: regular expressions from outside, made harmless.
 
-Matched by RE2 (https://github.com/google/re2/wiki/Syntax), whose time grows with the length of the text only: Python's own
+Matched by RE2 (https://github.com/google/re2/wiki/Syntax), whose time grows with the length of the text only:
+Python's own
 `re` cannot be stopped once it runs.
 """
 

@@ -38,9 +38,13 @@ class KeyService:
             raise Invalid(f"{role!r} is no role", help=f"roles: {', '.join(ROLES)}", fields={"role": "unknown"})
         secret, salt = secrets.token_urlsafe(32), secrets.token_bytes(16)
         record = ApiKey(
-            name=name, role=role, salt=salt.hex(), digest=_scrypt(secret, salt).hex(), description=description,
+            name=name,
+            role=role,
+            salt=salt.hex(),
+            digest=_scrypt(secret, salt).hex(),
+            description=description,
             created_at_s=self.clock.wall_s(),
-        )  # fmt: skip
+        )
         try:
             self.repository.add(layout.KEYS, name, record)
         except Exists:

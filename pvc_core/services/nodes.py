@@ -97,10 +97,14 @@ class NodeService:
         here = load.get(name, NodeLoad())
         wanted, beat, stats = view.node_wanted.get(name), view.heartbeats.get(name), view.stats.get(name)
         return NodePicture(
-            wanted=wanted.value if wanted else None, seen=view.node_seen[name].value, heartbeat=beat.value if beat else None,
-            stats=stats.value if stats else None, load=here, coordinator_state=self._coordinator_state(name),
+            wanted=wanted.value if wanted else None,
+            seen=view.node_seen[name].value,
+            heartbeat=beat.value if beat else None,
+            stats=stats.value if stats else None,
+            load=here,
+            coordinator_state=self._coordinator_state(name),
             running=tuple(sorted(view.vm_wanted[uuid].value.name for uuid in here.running if uuid in view.vm_wanted)),
-        )  # fmt: skip
+        )
 
     def _coordinator_state(self, name: str) -> CoordinatorState:
         if name not in self.coordinators:

@@ -1,4 +1,6 @@
-"""What services answer with: records put together as people see them. What goes out on the wire is the API's business."""
+"""What services answer with: records put together as people see them. What goes out on the wire is the API's
+business.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,9 @@ class PluginService:
     tasks: TaskService
 
     def list(self) -> list[PluginSeen]:
-        """As the nodes have loaded them; one that is broken anywhere is shown as broken, with the node in the reason."""
+        """As the nodes have loaded them; one that is broken anywhere is shown as broken, with the node in the
+        reason.
+        """
         merged: dict[str, PluginSeen] = {}
         for node, kept in sorted(self.desk.view.node_seen.items()):
             for plugin in kept.value.plugins:

@@ -44,10 +44,19 @@ class StorageService:
         return self._pool_picture(self._need_pool(name).value)
 
     def add_pool(
-        self, name: str, *, by: str, driver: str | None = None, options: Mapping[str, str] | None = None, pgs: int = 1,
-        replcfg: str = "", tier: str = "default",
-    ) -> PoolPicture:  # fmt: skip
-        """A new pool of `driver` (the default pool's driver if None). Raises Exists, Invalid (driver or an option unknown)."""
+        self,
+        name: str,
+        *,
+        by: str,
+        driver: str | None = None,
+        options: Mapping[str, str] | None = None,
+        pgs: int = 1,
+        replcfg: str = "",
+        tier: str = "default",
+    ) -> PoolPicture:
+        """A new pool of `driver` (the default pool's driver if None). Raises Exists, Invalid (driver or an option
+        unknown).
+        """
         checked_name(name, "pool")
         driver = driver or self.desk.default_pool_driver or next(iter(self.desk.storage), "")
         definitions = self._definitions(driver)
@@ -127,8 +136,9 @@ class StorageService:
         self._check_room(pool, source.value.size_bytes, force)
         target = replace(
             self._new_volume(self._need_pool(pool).value, new_name, source.value.size_bytes),
-            home=source.value.home, format=source.value.format,
-        )  # fmt: skip
+            home=source.value.home,
+            format=source.value.format,
+        )
         self._create(
             "volume.clone", target, {"source": source.value.name}, by, f"copying {source.value.ref} to {target.ref}"
         )
@@ -140,7 +150,7 @@ class StorageService:
         grows = size_bytes - kept.value.size_bytes
         if grows < 0 and not (self._capabilities(pool).shrink and force):
             raise Refused(
-                f"volume {kept.value.ref} has {format_size(kept.value.size_bytes)}; making it smaller would cut off data",
+                f"volume {kept.value.ref} has {format_size(kept.value.size_bytes)}; a smaller one would cut off data",
                 help="copy what is needed into a smaller volume",
             )
         if grows > 0:
@@ -163,7 +173,9 @@ class StorageService:
         return self.volume(pool, new_name)
 
     def remove_volume(self, pool: str, name: str, *, by: str) -> None:
-        """The volume, its snapshots and all their data are destroyed. Raises Refused while a VM's definition names it."""
+        """The volume, its snapshots and all their data are destroyed. Raises Refused while a VM's definition names
+        it.
+        """
         kept = self._unused(self._idle(self._need_volume(pool, name)), "removed")
         task = self._task(
             "volume.remove", kept.value.home, {"pool": pool, "name": name}, by, f"removing volume {kept.value.ref}"
@@ -298,9 +310,14 @@ class StorageService:
         home = "" if self._shared(pool) else self._home(pool.name)
         formats = self._definitions(pool.driver).capabilities.formats
         return Volume(
-            id=new_uuid(), pool=pool.name, name=name, size_bytes=size_bytes, home=home,
-            format=pool.options.get("format", formats[0]), created_at_s=self.desk.clock.wall_s(),
-        )  # fmt: skip
+            id=new_uuid(),
+            pool=pool.name,
+            name=name,
+            size_bytes=size_bytes,
+            home=home,
+            format=pool.options.get("format", formats[0]),
+            created_at_s=self.desk.clock.wall_s(),
+        )
 
     def _home(self, pool: str) -> str:
         """In a pool that is not shared: the node with the most room in it."""
@@ -317,7 +334,7 @@ class StorageService:
 
     def _shared(self, pool: Pool) -> bool:
         definitions = self._definitions(pool.driver)
-        return definitions.shared(definitions.pool_options().load(dict(pool.options)))  # type: ignore[arg-type]  # a mapping, by contract
+        return definitions.shared(definitions.pool_options().load(dict(pool.options)))
 
     def _check_absent(self, pool: str, name: str) -> None:
         if volume_id(pool, name) in self.desk.view.volumes:
@@ -330,12 +347,14 @@ class StorageService:
         best = max(usages, key=lambda usage: usage.free_bytes)
         if more_bytes > best.total_bytes or (more_bytes > best.free_bytes and not force):
             raise Refused(
-                f"pool {pool} has {format_size(best.free_bytes)} free of {format_size(best.total_bytes)}; {format_size(more_bytes)} do not fit",
+                f"pool {pool} has {format_size(best.free_bytes)} free of {format_size(best.total_bytes)}; "
+                f"{format_size(more_bytes)} do not fit",
                 help="choose a smaller size, or another pool",
             )
         if not force and best.used_bytes + more_bytes > SAFE_SHARE * best.total_bytes:
             raise Refused(
-                f"with {format_size(more_bytes)} more, pool {pool} could be filled beyond {SAFE_SHARE:.0%} of {format_size(best.total_bytes)}",
+                f"with {format_size(more_bytes)} more, pool {pool} could be filled beyond {SAFE_SHARE:.0%} "
+                f"of {format_size(best.total_bytes)}",
                 help="use `force` if you know that it will not be",
             )
 
@@ -417,6 +436,8 @@ class StorageService:
         if not usages or self._shared(pool):
             return usages[0] if usages else None
         return PoolUsage(
-            total_bytes=sum(usage.total_bytes for usage in usages), used_bytes=sum(usage.used_bytes for usage in usages),
-            free_bytes=sum(usage.free_bytes for usage in usages), stored_bytes=sum(usage.stored_bytes for usage in usages),
-        )  # fmt: skip
+            total_bytes=sum(usage.total_bytes for usage in usages),
+            used_bytes=sum(usage.used_bytes for usage in usages),
+            free_bytes=sum(usage.free_bytes for usage in usages),
+            stored_bytes=sum(usage.stored_bytes for usage in usages),
+        )

@@ -30,7 +30,9 @@ class TaskService:
         return kept.value
 
     def new(self, kind: str, *, node: str, args: Mapping[str, object], by: str, status: str) -> Task:
-        """A task, not yet written: put it into a commit with what belongs to it (`Add(layout.TASKS, task.id, task)`)."""
+        """A task, not yet written: put it into a commit with what belongs to it (`Add(layout.TASKS, task.id,
+        task)`).
+        """
         return Task(
             id=new_task_id(),
             kind=kind,

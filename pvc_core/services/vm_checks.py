@@ -32,14 +32,16 @@ def check_stays_the_same(vm: VmWanted, description: Description) -> None:
     """A definition given for a VM must be that VM's."""
     if description.uuid and description.uuid.lower() != vm.uuid:
         raise Invalid(
-            f"the definition has UUID {description.uuid}, but VM {vm.name} is {vm.uuid}", help="a VM's UUID cannot be changed",
+            f"the definition has UUID {description.uuid}, but VM {vm.name} is {vm.uuid}",
+            help="a VM's UUID cannot be changed",
             fields={"xml": "UUID of another VM"},
-        )  # fmt: skip
+        )
     if description.name != vm.name:
         raise Invalid(
-            f"the definition is called {description.name!r}, but the VM {vm.name!r}", help="rename a VM with `pvc vm rename`",
+            f"the definition is called {description.name!r}, but the VM {vm.name!r}",
+            help="rename a VM with `pvc vm rename`",
             fields={"xml": "another name"},
-        )  # fmt: skip
+        )
 
 
 def _check_size(desk: Desk, vm: VmWanted, description: Description) -> None:
@@ -51,7 +53,8 @@ def _check_size(desk: Desk, vm: VmWanted, description: Description) -> None:
     largest = max((node.memory_total_bytes for node in nodes), default=0)
     if nodes and description.memory_bytes > largest:
         raise Refused(
-            f"VM {vm.name} wants {description.memory_bytes // MIB} MiB of memory; the largest node it may run on has {largest // MIB} MiB",
+            f"VM {vm.name} wants {description.memory_bytes // MIB} MiB of memory; "
+            f"the largest node it may run on has {largest // MIB} MiB",
             help="give it less, or add a larger node",
         )
 

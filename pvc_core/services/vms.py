@@ -73,7 +73,9 @@ class VmService:
         return self.picture(self.desk.need_vm(ref))
 
     def picture(self, kept: Kept[VmWanted]) -> VmPicture:
-        """Kept from one call to the next until one of its records changes: a list of 10,000 builds none of them anew."""
+        """Kept from one call to the next until one of its records changes: a list of 10,000 builds none of them
+        anew.
+        """
         view, uuid = self.desk.view, kept.value.uuid
         claim, seen = view.claims.get(uuid), view.vm_seen.get(uuid)
         stamp = (kept.stamp, claim.stamp if claim else -1, seen.stamp if seen else -1)
@@ -85,9 +87,14 @@ class VmService:
         if old is not None and old.stamp == stamp and old.stats is guest:
             return old
         picture = VmPicture(
-            wanted=kept.value, version=kept.version, claim=claim.value if claim else None, seen=seen.value if seen else None,
-            description=self.desk.descriptions.of(kept.value), stats=guest, stamp=stamp,
-        )  # fmt: skip
+            wanted=kept.value,
+            version=kept.version,
+            claim=claim.value if claim else None,
+            seen=seen.value if seen else None,
+            description=self.desk.descriptions.of(kept.value),
+            stats=guest,
+            stamp=stamp,
+        )
         self._pictures[uuid] = picture
         return picture
 
@@ -134,9 +141,15 @@ class VmService:
         uuid = checked_uuid(description.uuid) if description.uuid else new_uuid()
         _check_tags(tags)
         vm = VmWanted(
-            uuid=uuid, name=name, definition=definition, node=self.desk.node_known(node) if node else None, tags=tags,
-            asked_by=by, asked_at_s=self.desk.clock.wall_s(), **(meta.changes() if meta else {}),
-        )  # fmt: skip
+            uuid=uuid,
+            name=name,
+            definition=definition,
+            node=self.desk.node_known(node) if node else None,
+            tags=tags,
+            asked_by=by,
+            asked_at_s=self.desk.clock.wall_s(),
+            **(meta.changes() if meta else {}),
+        )
         self._check_meta(vm)
         if name in self.desk.view.vm_names:
             raise Exists(f"a VM called {name!r} exists already", help="choose another name, or modify that VM")
@@ -330,9 +343,10 @@ class VmService:
             self.desk.node_known(node)
         if not 1 <= vm.migration_max_downtime_ms <= 600_000:
             raise Invalid(
-                f"a downtime of {vm.migration_max_downtime_ms} ms is out of range", help="1 to 600000 milliseconds are allowed",
+                f"a downtime of {vm.migration_max_downtime_ms} ms is out of range",
+                help="1 to 600000 milliseconds are allowed",
                 fields={"migration_max_downtime": "out of range"},
-            )  # fmt: skip
+            )
 
 
 def _matches(vm: VmPicture, wanted: VmFilter) -> bool:

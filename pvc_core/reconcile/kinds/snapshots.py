@@ -24,9 +24,12 @@ def create(job: Job) -> Done:
     )
     with _allowed(job, volume, "snapshotted") as in_use:
         call(
-            job, volume, "taking the snapshot", QUICK_S,
+            job,
+            volume,
+            "taking the snapshot",
+            QUICK_S,
             lambda: driver.create_snapshot(pool, volume, snapshot, in_use=in_use, deadline_s=QUICK_S),
-        )  # fmt: skip
+        )
     new = replace(volume, task="", snapshots=(*(old for old in volume.snapshots if old.id != snapshot.id), snapshot))
     return Done(status=f"snapshot {snapshot.name} of {volume.ref} is taken", writes=(put(job, new),))
 
@@ -36,9 +39,12 @@ def rename(job: Job) -> Done:
     volume, snapshot, new_name = kept.value, _snapshot(kept.value, job), str(job.task.args["new_name"])
     with _allowed(job, volume, "changed"):
         call(
-            job, volume, "renaming the snapshot", QUICK_S,
+            job,
+            volume,
+            "renaming the snapshot",
+            QUICK_S,
             lambda: driver.rename_snapshot(pool, volume, snapshot, new_name, deadline_s=QUICK_S),
-        )  # fmt: skip
+        )
     changed = tuple(replace(old, name=new_name) if old.id == snapshot.id else old for old in volume.snapshots)
     return Done(
         status=f"snapshot {snapshot.name} of {volume.ref} is called {new_name}",
@@ -51,9 +57,12 @@ def rollback(job: Job) -> Done:
     volume, snapshot = kept.value, _snapshot(kept.value, job)
     with guest_off(job, volume.ref, "rolled back"):
         call(
-            job, volume, "rolling back", QUICK_S,
+            job,
+            volume,
+            "rolling back",
+            QUICK_S,
             lambda: driver.rollback_snapshot(pool, volume, snapshot, deadline_s=QUICK_S),
-        )  # fmt: skip
+        )
     return Done(
         status=f"{volume.ref} is as it was at {snapshot.name}",
         writes=(put(job, replace(volume, task="", size_bytes=snapshot.size_bytes)),),
@@ -65,9 +74,12 @@ def remove(job: Job) -> Done:
     volume, snapshot = kept.value, _snapshot(kept.value, job)
     with _allowed(job, volume, "changed"):
         call(
-            job, volume, "removing the snapshot", QUICK_S,
+            job,
+            volume,
+            "removing the snapshot",
+            QUICK_S,
             lambda: driver.remove_snapshot(pool, volume, snapshot, deadline_s=QUICK_S),
-        )  # fmt: skip
+        )
     left = tuple(old for old in volume.snapshots if old.id != snapshot.id)
     return Done(
         status=f"snapshot {snapshot.name} of {volume.ref} is removed",
@@ -83,7 +95,8 @@ def _allowed(job: Job, volume: Volume, doing: str) -> Iterator[bool]:
     if running_user(job, volume.ref):
         if storage is None or not storage.capabilities.online_snapshots:
             raise Refused(
-                f"the snapshots of {volume.ref} cannot be {doing} while a guest uses it: driver {driver} lacks the capability 'online_snapshots'",
+                f"the snapshots of {volume.ref} cannot be {doing} while a guest uses it: "
+                f"driver {driver} lacks the capability 'online_snapshots'",
                 help="shut the VM down first",
             )
         yield True

@@ -67,7 +67,9 @@ def detach(job: Job, starter: Starter) -> Done:
 
 
 def flush_locks(job: Job) -> Done:
-    """Drivers with locks of their own break those of dead holders when they attach; here it is made sure that nobody runs."""
+    """Drivers with locks of their own break those of dead holders when they attach; here it is made sure that nobody
+    runs.
+    """
     kept = job.ground.repository.get(layout.CLAIMS, str(job.task.args["uuid"]))
     if kept.value.phase is not Phase.FREE:
         raise Refused(f"the VM is in phase {kept.value.phase}; its locks are in use")

@@ -56,9 +56,12 @@ def clone(job: Job) -> Done:
         raise NotFound(f"there is no volume {pool.name}/{job.task.args['source']} to copy")
     with guest_off(job, source.value.ref, "copied"):
         found = call(
-            job, kept.value, "copying the volume", LONG_S,
+            job,
+            kept.value,
+            "copying the volume",
+            LONG_S,
             lambda: driver.clone_volume(pool, source.value, kept.value, progress=job.progress, deadline_s=LONG_S),
-        )  # fmt: skip
+        )
     return _ready(job, kept, found, f"copied from {source.value.ref}")
 
 
@@ -90,15 +93,21 @@ def resize(job: Job) -> Done:
     if uuid:
         _grow_in_use(job, uuid, volume, size_bytes)
         found = call(
-            job, volume, "resizing the volume", QUICK_S,
+            job,
+            volume,
+            "resizing the volume",
+            QUICK_S,
             lambda: driver.resize_volume(pool, volume, size_bytes, in_use=True, deadline_s=QUICK_S),
-        )  # fmt: skip
+        )
     else:
         with guest_off(job, volume.ref, "resized"):
             found = call(
-                job, volume, "resizing the volume", QUICK_S,
+                job,
+                volume,
+                "resizing the volume",
+                QUICK_S,
                 lambda: driver.resize_volume(pool, volume, size_bytes, in_use=False, deadline_s=QUICK_S),
-            )  # fmt: skip
+            )
     new = replace(volume, size_bytes=found.size_bytes, task="")
     job.ground.hooks.notify("pvc_volume_resized", key=volume.id, volume=new, old_size_bytes=volume.size_bytes)
     return Done(status=f"volume {volume.ref} has {format_size(found.size_bytes)}", writes=(put(job, new),))
