@@ -45,7 +45,9 @@ class Api:
         return self.call("DELETE", path, words)
 
     def call(self, method: str, path: str, words: Words, *, form: Words | None = None, deadline_s: float = 60.0) -> Any:
-        """Ask with `words` in the query and `form` in the body; a long job (202) is waited for. Raises ApiError, LabError."""
+        """Ask with `words` in the query and `form` in the body; a long job (202) is waited for. Raises ApiError,
+        LabError.
+        """
         body = urllib.parse.urlencode(form, doseq=True).encode() if form is not None else None
         request = urllib.request.Request(self._url(path, words), data=body, method=method, headers=self._headers())
         try:
@@ -54,7 +56,9 @@ class Api:
         except urllib.error.HTTPError as error:
             raise ApiError(f"{method} {path}: {_message(error.read())}", error.code) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise LabError(f"{method} {self.url}{path}: no usable answer ({error}); see script/lab status and logs") from None
+            raise LabError(
+                f"{method} {self.url}{path}: no usable answer ({error}); see script/lab status and logs"
+            ) from None
         return self._finished(content, deadline_s) if status == 202 else content
 
     def upload(self, path: str, file: Path, **words: str | int) -> Any:
@@ -105,7 +109,9 @@ class Api:
             if now["state"] == "FAILURE":
                 raise ApiError(f"{task.get('task_name', 'the task')} failed: {now['status']}", 500)
             if time.monotonic() > end:
-                raise LabError(f"{task.get('task_name', 'the task')} is not done after {deadline_s:.0f} s: {now['status']}")
+                raise LabError(
+                    f"{task.get('task_name', 'the task')} is not done after {deadline_s:.0f} s: {now['status']}"
+                )
             time.sleep(0.2)
 
     def _url(self, path: str, words: Words) -> str:

@@ -1,4 +1,6 @@
-"""How the lab on the machine talks to a node's first process: one line of JSON there, one back, over a unix socket in the node's /run."""
+"""How the lab on the machine talks to a node's first process: one line of JSON there, one back, over a unix socket in
+the node's /run.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def await_init(init: Process, *, deadline_s: float = 20.0) -> None:
     end = time.monotonic() + deadline_s
     while not Path(f"/proc/{init.pid}/root{SOCKET}").exists():
         if not init.runs() or time.monotonic() > end:
-            raise LabError("a node of the lab did not come up; the lab needs root, and a kernel with all namespaces and tmpfs")
+            raise LabError(
+                "a node of the lab did not come up; the lab needs root, and a kernel with all namespaces and tmpfs"
+            )
         time.sleep(0.01)
 
 

@@ -1,4 +1,6 @@
-"""Writes an initramfs archive (cpio, format `newc`), as Linux reads it: Documentation/driver-api/early-userspace/buffer-format.rst."""
+"""Writes an initramfs archive (cpio, format `newc`), as Linux reads it: Documentation/driver-api/early-
+userspace/buffer-format.rst.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ class CpioWriter:
     def _entry(self, path: str, data: bytes, mode: int) -> None:
         self._inode += 1
         name = path.encode() + b"\0"
-        # inode, mode, uid, gid, links, mtime, size, device (major, minor), special device (major, minor), name size, check
+        # inode, mode, uid, gid, links, mtime, size, device (major, minor), special device (major, minor),
+        # name size, check
         fields = (self._inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
         header = b"070701" + b"".join(b"%08X" % field for field in fields)
         self._out.write(_padded(header + name) + _padded(data))

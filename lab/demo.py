@@ -1,4 +1,6 @@
-"""The demo: from nothing to the login of a real virtual machine, step by step, and what to try next. Its lab is called `demo`."""
+"""The demo: from nothing to the login of a real virtual machine, step by step, and what to try next. Its lab is
+called `demo`.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ def main() -> int:
         print(f"\ndemo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ndemo: interrupted; script/demo goes on where it was, script/lab down --name demo removes all of it", file=sys.stderr)
+        print(
+            "\ndemo: interrupted; script/demo goes on where it was, script/lab down --name demo removes all of it",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -1,4 +1,6 @@
-"""The files a node is born with: its /etc (a private copy of the machine's, without secrets) and /var, pvc.yaml, libvirt's configuration."""
+"""The files a node is born with: its /etc (a private copy of the machine's, without secrets) and /var, pvc.yaml,
+libvirt's configuration.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,21 @@ import yaml
 from lab import network
 from lab.state import REPOSITORY, Lab, Plan
 
-# What a node has no use for, or no business with. Everything else of /etc is copied: programs look up their defaults there.
-LEFT_OUT = ("shadow*", "gshadow*", "sudoers*", "ssh", "private", "libvirt", "pvc", "opasswd", "*.lock", "machine-id", "kubernetes")
+# What a node has no use for, or no business with. Everything else of /etc is copied: programs look up their defaults
+# there.
+LEFT_OUT = (
+    "shadow*",
+    "gshadow*",
+    "sudoers*",
+    "ssh",
+    "private",
+    "libvirt",
+    "pvc",
+    "opasswd",
+    "*.lock",
+    "machine-id",
+    "kubernetes",
+)
 FIRST_UID = 64001  # above what Debian gives out by itself
 VOLUMES = "/var/lib/pvc/volumes"
 
@@ -86,7 +101,7 @@ def _users() -> Sequence[tuple[str, str]]:
     libvirt-qemu is libvirtd's: it does not start without, though qemu.conf names another.
     """
     text = (REPOSITORY / "deploy/sysusers.d/pvc.conf").read_text()
-    return [("libvirt-qemu", "/var/lib/libvirt")] + re.findall(r'^u\s+(\S+)\s+-\s+"[^"]*"\s+(\S+)', text, re.MULTILINE)
+    return [("libvirt-qemu", "/var/lib/libvirt"), *re.findall(r'^u\s+(\S+)\s+-\s+"[^"]*"\s+(\S+)', text, re.MULTILINE)]
 
 
 def _hosts(plan: Plan) -> str:
@@ -103,12 +118,14 @@ def _host_uuid(lab: Lab, node: str) -> uuid.UUID:
 def _libvirtd_conf(host: uuid.UUID) -> str:
     """host_uuid must differ from node to node: libvirt refuses to migrate "to the same host"."""
     return (
-        f'listen_tls = 0\nlisten_tcp = 0\nauth_unix_rw = "none"\nunix_sock_group = "root"\nunix_sock_rw_perms = "0700"\n'
+        'listen_tls = 0\nlisten_tcp = 0\nauth_unix_rw = "none"\n'
+        'unix_sock_group = "root"\nunix_sock_rw_perms = "0700"\n'
         f'host_uuid = "{host}"\nlog_outputs = "2:file:/var/log/libvirt/libvirtd.log"\n'
     )
 
 
-# There is no virtlogd in a lab node (stdio_handler), no control group of its own, and its walls are the lab's, not libvirt's.
+# There is no virtlogd in a lab node (stdio_handler), no control group of its own, and its walls are the lab's, not
+# libvirt's.
 QEMU_CONF = """user = "root"
 group = "root"
 security_driver = "none"
@@ -123,7 +140,8 @@ def pvc_yaml(plan: Plan, number: int) -> str:
     content = {
         "cluster": {"name": plan.name, "coordinators": plan.nodes},
         "store": {"embedded": {}},
-        # Until pvcnoded makes the host's bridges itself, the lab has made brupstream, brcluster and brstorage on these devices.
+        # Until pvcnoded makes the host's bridges itself, the lab has made brupstream, brcluster and brstorage
+        # on these devices.
         "host_networks": {item.name: _host_network(item, number) for item in network.NETWORKS},
         "plugins": {
             "compute_libvirt": {"virt_type": "qemu"},
@@ -133,7 +151,9 @@ def pvc_yaml(plan: Plan, number: int) -> str:
         },
         "use": {"compute": "compute_libvirt", "default_pool": {"name": "vms", "driver": "storage_dir"}},
     }
-    return f"# Written by script/lab for its node {plan.nodes[number - 1]}.\n" + yaml.safe_dump(content, sort_keys=False)
+    return f"# Written by script/lab for its node {plan.nodes[number - 1]}.\n" + yaml.safe_dump(
+        content, sort_keys=False
+    )
 
 
 def _host_network(item: network.Network, number: int) -> dict[str, str]:

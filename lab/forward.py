@@ -1,7 +1,9 @@
 """Lets the machine reach a lab's API: listens on a free port of 127.0.0.1 and connects inside the lab's network.
 
-Arguments: the switch's process id, the file to write the port to, and one or more ADDRESS:PORT, tried in that order. No address, route or
-interface of the machine is needed for it: the listening socket stays in the machine's network namespace when the process moves to the lab's.
+Arguments: the switch's process id, the file to write the port to, and one or more ADDRESS:PORT, tried in that order.
+No address, route or
+interface of the machine is needed for it: the listening socket stays in the machine's network namespace when the
+process moves to the lab's.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ def main() -> None:
     new = Path(port_file).with_suffix(".new")
     new.write_text(str(listening.getsockname()[1]))
     new.rename(port_file)
-    asyncio.run(_serve(listening, [(host, int(port)) for host, _, port in (target.rpartition(":") for target in targets)]))
+    asyncio.run(
+        _serve(listening, [(host, int(port)) for host, _, port in (target.rpartition(":") for target in targets)])
+    )
 
 
 async def _serve(listening: socket.socket, targets: Sequence[tuple[str, int]]) -> None:

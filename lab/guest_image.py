@@ -1,7 +1,8 @@
 """Builds the demo guest: a small disk image with Debian's cloud kernel and busybox, that boots by itself to a login.
 
 Nothing is installed for it: the two Debian packages are downloaded with apt-get and unpacked. The result is cached and
-made anew when a file in lab/guest/ or a package's version changes. Two flavours: `demo` is quiet, `tick` counts seconds on its console.
+made anew when a file in lab/guest/ or a package's version changes. Two flavours: `demo` is quiet, `tick` counts
+seconds on its console.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ FILES = {  # file in lab/guest/ -> path in the guest, mode
     "profile": ("etc/profile", 0o644),
     "ticker": ("usr/bin/ticker", 0o755),
 }
-# The password is public: it stands in the banner. crypt(3) of "pvc" with MD5, the cheapest busybox knows: login is quick under TCG.
+# The password is public: it stands in the banner. crypt(3) of "pvc" with MD5, the cheapest busybox knows: login is
+# quick under TCG.
 PASSWD = "root:$1$pvcdemo$/b6DRDZ5793NHq74ehi9F.:0:0:root:/root:/bin/sh\n"
 # mtools stamps its files with this time, so that the same input gives the same image
 ENVIRONMENT = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000", "LC_ALL": "C.UTF-8"}
@@ -48,7 +50,9 @@ SOURCES = Path(__file__).parent / "guest"
 
 
 def guest_image(cache: Path, flavour: str = "demo") -> Path:
-    """Return the path of the image of `flavour`, building it first (a few seconds) where the cache has none that fits."""
+    """Return the path of the image of `flavour`, building it first (a few seconds) where the cache has none that
+    fits.
+    """
     version = kernel_package()
     target = cache / f"guest-{_fingerprint(version)}"
     if not (target / "done").exists():
@@ -148,7 +152,22 @@ def _disk(work: Path, flavour: str, extra: str) -> None:
         file.truncate(IMAGE_MIB << 20)
     (work / "syslinux.cfg").write_text((SOURCES / "syslinux.cfg").read_text().replace("@EXTRA@", extra))
     # heads and sectors are what SeaBIOS reports for a disk of this size; -N makes the image the same every time
-    _run("mformat", "-i", str(image), "-h", "16", "-s", "63", "-N", "50564300", "-T", str(IMAGE_MIB << 11), "-H", "0", "::")
+    _run(
+        "mformat",
+        "-i",
+        str(image),
+        "-h",
+        "16",
+        "-s",
+        "63",
+        "-N",
+        "50564300",
+        "-T",
+        str(IMAGE_MIB << 11),
+        "-H",
+        "0",
+        "::",
+    )
     _run("syslinux", "--install", str(image))
     for name in ("syslinux.cfg", "vmlinuz", "initrd"):
         _run("mcopy", "-i", str(image), str(work / name), f"::{name}")
@@ -160,7 +179,9 @@ def _run(*argv: str, cwd: Path | None = None) -> str:
     except FileNotFoundError:
         raise LabError(f"{argv[0]} is not installed; run script/setup") from None
     if done.returncode:
-        raise LabError(f"building the guest image: {' '.join(argv)} failed: {done.stderr.strip() or done.stdout.strip()}")
+        raise LabError(
+            f"building the guest image: {' '.join(argv)} failed: {done.stderr.strip() or done.stdout.strip()}"
+        )
     return done.stdout
 
 

@@ -1,4 +1,6 @@
-"""The libvirt definition of a lab's guest, as a person would write it for PVC: the disk by pool and volume, the NIC by bridge."""
+"""The libvirt definition of a lab's guest, as a person would write it for PVC: the disk by pool and volume, the NIC
+by bridge.
+"""
 
 from __future__ import annotations
 

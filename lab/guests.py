@@ -1,4 +1,6 @@
-"""Makes guests in a lab as any user of PVC would: a volume with the demo guest's image, a definition, start; all through the HTTP API."""
+"""Makes guests in a lab as any user of PVC would: a volume with the demo guest's image, a definition, start; all
+through the HTTP API.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ class Wish:
 
 
 def make_guest(api: Api, wish: Wish, *, say: Say = print) -> str:
-    """Make the guest's volume and definition where they are missing, start it, and return its console once it shows a login.
+    """Make the guest's volume and definition where missing, start it; return its console once it shows a login.
 
     Raises LabError with the API's sentence, or when there is no login after BOOT_S.
     """
@@ -71,7 +73,9 @@ def ensure_defined(api: Api, wish: Wish, *, say: Say = print) -> None:
     say(f"define {wish.name}")
     words = {"xml": guest_xml(wish.name, pool=wish.pool, volume=wish.volume, bridge=wish.bridge)}
     where = {"node": wish.node} if wish.node else {}
-    api.call("POST", "/vm", {}, form={**words, **where, "selector": "mem", "autostart": "false", "migration_method": "live"})
+    api.call(
+        "POST", "/vm", {}, form={**words, **where, "selector": "mem", "autostart": "false", "migration_method": "live"}
+    )
 
 
 def vm_state(api: Api, name: str) -> str:
@@ -98,7 +102,10 @@ def await_console(api: Api, name: str, text: str, *, deadline_s: float = BOOT_S)
         if time.monotonic() > end:
             vm = api.get(f"/vm/{name}")
             said = vm.get("status") if isinstance(vm, dict) else vm
-            raise LabError(f"no {text!r} on the console of {name} after {deadline_s:.0f} s; PVC says: {said}; its end: {log[-500:]!r}")
+            raise LabError(
+                f"no {text!r} on the console of {name} after {deadline_s:.0f} s; PVC says: {said}; "
+                f"the console ends: {log[-500:]!r}"
+            )
         time.sleep(0.2)
 
 

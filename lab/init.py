@@ -1,6 +1,7 @@
-"""The first process of a lab node: puts up the walls, starts the units, reaps what ends. When it is killed, the node is off.
+"""The first process of a lab node: puts up the walls, starts the units, reaps what ends. Killed, the node is off.
 
-Started by node.py with one argument, a JSON file: {hostname, own, visible, units, env}. Leaves the network to network.py.
+Started by node.py with one argument, a JSON file: {hostname, own, visible, units, env}. Leaves the network to
+network.py.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ def main() -> None:
     try:
         units = [read_unit(Path(path)) for path in plan["units"]]
         socket.sethostname(plan["hostname"])
-        walls.put_up({target: Path(source) for target, source in plan["own"].items()}, [Path(p) for p in plan["visible"]])
+        walls.put_up(
+            {target: Path(source) for target, source in plan["own"].items()}, [Path(p) for p in plan["visible"]]
+        )
         _log_anew()
         walls.seal()
     except (LabError, OSError) as error:
@@ -32,7 +35,9 @@ def main() -> None:
 
 
 def _log_anew() -> None:
-    """Write on to the same log, but by its name inside the walls: the one we were given lies on what is about to be sealed."""
+    """Write on to the same log, but by its name inside the walls: the one we were given lies on what is about to be
+    sealed.
+    """
     log = os.open(LOGS / "init.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)

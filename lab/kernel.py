@@ -1,4 +1,6 @@
-"""The three system calls of Linux that Python 3.11 has no function for: mount, unshare and setns. See their manual pages in section 2."""
+"""The three system calls of Linux that Python 3.11 has no function for: mount, unshare and setns. See their manual
+pages in section 2.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def unshare(flags: int) -> None:
 
 
 def enter_network_of(pid: int) -> None:
-    """setns(2) into the network namespace of `pid`. Sockets that are open already stay where they were. Raises OSError."""
+    """setns(2) into the network namespace of `pid`. Sockets that are open already stay where they were. Raises
+    OSError.
+    """
     fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
     try:
         if _libc.setns(fd, CLONE_NEWNET):

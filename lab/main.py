@@ -1,9 +1,12 @@
-"""The command `script/lab`: what a person or a test may do with a lab. Each command is one function here; the work is in the other modules."""
+"""The command `script/lab`: what a person or a test may do with a lab. Each command is one function here; the work is
+in the other modules.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +20,7 @@ VERBATIM = ("pvc", "exec")  # everything from their first argument on is passed 
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     try:
         return run(sys.argv[1:])
     except LabError as error:
@@ -40,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
 def split_name(argv: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
     """Return (the value of --name or None, the other words, the words to pass on verbatim).
 
-    --name may stand anywhere before the first argument of `pvc` and `exec`; what follows belongs to those. Raises LabError.
+    --name may stand anywhere before the first argument of `pvc` and `exec`; the rest is theirs. Raises LabError.
     """
     name: str | None = None
     words: list[str] = []
@@ -77,8 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--nodes", type=int, default=1, metavar="N", help="how many nodes (only 1 until the next stage)")
     made.add_argument("--store", choices=["embedded", "zookeeper"], default=None)
     made.add_argument("--storage", choices=["dir", "ceph"], default="dir")
-    made.add_argument("--plugin", action="append", default=[], metavar="PATH", help="install and load this plugin package too")
-    made.add_argument("--keep", action="store_true", help="leave everything in place when it does not come up, to look at it")
+    made.add_argument(
+        "--plugin", action="append", default=[], metavar="PATH", help="install and load this plugin package too"
+    )
+    made.add_argument(
+        "--keep", action="store_true", help="leave everything in place when it does not come up, to look at it"
+    )
     command("down", _down, "remove the lab and everything of it")
     command("status", _status, "which labs there are, and what runs in them")
     made = command("logs", _logs, "the logs of a node's daemons")
@@ -89,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     command("env", _env, "print export lines: PVC_API_URL, PVC_API_KEY")
     command("pvc", _pvc, "the CLI against this lab: pvc ARGS...")
     command("exec", _exec, "run a command inside a node: exec NODE CMD... (a shell without CMD)")
-    made = command("guest", _guest, "a small real guest, defined and started through the API; its console counts seconds")
+    made = command(
+        "guest", _guest, "a small real guest, defined and started through the API; its console counts seconds"
+    )
     made.add_argument("guest")
     made.add_argument("--node", help="define it for this node")
     made.add_argument("--network", help="put its NIC on this VNI instead of the upstream bridge")
@@ -145,7 +155,10 @@ def _status(asked: argparse.Namespace, name: str | None) -> int:
         print("no lab; script/lab up makes one")
     for lab in map(Lab, names):
         plan = lab.plan()
-        print(f"lab {lab.name}: {up.api_url(plan) if plan.ready else 'not ready'}, store {plan.store}, storage {plan.storage}")
+        print(
+            f"lab {lab.name}: {up.api_url(plan) if plan.ready else 'not ready'},"
+            f" store {plan.store}, storage {plan.storage}"
+        )
         for helper in (SWITCH, FORWARDER):
             print(f"  {helper:24}{'on' if lab.process(helper) else 'off'}")
         for item in plan.nodes:
@@ -162,7 +175,9 @@ def _logs(asked: argparse.Namespace, name: str | None) -> int:
     place = lab.node_dir(lab.checked_node(asked.node)) / "var/log/pvc"
     files = sorted(place.glob(f"{(asked.unit or '*').removesuffix('.service')}*"))
     if not files:
-        raise LabError(f"{asked.node} has no log of {asked.unit}; it has {', '.join(sorted(p.name for p in place.iterdir()))}")
+        raise LabError(
+            f"{asked.node} has no log of {asked.unit}; it has {', '.join(sorted(p.name for p in place.iterdir()))}"
+        )
     argv = ["tail", f"--lines={asked.lines}", *(["--follow=name"] if asked.follow else []), *map(str, files)]
     return subprocess.run(argv, check=False).returncode
 

@@ -1,6 +1,7 @@
-"""The lab's three networks: bridges in a network namespace of the lab's own (the switch), cables to each node, DHCP on upstream.
+"""The lab's three networks: bridges in a namespace of their own (the switch), cables to each node, DHCP on upstream.
 
-Nothing of the machine is touched: bridges and cables come into being inside the namespaces and vanish with them. All labs use the same
+Nothing of the machine is touched: bridges and cables come into being inside the namespaces and vanish with them. All
+labs use the same
 addresses, because none can see another.
 """
 
@@ -87,10 +88,14 @@ def _ip(where: Process, lines: Sequence[str]) -> None:
     argv = ["nsenter", "--target", str(where.pid), "--net", "ip", "-batch", "-"]
     done = subprocess.run(argv, input="\n".join(lines) + "\n", capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LabError(f"the lab's network could not be made: {done.stderr.strip()}; does this kernel have bridge and veth?")
+        raise LabError(
+            f"the lab's network could not be made: {done.stderr.strip()}; does this kernel have bridge and veth?"
+        )
 
 
 def _no_bridge_filter(where: Process) -> None:
-    """Bridged frames are nobody's IP packets: without this the machine's firewall rules could swallow them (br_netfilter)."""
+    """Bridged frames are nobody's IP packets: without this the machine's firewall rules could swallow them
+    (br_netfilter).
+    """
     switch_off = "for f in /proc/sys/net/bridge/bridge-nf-call-*; do if [ -e $f ]; then echo 0 >$f; fi; done"
     subprocess.run(["nsenter", "--target", str(where.pid), "--net", "sh", "-c", switch_off], check=False)

@@ -1,4 +1,6 @@
-"""One node of a lab: switched on and off like a machine, entered like one. What it is made of: files.py, walls.py, init.py, network.py."""
+"""One node of a lab: switched on and off like a machine, entered like one. What it is made of: files.py, walls.py,
+init.py, network.py.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ def switch_on_network(lab: Lab) -> Process:
 
 
 def switch_on(lab: Lab, plan: Plan, node: str, *, first_boot: Sequence[Sequence[str]] = ()) -> Process:
-    """Boot `node`: namespaces, cables, first process, units. Nothing where it runs already. Does not wait for the units.
+    """Boot `node`: namespaces, cables, first process, units. Nothing where it runs. Does not wait for the units.
 
     The commands of `first_boot` run inside it before its units start: what a person does once when installing a node.
     """
@@ -70,8 +72,22 @@ def units_of(plan: Plan) -> list[str]:
 
 
 def enter(init: Process, argv: Sequence[str], *, interactive: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run `argv` inside the node of `init`, as root, with the node's environment; its output is returned unless `interactive`."""
-    inside = ["nsenter", "--target", str(init.pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--wdns=/", "--", *argv]
+    """Run `argv` inside the node of `init`, as root, with the node's environment; its output is returned unless
+    `interactive`.
+    """
+    inside = [
+        "nsenter",
+        "--target",
+        str(init.pid),
+        "--mount",
+        "--uts",
+        "--ipc",
+        "--net",
+        "--pid",
+        "--wdns=/",
+        "--",
+        *argv,
+    ]
     env = {**environment(), "HOME": "/root", "TERM": os.environ.get("TERM", "dumb")}
     return subprocess.run(inside, env=env, capture_output=not interactive, text=True, check=False)
 
@@ -118,8 +134,14 @@ def prepare(lab: Lab, name: str, units: Sequence[Path], own: dict[str, Path]) ->
     place = lab.node_dir(name)
     boot = {
         "hostname": name,
-        "own": {"/etc": str(place / "etc"), "/var": str(place / "var"), **{target: str(p) for target, p in own.items()}},
-        "visible": sorted({str(REPOSITORY), sys.prefix} if not Path(sys.prefix).is_relative_to(REPOSITORY) else {str(REPOSITORY)}),
+        "own": {
+            "/etc": str(place / "etc"),
+            "/var": str(place / "var"),
+            **{target: str(p) for target, p in own.items()},
+        },
+        "visible": sorted(
+            {str(REPOSITORY), sys.prefix} if not Path(sys.prefix).is_relative_to(REPOSITORY) else {str(REPOSITORY)}
+        ),
         "units": [str(path) for path in units],
         "env": environment(),
     }

@@ -1,4 +1,6 @@
-"""Strangers' plugins in a lab (`up --plugin PATH`): installed beside the repository's virtualenv, which stays as it is."""
+"""Strangers' plugins in a lab (`up --plugin PATH`): installed beside the repository's virtualenv, which stays as it
+is.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ GROUP = "pvc.plugins"
 
 
 def install(target: Path, packages: Sequence[str]) -> list[str]:
-    """Install each of `packages` (a directory with pyproject.toml, or a wheel) into `target`; return its plugins' names.
+    """Install `packages` (directories with pyproject.toml, or wheels) into `target`; return the plugins' names.
 
     Their dependencies must be in the virtualenv already. Raises LabError.
     """

@@ -1,8 +1,8 @@
 """Processes of a lab: started so that none can be forgotten, found again later, killed for sure.
 
-A process is recorded on disk before it may do anything: it waits for a word from its starter, and ends by itself when the
-starter dies before giving it. So whatever happens to `lab up`, the records name all that runs. A record holds process id,
-start time and boot id: a process id that was given to somebody else is never touched.
+A process is recorded on disk before it may do anything: it waits for a word from its starter, and ends by itself when
+the starter dies before giving it. So whatever happens to `lab up`, the records name all that runs. A record holds
+process id, start time and boot id: a process id that was given to somebody else is never touched.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class Process:
     def runs(self) -> bool:
         """True while it runs; a zombie does not, nor does another process that got its id."""
         state = _state(self.pid)
-        return state is not None and state[1] == self.started_ticks and state[0] not in "ZX" and self.boot_id == _boot_id()
+        return (
+            state is not None and state[1] == self.started_ticks and state[0] not in "ZX" and self.boot_id == _boot_id()
+        )
 
     def kill(self, *, deadline_s: float = 10.0) -> None:
         """SIGKILL, and wait until it is gone. Of a PID namespace's first process: everything in it goes with it.
@@ -97,7 +99,9 @@ def prepare(
     os.close(ours[0])
     os.waitpid(helper, 0)
     if not answer:
-        raise LabError(f"{argv[0]} could not be started in namespaces of its own; the lab needs root and Linux namespaces")
+        raise LabError(
+            f"{argv[0]} could not be started in namespaces of its own; the lab needs root and Linux namespaces"
+        )
     process = _process(int(answer))
     _write(record, process)
     return Waiting(process, theirs[1])

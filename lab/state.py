@@ -1,11 +1,11 @@
 """What a lab leaves on disk while it exists: one directory, /var/tmp/pvc-lab-NAME, owned by root. `down` removes it.
 
-    lab.json          what was asked for, and whether `up` came to its end
-    pids/             one record per process (processes.py)
-    api-key           the key `lab env` prints
-    cli/              the CLI's connection to this lab
-    nodes/hv1/        etc, var: what the node sees as its own; boot.json: what its first process is told
-    volumes/          the pool `vms`, one directory for all nodes
+lab.json          what was asked for, and whether `up` came to its end
+pids/             one record per process (processes.py)
+api-key           the key `lab env` prints
+cli/              the CLI's connection to this lab
+nodes/hv1/        etc, var: what the node sees as its own; boot.json: what its first process is told
+volumes/          the pool `vms`, one directory for all nodes
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class Lab:
         """Like process(), but raises LabError where it does not run."""
         found = self.process(name)
         if found is None:
-            raise LabError(f"{what or name} of lab {self.name} is off; script/lab power on {name}, or script/lab up again")
+            raise LabError(
+                f"{what or name} of lab {self.name} is off; script/lab power on {name}, or script/lab up again"
+            )
         return found
 
     def plan(self) -> Plan:
@@ -112,7 +114,9 @@ class Lab:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lab's directory (made where it is missing) against every other up, down and power. Raises LabError."""
+        """Hold the lab's directory (made where it is missing) against every other up, down and power. Raises
+        LabError.
+        """
         held = self._lock()
         try:
             yield

@@ -1,6 +1,7 @@
-"""Keeps the units of one lab node running: order, readiness, restarts. The part of systemd that deploy/*.service rely on.
+"""Keeps the units of one lab node running: order, readiness, restarts: what deploy/*.service need of systemd.
 
-Runs inside the node's first process. What a unit says is unitfile.py's, who may ask is control.py's, the node's walls are walls.py's.
+Runs inside the node's first process. What a unit says is unitfile.py's, who may ask is control.py's, the node's walls
+are walls.py's.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Service:
         self.settled = asyncio.Event()  # it has been up, or has failed to come up, once
         self._base_env = env
         self._reaper = reaper
-        self._wanted = True
+        self._stop_asked = asyncio.Event()
         self._gone = asyncio.Event()
         self._notify: socket.socket | None = None
 
@@ -73,9 +74,9 @@ class Service:
         if failed:
             self._end("failed", f"needs {', '.join(failed)}")
             return
-        while self._wanted:
+        while not self._stop_asked.is_set():
             status = await self._once()
-            if not self._wanted:
+            if self._stop_asked.is_set():
                 break
             again = self.unit.restart == "always" or (self.unit.restart == "on-failure" and status != 0)
             if not again:
@@ -89,7 +90,7 @@ class Service:
 
     async def stop(self) -> None:
         """SIGTERM, after TimeoutStopSec SIGKILL; returns when it is gone."""
-        self._wanted = False
+        self._stop_asked.set()
         if self.pid:
             os.kill(self.pid, signal.SIGTERM)
             try:

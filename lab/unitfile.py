@@ -1,4 +1,4 @@
-"""Reads the units in deploy/ (systemd.unit(5), systemd.service(5)): the part of the language that the lab's init acts on.
+"""Reads the units in deploy/ (systemd.unit(5), systemd.service(5)): as much as the lab's init acts on.
 
 A word it does not know is an error, not ignored: otherwise the lab would silently run something else than what ships.
 """
@@ -32,7 +32,9 @@ class Command:
     may_fail: bool = False
 
     def expanded(self, env: Mapping[str, str]) -> list[str]:
-        """Return the words with ${NAME} replaced from `env`, by nothing where there is no such name (as systemd does)."""
+        """Return the words with ${NAME} replaced from `env`, by nothing where there is no such name (as systemd
+        does).
+        """
         return [re.sub(r"\$\{(\w+)\}", lambda found: env.get(found[1], ""), word) for word in self.argv]
 
 
@@ -100,7 +102,9 @@ def _set(unit: Unit, section: str, key: str, value: str, where: str) -> None:
         return
     setter = _SETTERS.get((section, key))
     if setter is None:
-        raise LabError(f"{where}: the lab's init does not know {key}= in [{section}]; add it to lab/unitfile.py or leave it out")
+        raise LabError(
+            f"{where}: the lab's init does not know {key}= in [{section}]; add it to lab/unitfile.py or leave it out"
+        )
     try:
         setter(unit, value)
     except ValueError as error:

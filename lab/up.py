@@ -102,7 +102,9 @@ def _await_api(lab: Lab, plan: Plan, init: Process) -> None:
     api = Api(api_url(plan), "")
     while not api.answers():
         if not init.runs():
-            raise LabError(f"the node went off while booting: {_tail(lab.node_dir(plan.nodes[0]) / 'var/log/pvc/init.log')}")
+            raise LabError(
+                f"the node went off while booting: {_tail(lab.node_dir(plan.nodes[0]) / 'var/log/pvc/init.log')}"
+            )
         broken = [unit for unit in node.status(init) if unit["state"] == "failed" or unit["restarts"] >= 3]
         if broken:
             unit = broken[0]
@@ -148,7 +150,13 @@ def _write_private(path: Path, text: str) -> None:
 
 def _write_connection(lab: Lab, plan: Plan, key: str) -> None:
     """Write the CLI's connection to this lab, in the format of its store pvc.json."""
-    words = {"description": f"lab {lab.name}", "host": "127.0.0.1", "port": plan.api_port, "scheme": "http", "api_key": key}
+    words = {
+        "description": f"lab {lab.name}",
+        "host": "127.0.0.1",
+        "port": plan.api_port,
+        "scheme": "http",
+        "api_key": key,
+    }
     (lab.root / "cli").mkdir(exist_ok=True)
     _write_private(lab.root / "cli/pvc.json", json.dumps({lab.name: words}))
 

@@ -1,7 +1,9 @@
 """The walls of one node, put up from inside by its first process: what it sees of the machine, and what it may change.
 
-Its own /etc (a copy), /var, /run, /tmp, /root, /dev/pts and /dev/shm, /proc and /sys of its own namespaces. The rest of the machine is there
-read-only, so that nothing a node does can touch it; only the repository stays writable (Python keeps its byte code there).
+Its own /etc (a copy), /var, /run, /tmp, /root, /dev/pts and /dev/shm, /proc and /sys of its own namespaces. The rest
+of the machine is there
+read-only, so that nothing a node does can touch it; only the repository stays writable (Python keeps its byte code
+there).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ FRESH = {"/run": "mode=755", "/tmp": "mode=1777", "/root": "mode=700", "/dev/shm
 
 
 def put_up(own: Mapping[str, Path], visible: Sequence[Path]) -> None:
-    """Mount the directories `own` names (target -> source), hide the machine's, and keep `visible` in sight for every user.
+    """Mount the directories `own` names (target -> source), hide the machine's, keep `visible` in sight for all users.
 
     Must run as the first process of new mount, PID, network and UTS namespaces. Raises OSError.
     """
@@ -36,7 +38,9 @@ def put_up(own: Mapping[str, Path], visible: Sequence[Path]) -> None:
 
 
 def seal() -> None:
-    """Make the rest of the machine read-only. Nobody in the namespace may hold a file of it open for writing. Raises OSError."""
+    """Make the rest of the machine read-only. Nobody in the namespace may hold a file of it open for writing. Raises
+    OSError.
+    """
     kernel.mount("", "/", flags=kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY)
 
 
@@ -46,7 +50,9 @@ def _hold(path: Path) -> str:
 
 
 def _keep_in_sight(path: str, source: str, covered: Sequence[str]) -> None:
-    """Mount `source` back at `path` where that was covered, or lies behind a directory that other users may not enter."""
+    """Mount `source` back at `path` where that was covered, or lies behind a directory that other users may not
+    enter.
+    """
     parents = [str(parent) for parent in reversed(Path(path).parents)][1:]
     for parent in parents:
         if parent not in covered and not Path(parent).stat().st_mode & 0o001:
@@ -60,10 +66,13 @@ def _keep_in_sight(path: str, source: str, covered: Sequence[str]) -> None:
 
 def _own_kernel_views() -> None:
     quiet = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-    # /sys of the network namespace, where libvirt looks up bridges; without the machine's control groups, which are not the node's
+    # /sys of the network namespace, where libvirt looks up bridges; without the machine's control groups, which
+    # are not the node's
     kernel.detach("/sys")
     kernel.mount("sysfs", "/sys", "sysfs", quiet)
-    kernel.mount("devpts", "/dev/pts", "devpts", kernel.MS_NOSUID | kernel.MS_NOEXEC, "newinstance,mode=620,ptmxmode=666")
+    kernel.mount(
+        "devpts", "/dev/pts", "devpts", kernel.MS_NOSUID | kernel.MS_NOEXEC, "newinstance,mode=620,ptmxmode=666"
+    )
     if not os.path.islink("/dev/ptmx"):
         kernel.mount("/dev/pts/ptmx", "/dev/ptmx", flags=kernel.MS_BIND)
     kernel.mount("proc", "/proc", "proc", quiet)  # last: until here /proc/self/fd is needed

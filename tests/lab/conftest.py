@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lab_traces
 import pytest
+
 from lab.state import Lab, all_labs
 
 

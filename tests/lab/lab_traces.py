@@ -6,7 +6,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-MACHINES_OWN = ("/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/run/libvirt", "/run/netns", "/etc/pvc", "/var/lib/pvc", "/run/pvc")
+MACHINES_OWN = (
+    "/etc/libvirt",
+    "/var/lib/libvirt",
+    "/var/cache/libvirt",
+    "/var/log/libvirt",
+    "/run/libvirt",
+    "/run/netns",
+    "/etc/pvc",
+    "/var/lib/pvc",
+    "/run/pvc",
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,9 @@ def look() -> Machine:
 
 
 def processes_of(labs: Path) -> list[str]:
-    """Return the command lines of all processes of the labs below directory `labs`: those that name it, and all in their PID namespaces."""
+    """Return the command lines of all processes of the labs below directory `labs`: those that name it, and all in
+    their PID namespaces.
+    """
     ours = os.readlink("/proc/self/ns/pid")
     lines: dict[int, tuple[str, str]] = {}
     for entry in Path("/proc").iterdir():

@@ -1,4 +1,6 @@
-"""The demo guest by itself, in bare QEMU without libvirt or PVC: it boots from its disk, logs in, has an address, and obeys the power button."""
+"""The demo guest by itself, in bare QEMU without libvirt or PVC: it boots from its disk, logs in, has an address, and
+obeys the power button.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from lab.guest_image import guest_image
 from lab.state import CACHE
 
@@ -31,7 +34,18 @@ class Guest:
         self._monitor = work / "qmp"
         self._qemu = subprocess.Popen(
             [
-                *("qemu-system-x86_64", "-accel", "tcg", "-machine", "q35", "-m", "160", "-nodefaults", "-display", "none"),
+                *(
+                    "qemu-system-x86_64",
+                    "-accel",
+                    "tcg",
+                    "-machine",
+                    "q35",
+                    "-m",
+                    "160",
+                    "-nodefaults",
+                    "-display",
+                    "none",
+                ),
                 *("-drive", f"if=none,id=disk,file={image},format=raw,snapshot=on", *DISKS[bus]),
                 *("-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net"),
                 *("-serial", "stdio", "-qmp", f"unix:{self._monitor},server,nowait"),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from lab import LabError, control, files, network, node
 from lab.processes import Process
 from lab.state import REPOSITORY, Lab, Plan
@@ -16,10 +17,13 @@ pytestmark = pytest.mark.system
 
 UNITS = {
     "plain": "ExecStart=sleep 1000\nRestart=always\nRestartSec=100ms",
-    "user": "User=pvc\nRuntimeDirectory=own\nStateDirectory=own\nExecStart=sh -c 'id -un >/run/own/who; touch /var/lib/own/x; sleep 1000'",
+    "user": "User=pvc\nRuntimeDirectory=own\nStateDirectory=own\n"
+    "ExecStart=sh -c 'id -un >/run/own/who; touch /var/lib/own/x; sleep 1000'",
     "ready": "Type=notify\nExecStart=python3 -c 'import os, socket, time; time.sleep(0.5); "
-    's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"]); time.sleep(1000)\'',
-    "secret": "User=pvc\nLoadCredential=word:/etc/secret\nExecStart=sh -c 'cat ${CREDENTIALS_DIRECTORY}/word; sleep 1000'",
+    "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); "
+    's.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"]); time.sleep(1000)\'',
+    "secret": "User=pvc\nLoadCredential=word:/etc/secret\n"
+    "ExecStart=sh -c 'cat ${CREDENTIALS_DIRECTORY}/word; sleep 1000'",
     "fails": "Type=oneshot\nExecStart=false\nRestart=no",
     "never": "Type=notify\nTimeoutStartSec=1s\nExecStart=sleep 1000",
     "pre": "ExecStartPre=-false\nExecStartPre=touch /run/pre\nExecStart=sleep 1000",
@@ -35,7 +39,9 @@ def hv1(labs: Path) -> Iterator[tuple[Lab, Process]]:
     units = labs / "units"
     units.mkdir()
     for name, body in UNITS.items():
-        (units / f"{name}.service").write_text(f"[Unit]\nDescription={name}\n{HEADS.get(name, '')}\n[Service]\n{body}\n")
+        (units / f"{name}.service").write_text(
+            f"[Unit]\nDescription={name}\n{HEADS.get(name, '')}\n[Service]\n{body}\n"
+        )
     lab = Lab("t")
     with lab.locked():
         plan = Plan(name="t", nodes=["hv1"])
@@ -111,7 +117,15 @@ def test_the_walls(hv1: tuple[Lab, Process]) -> None:
     for place in ("/etc", "/var/lib", "/run", "/tmp", "/root", "/dev/shm"):
         assert node.enter(init, ["touch", f"{place}/only-in-the-node"]).returncode == 0
         assert not Path(place, "only-in-the-node").exists()
-    assert say(init, "ls", "/sys/class/net").split() == ["brcluster", "brstorage", "brupstream", "eth0", "eth1", "eth2", "lo"]
+    assert say(init, "ls", "/sys/class/net").split() == [
+        "brcluster",
+        "brstorage",
+        "brupstream",
+        "eth0",
+        "eth1",
+        "eth2",
+        "lo",
+    ]
     assert not say(init, "sh", "-c", "cat /etc/shadow /etc/ssh/ssh_host*key")
     assert len(say(init, "ps", "-eo", "pid=").split()) < 20  # the machine's own processes are not seen
     assert node.enter(init, ["test", "-r", str(REPOSITORY / "lab/init.py")]).returncode == 0
@@ -120,7 +134,9 @@ def test_the_walls(hv1: tuple[Lab, Process]) -> None:
 def test_upstream_has_a_dhcp_server_and_the_switch_answers(hv1: tuple[Lab, Process]) -> None:
     _, init = hv1
     offered = "import socket; s = socket.create_connection(('10.70.0.1', 1), 2)"
-    assert "ConnectionRefusedError" in node.enter(init, ["python3", "-c", offered]).stderr  # reachable, and nobody listens
+    assert (
+        "ConnectionRefusedError" in node.enter(init, ["python3", "-c", offered]).stderr
+    )  # reachable, and nobody listens
     assert "10.70.0.11/24" in say(init, "ip", "-o", "addr", "show", "brupstream")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from lab import LabError
 from lab.node import UNITS
 from lab.state import REPOSITORY
@@ -39,18 +40,30 @@ def test_the_node_daemon_does_not_go_down_with_libvirtd() -> None:
 def test_all_words(tmp_path: Path) -> None:
     path = tmp_path / "all.service"
     path.write_text(
-        "# a comment\n[Unit]\nDescription=Everything\nAfter=a.service b.service\nWants=a.service\nRequires=b.service\n\n"
+        "# a comment\n[Unit]\nDescription=Everything\nAfter=a.service b.service\nWants=a.service\n"
+        "Requires=b.service\n\n"
         "[Service]\nType=notify\nUser=pvc\nEnvironment=ONE=1 'TWO=two words'\nExecStartPre=-false\nExecStartPre=true\n"
         "ExecStart=daemon --flag 'a b' \\\n  --dir ${CREDENTIALS_DIRECTORY}/x\nRestart=on-failure\nRestartSec=500ms\n"
-        "TimeoutStartSec=1min 30s\nRuntimeDirectory=pvc\nStateDirectory=pvc/store\nLoadCredential=key:/etc/key\nKillMode=process\n"
+        "TimeoutStartSec=1min 30s\nRuntimeDirectory=pvc\nStateDirectory=pvc/store\nLoadCredential=key:/etc/key\n"
+        "KillMode=process\n"
     )
     unit = read_unit(path)
     assert (unit.after, unit.wants, unit.requires) == (["a.service", "b.service"], ["a.service"], ["b.service"])
     assert unit.environment == {"ONE": "1", "TWO": "two words"}
     assert unit.exec_start_pre == [Command(("false",), may_fail=True), Command(("true",))]
     assert unit.exec_start.expanded({"CREDENTIALS_DIRECTORY": "/c"}) == ["daemon", "--flag", "a b", "--dir", "/c/x"]
-    assert (unit.type, unit.user, unit.restart, unit.restart_s, unit.timeout_start_s) == ("notify", "pvc", "on-failure", 0.5, 90)
-    assert (unit.runtime_directory, unit.state_directory, unit.credentials) == (["pvc"], ["pvc/store"], {"key": "/etc/key"})
+    assert (unit.type, unit.user, unit.restart, unit.restart_s, unit.timeout_start_s) == (
+        "notify",
+        "pvc",
+        "on-failure",
+        0.5,
+        90,
+    )
+    assert (unit.runtime_directory, unit.state_directory, unit.credentials) == (
+        ["pvc"],
+        ["pvc/store"],
+        {"key": "/etc/key"},
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from lab import LabError
 from lab.main import split_name
 from lab.state import REPOSITORY, Lab, Plan, the_only_lab
@@ -72,7 +73,10 @@ def test_only_one_command_changes_a_lab_at_a_time(tmp_path: Path, monkeypatch: p
 )
 def test_every_refusal_is_one_sentence(words: str, said: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [REPOSITORY / "script/lab", *words.split()], capture_output=True, text=True, env={"PVC_LAB_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
+        [REPOSITORY / "script/lab", *words.split()],
+        capture_output=True,
+        text=True,
+        env={"PVC_LAB_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
     )
     assert done.returncode == 1
     assert said in done.stderr

@@ -1,0 +1,130 @@
+"""The fixture `lab` for system tests: one real cluster for the whole test run, reached as any user reaches it.
+
+    pytest_plugins = ["tests.lab_fixture"]          # in the conftest.py of the tests that want it
+
+    @pytest.mark.system
+    def test_a_guest_survives(lab):
+        lab.guest("db")
+        lab.kill("hv1", "pvcnoded")
+        lab.eventually(lambda: lab.api.get("/vm/db")["state"] == "start", "db runs")
+        lab.remove_guest("db")
+
+A test leaves the lab as it found it. `own_lab` gives a lab of the test's own, for those that power nodes off.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lab import LabError, control, guests, node, up
+from lab.api import Api
+from lab.state import REPOSITORY, Lab, Plan
+
+
+class RunningLab:
+    """A lab that is up. Everything raises LabError with a sentence."""
+
+    def __init__(self, name: str, *, plugins: list[str] | None = None) -> None:
+        self.name = name
+        self._lab = Lab(name)
+        up.bring_up(self._lab, Plan(name=name, nodes=["hv1"], plugins=plugins or []), print)
+        self.nodes = self._lab.plan().nodes
+        self.api: Api = up.api_of(self._lab)
+        self.api_url = self.api.url
+        self.api_key = self.api.key
+
+    def exec(self, where: str, *argv: str) -> str:
+        """Run a command inside a node, as root; return its output."""
+        return node.run_inside(self._init(where), argv, f"on {where}")
+
+    def pvc(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run the CLI against this lab."""
+        return subprocess.run(
+            [REPOSITORY / "script/lab", "pvc", "--name", self.name, *argv], capture_output=True, text=True
+        )
+
+    def kill(self, where: str, process: str, *, signal: str = "SIGKILL") -> int:
+        """Signal one daemon (pvcnoded, libvirtd, ...); return the process id it had."""
+        pid: int = control.ask(self._init(where), "kill", unit=process, signal=signal)
+        return pid
+
+    def stop(self, where: str, unit: str) -> None:
+        control.ask(self._init(where), "stop", unit=unit)
+
+    def start(self, where: str, unit: str) -> None:
+        control.ask(self._init(where), "start", unit=unit)
+
+    def units(self, where: str) -> dict[str, dict[str, Any]]:
+        """Return name -> {state, why, pid, restarts} of the node's daemons."""
+        return {str(unit["unit"]).removesuffix(".service"): unit for unit in node.status(self._init(where))}
+
+    def logs(self, where: str, unit: str) -> str:
+        return (self._lab.node_dir(where) / f"var/log/pvc/{unit}.service.log").read_text(errors="replace")
+
+    def power_off(self, where: str) -> None:
+        with self._lab.locked():
+            node.switch_off(self._lab, where)
+
+    def power_on(self, where: str) -> None:
+        with self._lab.locked():
+            node.switch_on(self._lab, self._lab.plan(), where)
+
+    def guest(self, name: str, **wish: str) -> str:
+        """Make and start a guest whose console counts seconds; return its console once it shows a login."""
+        return guests.make_guest(self.api, guests.Wish(name=name, **wish))
+
+    def console(self, name: str) -> str:
+        return guests.console(self.api, name)
+
+    def ticks(self, name: str) -> int:
+        """Return the last second the guest counted. One that began anew counts from 1 again."""
+        counted = re.findall(r"tick (\d+)", self.console(name))
+        return int(counted[-1]) if counted else 0
+
+    def remove_guest(self, name: str) -> None:
+        """Stop and remove the VM and its volumes, if it is there."""
+        try:
+            self.api.call("DELETE", f"/vm/{name}", {"delete_disks": "true"})
+        except LabError as error:
+            if getattr(error, "status", 0) != 404:
+                raise
+
+    def eventually(self, true: Callable[[], object], what: str, *, deadline_s: float = 60) -> None:
+        """Return once `true()` is; fails the test with `what` after `deadline_s`."""
+        end = time.monotonic() + deadline_s
+        while not true():
+            assert time.monotonic() < end, f"not within {deadline_s:.0f} s: {what}"
+            time.sleep(0.1)
+
+    def down(self) -> None:
+        up.take_down(self._lab)
+
+    def _init(self, where: str) -> Any:
+        return self._lab.needs(self._lab.checked_node(where))
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[RunningLab]:
+    """One lab for all tests of the run; taken down at its end."""
+    yield from _one(f"t{os.getpid()}")
+
+
+@pytest.fixture
+def own_lab() -> Iterator[RunningLab]:
+    """A lab for one test."""
+    yield from _one(f"own{os.getpid()}")
+
+
+def _one(name: str) -> Iterator[RunningLab]:
+    if os.geteuid() != 0:
+        pytest.skip("the lab needs root")
+    running = RunningLab(name)
+    yield running
+    running.down()
