@@ -176,6 +176,24 @@ def test_what_loads_satisfies_the_inequalities(
     assert loads == holds
 
 
+@pytest.mark.parametrize(
+    ("intervals", "key"),
+    [
+        ("heartbeat_s: 1.25", None),
+        ("heartbeat_s: 1.3", "intervals.suspicion_s"),
+        ("suspicion_s: 4", None),
+        ("suspicion_s: 3.9", "intervals.suspicion_s"),
+        ("self_fence_s: 6", None),
+        ("self_fence_s: 5.9", "intervals.self_fence_s"),
+        ("self_fence_s: 8.49", None),
+        ("self_fence_s: 8.5", "intervals.self_fence_s"),
+    ],
+)
+def test_the_edges_of_the_inequalities(tmp_path: Path, intervals: str, key: str | None) -> None:
+    found = [fault.key for fault in check(minimal(tmp_path, f"intervals: {{{intervals}}}\n"), node="hv1")]
+    assert found == ([key] if key else [])
+
+
 def test_paths_move_the_store(tmp_path: Path) -> None:
     config = load(minimal(tmp_path, "paths: {state: /srv/pvc}\n"), node="hv1")
     assert isinstance(config.store, EmbeddedStore) and config.store.path == Path("/srv/pvc/store")
