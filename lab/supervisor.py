@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import pwd
 import shutil
@@ -154,7 +155,8 @@ class Service:
             receiving = asyncio.ensure_future(loop.sock_recv(self._notify, 4096))
             left = end - time.monotonic()
             either: list[asyncio.Future[Any]] = [receiving, ended]
-            await asyncio.wait(either, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+            timeout = None if left == math.inf else max(0.0, left)
+            await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if receiving.done() and b"READY=1" in receiving.result().split(b"\n"):
                 self._up(started)
                 return

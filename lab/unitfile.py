@@ -5,6 +5,7 @@ A word it does not know is an error, not ignored: otherwise the lab would silent
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -114,7 +115,7 @@ def _set(unit: Unit, section: str, key: str, value: str, where: str) -> None:
 def seconds(value: str) -> float:
     """Return a time as systemd.time(7) writes it: "5", "500ms", "1min", "1min 30s". Raises ValueError."""
     if value == "infinity":
-        return float("inf")
+        return math.inf
     total = 0.0
     for word in value.split():
         found = re.fullmatch(r"([\d.]+)(ms|s|sec|min|m|h)?", word)
