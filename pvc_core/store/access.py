@@ -1,6 +1,6 @@
-"""Who a store's client is, and who may do what with a key. Names of users only; how a server spells them is zookeeper/'s.
+"""Who a store's client is, and who may do what with a key: names of users only.
 
-Which key gets which grants is decided in pvc_core/cluster/layout.py.
+How a server spells them is zookeeper/packets.py's, which key gets which grants pvc_core/cluster/layout.py's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LETTERS = "rwcda"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Proof of being `user`. `digest` is what pvcstored speaks, `sasl` (DIGEST-MD5) what a locked-down ensemble does."""
+    """Proof of being `user`. `digest` is for pvcstored, `sasl` (DIGEST-MD5) for a locked-down ensemble."""
 
     user: str
     password: str = field(repr=False)

@@ -129,7 +129,10 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, key: str, *, if_version: int | None, deadline_s: float | None = None) -> None:
-        """Remove a key without children. Raises Conflict, NotFound, Refused (has children), StoreUnavailable, Invalid."""
+        """Remove a key without children.
+
+        Raises Conflict, NotFound, Refused (has children), StoreUnavailable, Invalid.
+        """
 
     @abstractmethod
     def commit(self, ops: Sequence[Op], *, deadline_s: float | None = None) -> list[Entry | None]:
@@ -150,8 +153,8 @@ class Store(ABC):
     def watch(self, prefix: str, wake: Wake) -> Watch:
         """From now on call `wake` after every change at or below `prefix`; carries no payload.
 
-        Keys may be reported twice or together; none is missed: after a reconnect `wake(None)` says that anything may have
-        changed. `wake(None)` is also called once when the watch first stands. `prefix` need not exist yet.
+        Keys may be reported twice or together; none is missed: after a reconnect `wake(None)` says that anything may
+        have changed. `wake(None)` is also called once when the watch first stands. `prefix` need not exist yet.
         """
 
     @abstractmethod

@@ -55,8 +55,8 @@ def client(server: ServerProcess) -> Iterator[Client]:
     made: list[Store] = []
 
     def make(user: str, password: str | None = None, acl: GrantsFor | None = grants) -> ZooKeeperStore:
-        mechanism = "digest" if isinstance(server, Pvcstored) else "sasl"
-        credentials = Credentials(user, PASSWORDS[user] if password is None else password, mechanism)
+        secret = PASSWORDS[user] if password is None else password
+        credentials = Credentials(user, secret, "digest" if isinstance(server, Pvcstored) else "sasl")
         made.append(ZooKeeperStore(server.hosts, credentials=credentials, acl=acl, call_deadline_s=3.0))
         return made[-1]  # type: ignore[return-value]
 

@@ -22,7 +22,8 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS nodes (
     path TEXT PRIMARY KEY, data BLOB, acl BLOB NOT NULL,
-    czxid INTEGER NOT NULL, mzxid INTEGER NOT NULL, pzxid INTEGER NOT NULL, ctime INTEGER NOT NULL, mtime INTEGER NOT NULL,
+    czxid INTEGER NOT NULL, mzxid INTEGER NOT NULL, pzxid INTEGER NOT NULL,
+    ctime INTEGER NOT NULL, mtime INTEGER NOT NULL,
     version INTEGER NOT NULL, aversion INTEGER NOT NULL, creates INTEGER NOT NULL
 );
 """
@@ -143,4 +144,5 @@ class Journal:
                 f"the store's file {self._path} is damaged or no store: {error}",
                 help="bring back a backup, or move the file away to begin with an empty store",
             )
-        return Permanent(f"cannot open the store's file {self._path}: {error}")
+        help = f"free some space in {self._path.parent}" if code in _FULL else ""
+        return Permanent(f"cannot open the store's file {self._path}: {error}", help=help)

@@ -33,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = read_options(given.config, host=given.listen, port=given.port, path=given.path, secrets=given.secrets)
         journal = Journal(options.path)
     except PvcError as error:
-        print(f"pvcstored: {error}", file=sys.stderr)
-        return 2
+        return _give_up(str(error))
     try:
         return asyncio.run(_serve(options, journal))
     finally:
@@ -47,8 +46,7 @@ async def _serve(options: Options, journal: Journal) -> int:
         server = Server(journal, _door(options))
         listener = await server.listen(options.host, options.port)
     except (PvcError, OSError) as error:
-        print(f"pvcstored: {_cannot_begin(options, error)}", file=sys.stderr)
-        return 2
+        return _give_up(_cannot_begin(options, error))
     gc.freeze()  # what was loaded stays: without this each full collection walks the whole store
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,6 +77,11 @@ def _door(options: Options) -> Door:
     if not users:
         raise Permanent(f"there are no secrets (store-USER) in {options.secrets}", help="make them with: pvcnoded init")
     return door
+
+
+def _give_up(why: str) -> int:
+    sys.stderr.write(f"pvcstored: {why}\n")
+    return 2
 
 
 def _cannot_begin(options: Options, error: Exception) -> str:

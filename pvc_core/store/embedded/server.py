@@ -51,7 +51,7 @@ class _Batch:
 
 
 class Server:
-    """The store behind every connection. Runs in one event loop; `ended` fails when the disk can no longer be trusted."""
+    """The store behind every connection, in one event loop. `ended` fails when the disk can no longer be trusted."""
 
     def __init__(self, journal: Journal, door: Door) -> None:
         self.door = door

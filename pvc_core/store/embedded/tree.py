@@ -39,7 +39,10 @@ class Undo:
 
 
 class Node:
-    """One key. No data (None) differs from empty data on the wire. `creates` counts the children ever made: it numbers sequential keys and gives the child version."""
+    """One key. No data (None) differs from empty data on the wire.
+
+    `creates` counts the children ever made: it numbers sequential keys and gives the child version.
+    """
 
     __slots__ = (
         "acl",
@@ -87,8 +90,8 @@ class Node:
 class Tree:
     """Every key. Each change is noted in `undo`, `changed` (path -> whether its value is concerned) and `events`.
 
-    The caller begins each write with next_zxid(), empties `changed` and `events` after each request, and takes back what
-    failed or could not be kept.
+    The caller begins each write with next_zxid(), empties `changed` and `events` after each request, and takes back
+    what failed or could not be kept.
     """
 
     def __init__(self, first_zxid: int) -> None:

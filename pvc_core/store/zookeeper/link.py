@@ -71,7 +71,7 @@ class Link(KazooClient):
         self._call(order, order)
 
     def await_answer(self, order: Order, deadline_s: float) -> None:
-        """Wait until monotonic time `deadline_s`; on a miss withdraw the order, or close a connection that is silent."""
+        """Wait until monotonic time `deadline_s`; on a miss withdraw the order, or close a silent connection."""
         if order.wait(deadline_s - time.monotonic()):
             return
         if not order.withdraw() and order.wait(0) is False:

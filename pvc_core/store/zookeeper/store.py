@@ -36,7 +36,7 @@ class ZooKeeperStore(Store):
     """A client of ZooKeeper or pvcstored. `hosts` is "host:port,host:port".
 
     Begins to connect at once and never gives up. Until the first connection calls wait (within their deadline); after
-    it they fail at once while there is none. `acl` gives the grants of each new key (None: everyone the server lets in).
+    it they fail at once while there is none. `acl` gives the grants of each new key (None: everyone who is let in).
     `call_deadline_s` is the default deadline, and the longest a server may be silent before another is dialled.
     Raises nothing: a store that cannot be reached is a StoreUnavailable of the first call.
     """
