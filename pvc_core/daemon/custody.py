@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from pvc_core.config import Config, ConfigError, Fault, LastGood
-from pvc_core.config.sections import Paths
+from pvc_core.config import Config, ConfigError, Fault, LastGood, read
 from pvc_core.contracts.compute import ComputeDriver
 from pvc_core.errors import PvcError
 from pvc_core.loader import Loaded, load_all, load_plugins
@@ -14,9 +13,9 @@ from pvc_core.loader import Loaded, load_all, load_plugins
 
 def instead(file: Path, node: str | None, error: ConfigError) -> tuple[Config, Loaded, str]:
     """The last good configuration, what loads of it, and the reason. Raises `error` when there is none."""
-    name = node or socket.gethostname().partition(".")[0]
+    found = read(file, node=node)
     try:
-        config = LastGood(Paths().state).restore(node=name)
+        config = LastGood(found.paths.state).restore(node=node or socket.gethostname().partition(".")[0])
     except PvcError:
         raise error from None
     if config is None:

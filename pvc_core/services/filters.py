@@ -39,7 +39,7 @@ def name_filter(limit: str | None, what: str = "limit") -> Callable[[str], bool]
         ) from None
     if _nests(parsed, inside=False):
         raise _invalid(what, f"{limit!r} repeats a repetition", "write it without a repetition inside a repeated group")
-    text = ("" if limit.startswith("^") else ".*") + limit + ("" if limit.endswith("$") else ".*")
+    text = ("" if limit.startswith("^") else ".*") + f"(?:{limit})" + ("" if limit.endswith("$") else ".*")
     try:
         pattern = re2.compile(text, _options)
     except re2.error as error:

@@ -1,0 +1,179 @@
+"""The picture in memory: it shows what the store has, costs no reads, and equals the store again after every fault."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from pvc_core.cluster import layout
+from pvc_core.cluster.repository import Add, Drop, Repository, Set, Unchanged
+from pvc_core.cluster.view import ViewKeeper
+from pvc_core.errors import Conflict, Exists, StoreUnavailable
+from pvc_core.model.cluster import NameIndex
+from pvc_core.model.vm import Claim, VmWanted
+from pvc_core.testing.clock import FakeClock
+from pvc_core.testing.store import FakeStoreServer
+
+
+def vm(number: int) -> VmWanted:
+    return VmWanted(uuid=f"u{number}", name=f"vm{number}", definition="<domain/>")
+
+
+class Rig:
+    def __init__(self, live: bool = False) -> None:
+        self.server, self.clock = FakeStoreServer(), FakeClock()
+        self.store = self.server.client("reader")
+        self.writer = Repository(self.server.client("writer"))
+        self.keeper = ViewKeeper(self.store, self.clock, live=live)
+        self.settle()
+
+    def settle(self) -> None:
+        self.server.deliver()
+        self.keeper.step()
+
+    def assert_equal(self) -> None:
+        assert self.keeper.view.fresh
+        assert self.keeper.differences() == []
+
+
+def test_shows_what_is_written_and_forgets_what_is_deleted() -> None:
+    rig = Rig()
+    kept = rig.writer.add(layout.VM_WANTED, "u1", vm(1))
+    rig.settle()
+    assert rig.keeper.view.vm_wanted["u1"].value == vm(1)
+    rig.writer.drop(layout.VM_WANTED, "u1", if_version=kept.version)
+    rig.settle()
+    assert "u1" not in rig.keeper.view.vm_wanted
+    rig.assert_equal()
+
+
+def test_looking_reads_no_store() -> None:
+    rig = Rig()
+    for number in range(100):
+        rig.writer.add(layout.VM_WANTED, f"u{number}", vm(number))
+    rig.settle()
+    before = rig.keeper.reads
+    assert len([kept.value.name for kept in rig.keeper.view.vm_wanted.values()]) == 100
+    assert rig.keeper.reads == before
+
+
+def test_a_picture_taken_does_not_change() -> None:
+    rig = Rig()
+    before = rig.keeper.view
+    rig.writer.add(layout.VM_WANTED, "u1", vm(1))
+    rig.settle()
+    assert "u1" not in before.vm_wanted
+    assert "u1" in rig.keeper.view.vm_wanted
+
+
+def test_an_answer_after_a_write_reflects_it() -> None:
+    rig = Rig()
+    rig.writer.add(layout.VM_WANTED, "u1", vm(1))
+    assert rig.keeper.settle([layout.VM_WANTED.key("u1")], inline=True)
+    assert "u1" in rig.keeper.view.vm_wanted
+
+
+def test_stale_while_the_store_is_silent_and_right_after() -> None:
+    rig = Rig()
+    rig.writer.add(layout.VM_WANTED, "u1", vm(1))
+    rig.settle()
+    rig.store.cut()
+    rig.server.deliver()
+    assert not rig.keeper.view.fresh
+    assert "u1" in rig.keeper.view.vm_wanted
+    rig.writer.add(layout.VM_WANTED, "u2", vm(2))
+    assert rig.keeper.step() is False
+    rig.store.mend()
+    rig.settle()
+    assert "u2" in rig.keeper.view.vm_wanted
+    rig.assert_equal()
+
+
+def test_a_silent_store_loses_no_wake() -> None:
+    rig = Rig()
+    rig.writer.add(layout.VM_WANTED, "u1", vm(1))
+    rig.server.deliver()
+    rig.store.cut()
+    assert rig.keeper.step() is False
+    rig.store.mend()
+    assert rig.keeper.step() is True
+    rig.assert_equal()
+
+
+def test_one_unreadable_record_hides_no_other() -> None:
+    rig = Rig()
+    rig.writer.add(layout.VM_WANTED, "u1", vm(1))
+    rig.settle()
+    rig.writer.store.put(layout.VM_WANTED.key("u1"), b'{"schema":1,"uuid":7}', if_version=None)
+    rig.writer.add(layout.VM_WANTED, "u2", vm(2))
+    rig.settle()
+    assert rig.keeper.view.vm_wanted["u1"].value == vm(1)
+    assert rig.keeper.view.vm_wanted["u2"].value == vm(2)
+
+
+def test_heartbeats_are_watched_only_by_those_who_asked() -> None:
+    from pvc_core.model.node import Heartbeat
+
+    for live, expected in ((False, {}), (True, {"hv1"})):
+        rig = Rig(live=live)
+        rig.writer.add(layout.HEARTBEATS, "hv1", Heartbeat(node="hv1", incarnation="a", beat=1))
+        rig.settle()
+        assert set(rig.keeper.view.heartbeats) == set(expected)
+
+
+def test_a_commit_is_all_or_nothing() -> None:
+    rig = Rig()
+    first = rig.writer.add(layout.VM_WANTED, "u1", vm(1))
+    with pytest.raises(Conflict):
+        rig.writer.commit([Add(layout.VM_WANTED, "u2", vm(2)), Unchanged(layout.VM_WANTED, "u1", first.version + 1)])
+    assert rig.writer.find(layout.VM_WANTED, "u2") is None
+    with pytest.raises(Exists):
+        rig.writer.add(layout.VM_WANTED, "u1", vm(1))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_equals_the_store_after_any_run_of_faults(seed: int) -> None:
+    rig, choose = Rig(), random.Random(seed)
+    for _ in range(120):
+        _one_thing(rig, choose)
+    rig.store.mend()
+    rig.settle()
+    rig.clock.move(10.0)
+    rig.settle()
+    rig.assert_equal()
+
+
+def _one_thing(rig: Rig, choose: random.Random) -> None:
+    number = choose.randrange(6)
+    id = f"u{number}"
+    match choose.randrange(8):
+        case 0:
+            rig.store.cut()
+        case 1:
+            rig.store.mend()
+        case 2:
+            rig.store.expire()
+        case 3:
+            rig.server.deliver()
+        case 4:
+            rig.keeper.step()
+        case 5:
+            kept = rig.writer.find(layout.VM_WANTED, id)
+            if kept is None:
+                names = Add(layout.VM_NAMES, f"vm{number}", NameIndex(uuid=id))
+                rig.writer.commit([Add(layout.VM_WANTED, id, vm(number)), names])
+            else:
+                rig.writer.commit([Set(layout.VM_WANTED, id, vm(number), kept.version)])
+        case 6:
+            kept, name = rig.writer.find(layout.VM_WANTED, id), rig.writer.find(layout.VM_NAMES, f"vm{number}")
+            if kept is not None and name is not None:
+                rig.writer.commit(
+                    [Drop(layout.VM_WANTED, id, kept.version), Drop(layout.VM_NAMES, f"vm{number}", name.version)]
+                )
+        case 7:
+            claim = rig.writer.find(layout.CLAIMS, id)
+            try:
+                rig.writer.save(layout.CLAIMS, id, Claim(uuid=id, holder="hv1", generation=number), claim)
+            except StoreUnavailable:
+                pass
