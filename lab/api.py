@@ -10,7 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,18 @@ class Api:
         if answer.status >= 300:
             raise ApiError(f"uploading {file.name}: {_message(content)}", answer.status)
         return self._finished(json.loads(content), 300) if answer.status == 202 else json.loads(content)
+
+    def follow(self, path: str, *, deadline_s: float, **words: str | int) -> Iterator[str]:
+        """Yield pieces of an answer that goes on, as they come. Raises ApiError; LabError after `deadline_s` of silence."""
+        request = urllib.request.Request(self._url(path, words), headers=self._headers())
+        try:
+            with urllib.request.urlopen(request, timeout=deadline_s) as answer:
+                while piece := answer.read1(65536):
+                    yield piece.decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            raise ApiError(f"GET {path}: {_message(error.read())}", error.code) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise LabError(f"GET {self.url}{path} broke off: {error}; see script/lab status and logs") from None
 
     def answers(self) -> bool:
         """True when the API is there and ready."""

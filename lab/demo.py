@@ -54,20 +54,20 @@ def _start(api: Api) -> None:
 
 
 def _show_console(api: Api) -> None:
-    """Print the console as it grows, until the login prompt stands there."""
-    shown = 0
+    """Print the console as it grows, until the login prompt and the guest's address stand there."""
     end = time.monotonic() + guests.BOOT_S
-    while True:
-        log = guests.console(api, GUEST.name, lines=1000)
-        fresh = log[shown:].replace("\r", "")
-        shown = len(log)
-        print("".join(f"  | {line}\n" if line.strip() else "" for line in fresh.splitlines()), end="", flush=True)
-        if guests.LOGIN in log and "eth0:" in log:
-            return
+    seen, line = "", ""
+    for piece in api.follow(f"/vm/{GUEST.name}/console", deadline_s=guests.BOOT_S, lines=1000, follow="true"):
+        seen += piece
+        *whole, line = (line + piece.replace("\r", "")).split("\n")
+        for text in filter(str.strip, whole):
+            print(f"   | {text}", flush=True)
+        if guests.LOGIN in seen and "eth0:" in seen:
+            break
         if time.monotonic() > end:
-            guests.await_console(api, GUEST.name, guests.LOGIN, deadline_s=0)
-            return
-        time.sleep(0.3)
+            break
+    guests.await_console(api, GUEST.name, guests.LOGIN, deadline_s=5)
+    print(f"   | {line}")
 
 
 def _tell(plan: Plan, api: Api, took_s: float) -> None:

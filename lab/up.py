@@ -161,7 +161,7 @@ def _write_connection(lab: Lab, plan: Plan, key: str) -> None:
     _write_private(lab.root / "cli/pvc.json", json.dumps({lab.name: words}))
 
 
-def _tail(path: Path, lines: int = 30) -> str:
+def _tail(path: Path, lines: int = 12) -> str:
     try:
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
     except FileNotFoundError:
