@@ -41,7 +41,7 @@ class StorageUser:
     def restarted(self) -> StorageUser:
         """The same with the driver of a daemon that has just started."""
         user = StorageUser(self.rig, self.rig.driver(), self.pool)
-        user.driver.ensure_pool(self.pool, deadline_s=DEADLINE_S)
+        user.insist(lambda: user.driver.ensure_pool(self.pool, deadline_s=DEADLINE_S))
         return user
 
     def insist(self, call: Callable[[], _T], limit_s: float = 20.0) -> _T:

@@ -10,6 +10,7 @@ A volume appears, disappears and changes its name by one rename of its directory
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -269,7 +270,14 @@ def remove_tree(path: str) -> None:
         if not isinstance(info[1], FileNotFoundError):
             raise info[1]
 
-    shutil.rmtree(path, onerror=forgive)  # type: ignore[arg-type]  # typeshed cannot say that it is an OSError
+    for last in (False, False, True):
+        try:
+            shutil.rmtree(path, onerror=forgive)  # type: ignore[arg-type]  # typeshed cannot say that it is an OSError
+            return
+        except OSError as error:
+            # An orphan of a killed daemon, a qemu-img, may have put one more file there meanwhile.
+            if last or error.errno != errno.ENOTEMPTY:
+                raise
 
 
 def _entries(path: str) -> list[str]:
