@@ -92,7 +92,7 @@ class Api:
         return self._finished(json.loads(content), 300) if answer.status == 202 else json.loads(content)
 
     def follow(self, path: str, *, deadline_s: float, **words: str | int) -> Iterator[str]:
-        """Yield pieces of an answer that goes on, as they come. Raises ApiError; LabError after `deadline_s` of silence."""
+        """Yield what comes of an answer that goes on. Raises ApiError; LabError after `deadline_s` without any."""
         request = urllib.request.Request(self._url(path, words), headers=self._headers())
         try:
             with urllib.request.urlopen(request, timeout=deadline_s) as answer:
