@@ -27,8 +27,9 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0
     0x0D: "\\r",
     0x09: "\\t",
 }
-_SECRET = r"[\w-]*(?:password|passwd|secret|token|api[-_]?key|private[-_]?key|authorization)"
-_SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
+# Nothing repeated before the word: on long text that would be quadratic.
+_SECRET = r"(?:password|passwd|secret|token|api[-_]?key|private[-_]?key|authorization)"
+_SECRET_NAME = re.compile(rf"{_SECRET}$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(
     rf"({_SECRET}[\"']?\s*[=:]\s*)(?:(?:bearer|basic)\s+)?(\"[^\"]*\"|'[^']*'|[^\s,;&}}]+)", re.IGNORECASE
 )
@@ -126,7 +127,7 @@ def _time(seconds: float) -> str:
 
 
 def _pair(name: str, value: object) -> str:
-    if _SECRET_NAME.fullmatch(name):
+    if _SECRET_NAME.search(name):
         return f"{name}={_HIDDEN}"
     text = _redacted(str(value))
     return f"{name}={json.dumps(text, ensure_ascii=False) if _needs_quotes(text) else text}"

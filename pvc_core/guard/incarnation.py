@@ -51,10 +51,12 @@ def read(run: Path) -> str:
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace `path` at once: who reads it meets the old or the new, never a part.
 
-    Not fsynced: what stands in /run dies with the boot anyway.
+    Not fsynced: what stands in /run dies with the boot anyway. Raises OSError.
     """
     new = path.with_name(f".{path.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    # Others may write into /run/pvc (pvcapid has its socket there): never through a file or link they put in the way.
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         os.write(descriptor, data)
     finally:

@@ -6,6 +6,8 @@ starts nothing (design rule 1). The files are for the hook to read; who may run 
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from pvc_core.clock import Clock
-from pvc_core.errors import Invalid, Refused
+from pvc_core.errors import Invalid, Permanent, Refused
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.generations import Generations
 from pvc_core.guard.incarnation import write_whole
@@ -37,9 +39,10 @@ class Permits:
     """Gives, takes back and sweeps. Safe from any thread; `deadline` is asked at every permit."""
 
     def __init__(self, run: Path, clock: Clock, deadline: Deadline) -> None:
-        """Makes the directory. Raises OSError."""
+        """Makes the directory. Raises OSError, Permanent (somebody else's directory is in its place)."""
         self._directory = run / NAME
         self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _demand_ours(self._directory)
         self._generations = Generations(run)
         self._clock = clock
         self._deadline = deadline
@@ -105,6 +108,15 @@ class Permits:
             )
         if generation > given:
             self._generations.raise_to(uuid, generation)
+
+
+def _demand_ours(directory: Path) -> None:
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise Permanent(
+            f"{directory} is not a directory that only root can write: anybody could permit a start there",
+            help="remove it and find out who made it",
+        )
 
 
 def _is_valid(path: Path, now_s: float) -> bool:

@@ -25,7 +25,7 @@ class Lock:
 
     def __init__(self, path: Path, *, name: str) -> None:
         """Raises Refused when another process holds it (`name` says what that process is, for the sentence)."""
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

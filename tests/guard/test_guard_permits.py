@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pvc_core.errors import Invalid, Refused
+from pvc_core.errors import Invalid, Permanent, Refused
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.permits import Permits
 
@@ -81,6 +81,25 @@ def test_sweep_removes_what_has_ended_and_what_is_none(permits: Permits, tmp_pat
     clock.advance(5.0)
     permits.sweep()
     assert {path.name for path in (tmp_path / "permits").iterdir()} == {other}
+
+
+def test_what_somebody_put_in_the_way_is_not_written_through(tmp_path: Path, clock: HandClock) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".generations.new").symlink_to(victim)
+    permits = Permits(tmp_path, clock, Deadline(8.0))
+    (tmp_path / "permits" / f".{UUID}.new").symlink_to(victim)
+    permits.give(UUID, 0, "start", 5.0)
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "permits" / UUID).is_symlink()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_a_directory_others_may_write_is_refused(tmp_path: Path, clock: HandClock, mode: int) -> None:
+    (tmp_path / "permits").mkdir()
+    (tmp_path / "permits").chmod(mode)
+    with pytest.raises(Permanent, match="anybody could permit a start"):
+        Permits(tmp_path, clock, Deadline(8.0))
 
 
 @pytest.mark.parametrize("uuid", ["../../etc/passwd", "", "x", UUID + "/..", "\0"])
