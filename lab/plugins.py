@@ -25,7 +25,9 @@ def install(target: Path, packages: Sequence[str]) -> list[str]:
         path = Path(package).resolve()
         if not path.exists():
             raise LabError(f"--plugin {package}: there is nothing; name a directory with a pyproject.toml, or a wheel")
-        argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(path)]
+        # pip must not go on writing when we are killed: `down` would find files again where it had removed them
+        pip = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "pip"]
+        argv = [*pip, "install", "--quiet", "--no-deps", "--target", str(target), str(path)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             raise LabError(f"--plugin {package} cannot be installed: {done.stderr.strip()}")

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ PREFIX = "pvc-lab-"
 DEFAULT_NAME = "lab"
 SWITCH = "switch"
 FORWARDER = "forwarder"
+LOCK_WAIT_S = 2.0
 
 
 @dataclass
@@ -124,18 +126,20 @@ class Lab:
             os.close(held)
 
     def _lock(self) -> int:
+        """A helper of an `up` that was just killed may hold it for another moment."""
+        end = time.monotonic() + LOCK_WAIT_S
         while True:
             self._make_root()
             held = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-            try:
+            with contextlib.suppress(BlockingIOError):
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # a `down` that was faster may have removed the directory we hold
                 if self.exists and os.fstat(held).st_ino == self.root.stat().st_ino:
                     return held
-            except BlockingIOError:
-                os.close(held)
-                raise LabError(f"another command is changing lab {self.name} right now; wait for it") from None
             os.close(held)
+            if time.monotonic() > end:
+                raise LabError(f"another command is changing lab {self.name} right now; wait for it")
+            time.sleep(0.05)
 
     def _make_root(self) -> None:
         self.root.mkdir(mode=0o700, exist_ok=True)

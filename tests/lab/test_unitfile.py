@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,14 @@ def test_every_shipped_unit_is_understood(path: Path) -> None:
     unit = read_unit(path)
     assert unit.description
     assert unit.restart == "always"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_systemd_itself_understands_them(tmp_path: Path) -> None:
+    """Only that PVC's programs are not installed on this machine may be wrong with them."""
+    units = [shutil.copy(path, tmp_path) for path in SHIPPED if path.parent.name == "deploy"]
+    said = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True).stderr
+    assert [line for line in said.splitlines() if "is not executable" not in line] == []
 
 
 def test_the_order_of_the_daemons_is_store_guard_node_api() -> None:
