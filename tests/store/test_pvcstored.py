@@ -26,6 +26,9 @@ from .rigs import ROOT, Pvcstored, free_port
 
 pytestmark = pytest.mark.system
 
+CONNECT = struct.pack(">iiqiqi", 44, 0, 0, 4000, 0, 16) + bytes(16)
+"""A connect request for a new session of 4 s."""
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Pvcstored]:
@@ -227,11 +230,10 @@ def test_garbage_on_the_wire_harms_nobody(server: Pvcstored, store: ZooKeeperSto
     dice = random.Random(7)
     store.create("/a", b"1")
     before = store.tree("/")
-    connect = struct.pack(">iiqiqi", 44, 0, 0, 4000, 0, 16) + bytes(16)
     for _ in range(150):
         with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
             if dice.random() < 0.8:
-                sock.sendall(connect)
+                sock.sendall(CONNECT)
             for _ in range(dice.randint(1, 5)):
                 op = dice.choice([1, 2, 3, 4, 5, 6, 7, 8, 12, 14, 15, 22, 100, 106, 13, 9999, -11])
                 body = struct.pack(">ii", 1, op) + dice.randbytes(dice.randint(0, 60))
@@ -242,6 +244,45 @@ def test_garbage_on_the_wire_harms_nobody(server: Pvcstored, store: ZooKeeperSto
                     break
     assert store.tree("/") == before
     assert "Traceback" not in server.log.read_text()
+
+
+def test_a_commit_that_breaks_off_leaves_nothing(server: Pvcstored, store: ZooKeeperStore) -> None:
+    """The first operation is fine and applied in memory when the second turns out to be cut short."""
+    before = store.tree("/")
+    grants = struct.pack(">ii", 1, 31) + struct.pack(">i", 5) + b"world" + struct.pack(">i", 6) + b"anyone"
+    create = struct.pack(">iBi", 1, 0, -1) + struct.pack(">i", 5) + b"/half" + struct.pack(">i", -1) + grants
+    body = struct.pack(">ii", 1, 14) + create + struct.pack(">i", 0) + struct.pack(">iBi", 5, 0, -1) + b"\0\0"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        sock.sendall(CONNECT)
+        sock.recv(64)
+        sock.sendall(struct.pack(">i", len(body)) + body)
+        assert sock.recv(64) == b"", "the connection is closed without an answer"
+    assert store.create("/after", b"").version == 0
+    server.restart()
+    again = ZooKeeperStore(server.hosts)
+    try:
+        assert set(again.tree("/")) - set(before) == {"/after"}
+    finally:
+        again.close()
+
+
+def test_a_server_that_accepts_nobody_is_passed_over(server: Pvcstored) -> None:
+    """Two hosts, one of them a listener whose queue is full: each dial of it takes a call's time, not a session's."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        queued = [socket.socket() for _ in range(4)]
+        for sock in queued:
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        for _ in range(3):
+            begin_s = time.monotonic()
+            store = ZooKeeperStore(
+                f"127.0.0.1:{full.getsockname()[1]},{server.hosts}", call_deadline_s=0.5, session_timeout_s=10.0
+            )
+            store.tree("/", deadline_s=3.0)
+            assert time.monotonic() - begin_s < 2.0
+            store.close()
+        for sock in queued:
+            sock.close()
 
 
 def test_a_session_that_is_silent_is_over(server: Pvcstored, store: ZooKeeperStore) -> None:

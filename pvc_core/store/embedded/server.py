@@ -93,8 +93,8 @@ class Server:
     def _take(self, job: _Job) -> None:
         if not self._batch.jobs:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._batch.jobs.append(job)
         self._run(job, self._batch)
+        self._batch.jobs.append(job)
 
     def _run(self, job: _Job, batch: _Batch) -> None:
         mark = self.tree.undo.mark()
@@ -104,6 +104,9 @@ class Server:
         except Declined as declined:
             code = declined.code
             self.tree.take_back(mark)
+        except BaseException:  # malformed, or a fault of ours: the connection ends, and nothing of it may stay
+            self.tree.take_back(mark)
+            raise
         for event, path in self.tree.events:
             packet = protocol.event(event, path)
             batch.outgoing += [(watcher, packet) for watcher in self.watches.due(event, path, self.tree.undo)]

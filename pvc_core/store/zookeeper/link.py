@@ -16,6 +16,7 @@ from typing import Any
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import AuthFailedError, KazooException, SASLException, SessionExpiredError, ZookeeperError
+from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.protocol.connection import ConnectionHandler
 from kazoo.protocol.serialization import Watch
 from kazoo.protocol.states import KeeperState
@@ -51,6 +52,7 @@ class Link(KazooClient):
         super().__init__(
             hosts,
             timeout=session_timeout_s,
+            handler=_Handler(call_deadline_s),
             auth_data=auth_data,
             sasl_options=sasl_options,
             connection_retry=KazooRetry(max_tries=-1, delay=0.05, max_delay=_RETRY_MAX_DELAY_S),
@@ -126,6 +128,17 @@ class Link(KazooClient):
         super()._session_callback(state)
         if state != before:
             self.on_state(state)
+
+
+class _Handler(SequentialThreadingHandler):
+    """kazoo's threads and sockets; a server that does not even accept is given up after a call's time."""
+
+    def __init__(self, dial_deadline_s: float) -> None:
+        super().__init__()
+        self._dial_deadline_s = dial_deadline_s
+
+    def create_connection(self, *args: Any, timeout: float, **options: Any) -> Any:
+        return super().create_connection(*args, timeout=min(timeout, self._dial_deadline_s), **options)
 
 
 class _Connection(ConnectionHandler):

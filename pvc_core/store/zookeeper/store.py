@@ -182,7 +182,7 @@ class ZooKeeperStore(Store):
         if order.answered:
             return
         maybe_written = order.type in codes.WRITES and not order.withdraw()
-        raise self._unavailable(verb, key, "it did not answer in time", maybe_written=maybe_written)
+        raise self._unavailable(verb, key, "it gave no answer", maybe_written=maybe_written)
 
     def _collector(self, prefix: str, until_s: float) -> Callable[[Order], Any]:
         def collect(order: Order) -> Any:
