@@ -271,8 +271,12 @@ class VmService:
 
         Raises Retry when its node has not given it up in time: the removal goes on by itself.
         """
-        picture = self._ask(self.desk.need_vm(ref), by, want=Want.REMOVE, force=True, delete_disks=delete_disks)
-        uuid, name = picture.wanted.uuid, picture.wanted.name
+        kept = self.desk.need_vm(ref)
+        uuid, name = kept.value.uuid, kept.value.name
+        try:
+            self._ask(kept, by, want=Want.REMOVE, force=True, delete_disks=delete_disks)
+        except NotFound:
+            return  # its node was quicker than our look at what was written
         if not self.desk.inline and not self.desk.keeper.wait_until(
             lambda view: uuid not in view.vm_wanted, timeout_s=timeout_s
         ):
