@@ -21,6 +21,7 @@ from pvc_core.daemon.context import DaemonContext
 from pvc_core.daemon.noded import CONFIG
 from pvc_core.daemon.notify import notify
 from pvc_core.daemon.opening import open_store
+from pvc_core.daemon.secrets import STORE_API, read_secret
 from pvc_core.errors import Permanent, PvcError
 from pvc_core.loader import load_all
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     config, loaded = load_all(options.config, node=options.node)
-    logs.setup(node=config.node)
+    logs.setup(node=config.node).hide(read_secret(config.paths.secrets, STORE_API))
     log, clock = structlog.get_logger("pvc.apid"), SystemClock()
     store = open_store(config, "api")
     services = build_services(config, loaded, store=store, clock=clock, log=log)

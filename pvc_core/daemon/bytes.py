@@ -19,6 +19,8 @@ from pvc_core.reconcile.kinds.guest_off import guest_off
 from pvc_core.reconcile.task import Job
 
 LINES_MAX = 100_000
+ANSWER_MAX = 200_000
+"""Characters of a log in one answer; more than that is followed, or exported."""
 
 
 class Uploads:
@@ -66,7 +68,7 @@ class Bytes:
         uuid, lines = str(args["uuid"]), _lines(args)
         if args.get("follow"):
             return Answer({}, self._ground.compute.follow_console(uuid, lines))
-        return Answer({"data": self._ground.compute.console_log(uuid, lines)})
+        return Answer({"data": self._ground.compute.console_log(uuid, lines)[-ANSWER_MAX:]})
 
     def console_write(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         for data in body:
@@ -76,7 +78,7 @@ class Bytes:
     def node_log(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         if args.get("follow"):
             return Answer({}, self._follow_log(_lines(args)))
-        return Answer({"data": "\n".join(self._ring.lines(_lines(args)))})
+        return Answer({"data": "\n".join(self._ring.lines(_lines(args)))[-ANSWER_MAX:]})
 
     def upload(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         """Take the image; nothing of it is visible before all of it came. The task's end is put on record by its

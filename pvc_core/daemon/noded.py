@@ -21,11 +21,12 @@ from pvc_core.daemon.key import key_command
 from pvc_core.daemon.life import NodeLife, run_until_signal
 from pvc_core.daemon.opening import open_store
 from pvc_core.daemon.ring import LogRing
-from pvc_core.daemon.secrets import GROUP, group_id
+from pvc_core.daemon.secrets import GROUP, STORE_NODE, group_id, read_secret
 from pvc_core.errors import PvcError, Retry
 from pvc_core.guard.client import Guard
 from pvc_core.loader import Loaded, load_all
 from pvc_core.peer import PeerServer
+from pvc_core.peer.local import Lock
 
 CONFIG = "/etc/pvc/pvc.yaml"
 GUARD_WAIT_S = 30.0
@@ -95,22 +96,39 @@ def _daemon(options: argparse.Namespace) -> int:
     log = structlog.get_logger("pvc.noded")
     if custody_reason:
         log.error(f"in custody: {custody_reason}")
+    lock = Lock(config.paths.run / "noded.lock", name="pvcnoded")
+    try:
+        return _run(config, loaded, options, ring, clock, formatter, custody_reason)
+    finally:
+        lock.release()
+
+
+def _run(
+    config: Config,
+    loaded: Loaded,
+    options: argparse.Namespace,
+    ring: LogRing,
+    clock: SystemClock,
+    formatter: logs.LineFormatter,
+    custody_reason: str,
+) -> int:
+    log = structlog.get_logger("pvc.noded")
     incarnation = _incarnation(config)
+    formatter.hide(read_secret(config.paths.secrets, STORE_NODE))
     store = open_store(config, "node")
     try:
         node = build_node(
             config, loaded, store=store, clock=clock, log=log, permits=Guard(config.paths.run), incarnation=incarnation,
             ring=ring, custody=custody_reason,
         )  # fmt: skip
-    except PvcError as error:
+    except PvcError:
         store.close()
-        raise error
+        raise
     if custody_reason and not custody.needed(node.ground.compute):
         store.close()
         raise ConfigError(custody.faults(Path(options.config), options.node))
     if not custody_reason:
         LastGood(config.paths.state).save(config)
-    del formatter
     peer = PeerServer(
         config.paths.run / "node.sock",
         node.bytes.handlers(),
