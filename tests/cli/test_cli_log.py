@@ -106,3 +106,10 @@ def test_log_without_following(pvc: Any, api: Any) -> None:
     assert api.last.query == {"lines": ["5"]}
     assert pvc("node", "log", "hv1").code == 0
     assert api.last.query == {"lines": ["1000"]}
+
+
+def test_a_server_that_keeps_only_one_window() -> None:
+    seen = "\n".join(f"line {n}" for n in range(200))
+    now = "\n".join(f"line {n}" for n in range(50, 250))
+    assert new_part(seen, now) == "".join(f"\nline {n}" for n in range(200, 250))
+    assert new_part(seen + "\nhalf", now) is None, "a line that changed is no overlap"

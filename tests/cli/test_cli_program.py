@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -100,6 +101,21 @@ def on_terminal(argv: list[str], environ: dict[str, str]) -> str:
     os.close(leader)
     assert process.wait(timeout=20) == 0, shown
     return shown.decode()
+
+
+def test_an_interrupted_log_ends_at_once(api_url: str) -> None:
+    process = subprocess.Popen(
+        [*PVC, "vm", "log", "-f", "vm00001"],
+        env={**os.environ, "PVC_API_URL": api_url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "console line" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (130, "\nStopped.\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -61,7 +61,7 @@ def cli(app: App, connection: str | None, debug: bool, quiet: bool, silent: bool
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run one command line (without the program's name); its exit code. Raises nothing, unless --debug asks to see it."""
+    """Run one command line (without the program's name); its exit code. Raises nothing, unless --debug asks for it."""
     app = App(os.environ)
     try:
         code = cli.main(args=list(argv), prog_name="pvc", standalone_mode=False, obj=app)
@@ -76,7 +76,7 @@ def run(argv: Sequence[str]) -> int:
             error.show()
         return exit_code_of(error)
     except (click.Abort, KeyboardInterrupt) as error:
-        app.out.note("\nStopped.")
+        app.out.note("Stopped.")
         return exit_code_of(error)
     except (CliError, click.ClickException, OSError) as error:
         app.out.fail(error)
