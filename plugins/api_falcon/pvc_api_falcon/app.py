@@ -1,0 +1,198 @@
+"""Between Falcon and the routes: who asks, what with, in which thread it is done, how the answer or error goes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import falcon
+import falcon.asgi
+import msgspec
+from falcon.asgi import Request, Response
+from marshmallow import Schema
+
+from pvc_api_falcon.auth import Doorkeeper, check_role
+from pvc_api_falcon.bodies import VmBodies
+from pvc_api_falcon.door import VISIT, Visit
+from pvc_api_falcon.errors import NoSuchMethod, NoSuchPath, Problem, problem
+from pvc_api_falcon.params import gather, load
+from pvc_api_falcon.route import JSON, Answer, Call, Route, Streamed
+from pvc_api_falcon.routes import ROUTES
+from pvc_api_falcon.settings import BASE, Settings
+from pvc_api_falcon.streams import Outgoing, uploaded, whole_body
+from pvc_api_falcon.workers import Workers
+from pvc_core.errors import Invalid, PvcError, Retry
+from pvc_core.ids import new_request_id
+from pvc_core.services import Services
+
+PATH_NAME_MAX = 255
+_WAITING = 1000
+
+Responder = Callable[..., Awaitable[None]]
+
+
+def build_app(dispatcher: Dispatcher, routes: tuple[Route, ...] = ROUTES) -> falcon.asgi.App[Request, Response]:
+    app = falcon.asgi.App(middleware=[Frame(dispatcher)])
+    resources: dict[str, SimpleNamespace] = defaultdict(SimpleNamespace)
+    for route in routes:
+        setattr(resources[route.path], f"on_{route.method.lower()}", dispatcher.responder(route))
+    for path, resource in resources.items():
+        app.add_route(BASE + path.rstrip("/"), resource)
+    app.add_route(f"{BASE}/", resources["/"])
+    for kind in (Exception, PvcError, falcon.HTTPError):
+        app.add_error_handler(kind, dispatcher.refuse)
+    return app
+
+
+class Frame:
+    """What every request has: an id, and a path that means what it looks like."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    async def process_request(self, req: Request, resp: Response) -> None:
+        req.context.id = new_request_id()
+        req.context.began_s = self._dispatcher.now_s()
+        resp.set_header("X-Request-Id", req.context.id)
+        if b"%2f" in req.scope.get("raw_path", b"").lower():
+            raise Invalid("a name in the path has a '/' in it", help="names are letters, digits, '.', '-' and '_'")
+
+    async def process_response(self, req: Request, resp: Response, resource: object, req_succeeded: bool) -> None:
+        self._dispatcher.note(req, resp)
+
+
+class Dispatcher:
+    def __init__(self, settings: Settings, services: Services, log: Any) -> None:
+        self._settings, self._services, self._log = settings, services, log
+        self._doorkeeper = Doorkeeper(services, key_required=settings.key_required)
+        self._vm_bodies = VmBodies(services)
+        self._look = Workers("pvc-api-look", settings.lookers, _WAITING)
+        self._work = Workers("pvc-api-work", settings.workers, _WAITING)
+        self._flow = Workers("pvc-api-flow", settings.streams, 0)
+        self._streams = 0
+        self.stopping = asyncio.Event()
+
+    def now_s(self) -> float:
+        return self._services.desk.clock.boottime_s()
+
+    def responder(self, route: Route) -> Responder:
+        schema = None if route.takes is None else route.takes()
+
+        async def respond(req: Request, resp: Response, **names: str) -> None:
+            await self._respond(route, schema, req, resp, names)
+
+        return respond
+
+    async def refuse(self, req: Request, resp: Response, error: Exception, params: Mapping[str, str]) -> None:
+        """Falcon's error handler: every no goes out here."""
+        error = _of_falcon(req, error) if isinstance(error, falcon.HTTPError) else error
+        request_id = getattr(req.context, "id", "")
+        route: Route | None = getattr(req.context, "route", None)
+        found = problem(error, request_id=request_id, missing=route.status_if_missing if route else 404)
+        if found.status == 500:
+            self._log.error("a request failed", request_id=request_id, method=req.method, path=req.path, exc_info=error)
+        _send_problem(resp, found)
+        if not req.scope[VISIT].complete:
+            resp.set_header("Connection", "close")  # what else it would send is not wanted
+
+    def note(self, req: Request, resp: Response) -> None:
+        """Who changed what: every request that is not a GET is logged."""
+        if req.method == "GET":
+            return
+        self._log.info(
+            "request", method=req.method, path=req.path, status=resp.status_code, by=getattr(req.context, "by", ""),
+            ms=round((self.now_s() - req.context.began_s) * 1000), request_id=req.context.id,
+        )  # fmt: skip
+
+    async def _respond(
+        self, route: Route, schema: Schema | None, req: Request, resp: Response, names: Mapping[str, str]
+    ) -> None:
+        req.context.route = route
+        visit: Visit = req.scope[VISIT]
+        by = "" if route.open else await self._admit(route, req, visit)
+        _check_names(names)
+        call = await self._call(route, schema, req, visit, names, by)
+        workers = self._look if route.looks else self._work
+        answer = await workers.run(partial(route.does, call))
+        if isinstance(answer, Answer):
+            _send(resp, answer)
+        else:
+            self._stream(resp, answer, visit)
+
+    async def _admit(self, route: Route, req: Request, visit: Visit) -> str:
+        caller = await self._doorkeeper.admit(req.get_header("X-Api-Key"), local=visit.local)
+        req.context.by = caller.name
+        check_role(caller, route.method, route.path)
+        return caller.name
+
+    async def _call(
+        self, route: Route, schema: Schema | None, req: Request, visit: Visit, names: Mapping[str, str], by: str
+    ) -> Call:
+        base = Call(services=self._services, vm_bodies=self._vm_bodies, by=by, names=names, args={})
+        if schema is None:
+            return base
+        query = req.scope["query_string"]
+        if route.upload:
+            args = load(schema, gather(query, "", b""))
+            incoming, size_bytes = await uploaded(req, visit, idle_s=self._settings.idle_s)
+            return replace(base, args=args, upload=incoming, upload_bytes=size_bytes)
+        body = await whole_body(req, limit_bytes=self._settings.body_limit_bytes, within_s=self._settings.body_within_s)
+        args = load(schema, gather(query, req.content_type or "", body), free=route.free)
+        return replace(base, args=args, if_match=req.get_header("If-Match") or "")
+
+    def _stream(self, resp: Response, answer: Streamed, visit: Visit) -> None:
+        if self._streams >= self._settings.streams:
+            answer.flow.close()
+            raise Retry(
+                f"{self._streams} logs and downloads are running already", help="end one of them, or ask again later"
+            )
+        self._streams += 1
+        resp.content_type = answer.content_type
+        for name, value in answer.headers.items():
+            resp.set_header(name, value)
+        resp.stream = Outgoing(answer.flow, self._flow, visit, self.stopping, self._stream_ended)
+
+    def _stream_ended(self) -> None:
+        self._streams -= 1
+
+
+def _check_names(names: Mapping[str, str]) -> None:
+    """Whatever no object can be called is refused before it is looked for. Raises Invalid."""
+    for what, name in names.items():
+        if not name:
+            raise Invalid(f"the {what} name in the path is empty")
+        if len(name) > PATH_NAME_MAX or not name.isprintable():
+            shown = (
+                f"has {len(name)} characters"
+                if len(name) > PATH_NAME_MAX
+                else f"{name!r} has characters that no name has"
+            )
+            raise Invalid(f"the {what} name in the path {shown}", help="names are letters, digits, '.', '-' and '_'")
+
+
+def _send(resp: Response, answer: Answer) -> None:
+    resp.status = answer.status
+    resp.data = answer.body
+    resp.content_type = answer.content_type
+    for name, value in answer.headers.items():
+        resp.set_header(name, value)
+
+
+def _send_problem(resp: Response, found: Problem) -> None:
+    _send(resp, Answer(found.status, msgspec.json.encode(found.body), found.headers, JSON))
+
+
+def _of_falcon(req: Request, error: falcon.HTTPError) -> PvcError:
+    """What Falcon itself refuses, in our words."""
+    shown = f"{req.method} {req.path[:200]!r}"
+    if error.status_code == 405:
+        allow = dict(error.headers or {}).get("Allow", "")
+        return NoSuchMethod(f"{shown} is not possible", allow=allow, help=f"this path has {allow or 'no methods'}")
+    if error.status_code == 404:
+        return NoSuchPath(f"there is nothing at {shown}", help="docs/api.md lists the paths")
+    return Invalid(f"the request {shown} is not valid: {error.description or error.title}")

@@ -1,0 +1,35 @@
+"""Every route, one file per noun. docs/api.md shows the same table; a test holds them equal."""
+
+from __future__ import annotations
+
+from pvc_api_falcon.route import Route
+from pvc_api_falcon.routes import (
+    cluster,
+    node,
+    pending,
+    plugin,
+    pool,
+    snapshot,
+    storage,
+    task,
+    vm,
+    vm_meta,
+    vm_state,
+    volume,
+)
+
+THERE: tuple[Route, ...] = (
+    *cluster.ROUTES,
+    *node.ROUTES,
+    *vm.ROUTES,
+    *vm_meta.ROUTES,
+    *vm_state.ROUTES,
+    *storage.ROUTES,
+    *pool.ROUTES,
+    *volume.ROUTES,
+    *snapshot.ROUTES,
+    *task.ROUTES,
+    *plugin.ROUTES,
+)
+
+ROUTES: tuple[Route, ...] = (*THERE, *pending.ROUTES)

@@ -1,0 +1,55 @@
+"""The cluster as a whole: /, /status, /health."""
+
+from __future__ import annotations
+
+from marshmallow import Schema
+
+from pvc_api_falcon.fields import choice
+from pvc_api_falcon.route import Answer, Call, Route, data, said
+from pvc_api_falcon.wire.cluster import status_body
+
+
+class MaintenanceIn(Schema):
+    state = choice("state", ("true", "false", "True", "False"), required=True)
+
+
+def show_root(call: Call) -> Answer:
+    return said(f"PVC API version 1 of cluster {call.services.cluster.name}")
+
+
+def show_status(call: Call) -> Answer:
+    return data(status_body(call.services))
+
+
+def set_maintenance(call: Call) -> Answer:
+    on = call.args["state"].lower() == "true"
+    call.services.cluster.set_maintenance(on, by=call.by)
+    return said(f"Maintenance mode is {'on' if on else 'off'}.")
+
+
+def show_primary(call: Call) -> Answer:
+    primary = call.services.cluster.primary
+    return data({"primary_node": primary}) if primary else Answer(204)
+
+
+def show_health(call: Call) -> Answer:
+    """200 while the picture of the cluster is current, 503 while the store gives no answer."""
+    ready = call.services.cluster.fresh
+    sentence = "ready" if ready else "the store gives no answer; what is shown is how things were"
+    answer = data({"ready": ready, "primary_node": call.services.cluster.primary, "status": sentence})
+    return answer if ready else Answer(503, answer.body, {"Retry-After": "2"})
+
+
+ROUTES = (
+    Route(method="GET", path="/", does=show_root, help="Says that the API is there.", open=True),
+    Route(
+        method="GET",
+        path="/health",
+        does=show_health,
+        help="Whether this API can answer truly (503 if not).",
+        open=True,
+    ),
+    Route(method="GET", path="/status", does=show_status, help="The cluster's health, counts and resources."),
+    Route(method="POST", path="/status", does=set_maintenance, takes=MaintenanceIn, help="Maintenance mode on or off."),
+    Route(method="GET", path="/status/primary_node", does=show_primary, help="The primary; 204 when none.", open=True),
+)

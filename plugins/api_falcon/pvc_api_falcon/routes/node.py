@@ -1,0 +1,98 @@
+"""Nodes: look at them, ask one to give up its guests or to take some again, read its log."""
+
+from __future__ import annotations
+
+from marshmallow import Schema
+
+from pvc_api_falcon.fields import choice, flag, lines, text
+from pvc_api_falcon.route import Answer, Call, Route, Streamed, data, said
+from pvc_api_falcon.wire.node import node_body
+from pvc_core.services.nodes import NodeFilter
+
+
+class ListIn(Schema):
+    limit = text()
+    daemon_state = text()
+    coordinator_state = text()
+    domain_state = text()
+
+
+class CoordinatorIn(Schema):
+    state = choice("state", ("primary", "secondary"), required=True)
+
+
+class DomainIn(Schema):
+    state = choice("state", ("ready", "flush"), required=True)
+    wait = flag()
+
+
+class LogIn(Schema):
+    lines = lines()
+    follow = flag()
+
+
+def list_nodes(call: Call) -> Answer:
+    return data([node_body(node) for node in call.services.nodes.list(NodeFilter(**call.args))])
+
+
+def show_node(call: Call) -> Answer:
+    return data([node_body(call.services.nodes.get(call.names["node"]))])
+
+
+def show_daemon_state(call: Call) -> Answer:
+    return _part(call, "daemon_state")
+
+
+def show_coordinator_state(call: Call) -> Answer:
+    return _part(call, "coordinator_state")
+
+
+def show_domain_state(call: Call) -> Answer:
+    return _part(call, "domain_state")
+
+
+def set_coordinator_state(call: Call) -> Answer:
+    node = call.services.nodes.set_coordinator_state(call.names["node"], call.args["state"], by=call.by)
+    return said(f"Node {node.seen.name} is {node.coordinator_state}.")
+
+
+def set_domain_state(call: Call) -> Answer:
+    name, wait = call.names["node"], call.args["wait"]
+    if call.args["state"] == "flush":
+        call.services.nodes.flush(name, by=call.by, wait=wait)
+        return said(f"Node {name} {'has given up' if wait else 'gives up'} its VMs and takes no more.")
+    call.services.nodes.ready(name, by=call.by, wait=wait)
+    return said(f"Node {name} takes VMs{'' if wait else ' as soon as it is ready'}.")
+
+
+def show_log(call: Call) -> Answer | Streamed:
+    name, count = call.names["node"], call.args["lines"]
+    if call.args["follow"]:
+        return Streamed(call.services.nodes.follow_log(name, count))
+    return data({"name": name, "data": call.services.nodes.log(name, count)})
+
+
+def _part(call: Call, key: str) -> Answer:
+    body = node_body(call.services.nodes.get(call.names["node"]))
+    return data({"name": body["name"], key: body[key], "status": body["status"]})
+
+
+ROUTES = (
+    Route(method="GET", path="/node", does=list_nodes, takes=ListIn, help="Nodes; all filters given must hold."),
+    Route(method="GET", path="/node/{node}", does=show_node, help="One node, as a list of one."),
+    Route(method="GET", path="/node/{node}/daemon-state", does=show_daemon_state, help="State of its daemon."),
+    Route(method="GET", path="/node/{node}/coordinator-state", does=show_coordinator_state, help="Primary or not."),
+    Route(
+        method="POST", path="/node/{node}/coordinator-state", does=set_coordinator_state, takes=CoordinatorIn,
+        help="Ask it to become primary, or to let another be.",
+    ),
+    Route(method="GET", path="/node/{node}/domain-state", does=show_domain_state, help="Whether it takes VMs."),
+    Route(
+        method="POST", path="/node/{node}/domain-state", does=set_domain_state, takes=DomainIn,
+        help="Flush it, or make it ready; wait=true answers when that is done.",
+    ),
+    Route(
+        method="GET", path="/node/{node}/log", does=show_log, takes=LogIn, asks=True,
+        help="The last lines of its daemons' log; follow=true streams what comes after them.",
+    ),
+)  # fmt: skip

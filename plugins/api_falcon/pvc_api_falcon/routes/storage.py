@@ -1,0 +1,30 @@
+"""Storage as a whole. "ceph" is the wire's word; these answer for the pools of every driver."""
+
+from __future__ import annotations
+
+from pvc_api_falcon.route import Answer, Call, Route, data, said
+from pvc_api_falcon.wire.storage import overview, utilization
+
+
+def show_storage(call: Call) -> Answer:
+    return said("Storage: pools, volumes and snapshots are below /storage/ceph, whatever their driver.")
+
+
+def show_status(call: Call) -> Answer:
+    return _text(call, "status", overview(call.services.storage.pools()))
+
+
+def show_utilization(call: Call) -> Answer:
+    return _text(call, "utilization", utilization(call.services.storage.pools()))
+
+
+def _text(call: Call, kind: str, text: str) -> Answer:
+    return data({"type": kind, "primary_node": call.services.cluster.primary, "ceph_data": text})
+
+
+ROUTES = (
+    Route(method="GET", path="/storage", does=show_storage, help="Says where storage is found."),
+    Route(method="GET", path="/storage/ceph", does=show_storage, help="The same."),
+    Route(method="GET", path="/storage/ceph/status", does=show_status, help="Pools as text for people."),
+    Route(method="GET", path="/storage/ceph/utilization", does=show_utilization, help="How full pools are, as text."),
+)

@@ -1,0 +1,110 @@
+"""What a VM shall do, where it lives, what its console says, and devices of a running guest."""
+
+from __future__ import annotations
+
+from marshmallow import Schema
+
+from pvc_api_falcon.errors import NotYet
+from pvc_api_falcon.fields import choice, flag, lines, long_text, text
+from pvc_api_falcon.route import Answer, Call, Route, Streamed, data, started
+from pvc_core.services.pictures import VmPicture
+
+
+class StateIn(Schema):
+    state = choice("state", ("start", "shutdown", "stop", "restart", "disable"), required=True)
+    force = flag()
+    wait = flag()
+
+
+class MoveIn(Schema):
+    action = choice("action", ("migrate", "unmigrate", "move"), required=True)
+    node = text()
+    force = flag()
+    wait = flag()
+    force_live = flag()
+
+
+class ConsoleIn(Schema):
+    lines = lines()
+    follow = flag()
+
+
+class DeviceIn(Schema):
+    xml = long_text(required=True)
+
+
+def show_state(call: Call) -> Answer:
+    vm = call.services.vms.get(call.names["vm"])
+    return data({"name": vm.wanted.name, "state": vm.state, "status": vm.sentence})
+
+
+def set_state(call: Call) -> Answer:
+    vms, vm, wait, force = call.services.vms, call.names["vm"], call.args["wait"], call.args["force"]
+    match call.args["state"]:
+        case "start":
+            return _told(vms.start(vm, by=call.by, wait=wait), "runs" if wait else "will be started")
+        case "shutdown":
+            return _told(vms.shutdown(vm, by=call.by, wait=wait), "has shut down" if wait else "is asked to shut down")
+        case "stop":
+            return _told(vms.stop(vm, by=call.by, wait=wait), "is off" if wait else "will be switched off")
+        case "restart":
+            return _told(vms.restart(vm, by=call.by, wait=wait), "has restarted" if wait else "will be restarted")
+    return _told(vms.disable(vm, by=call.by, force=force, wait=wait), "is disabled")
+
+
+def _told(vm: VmPicture, what: str) -> Answer:
+    return data({"message": f"VM {vm.wanted.name} {what}.", "state": vm.state, "status": vm.sentence})
+
+
+def show_place(call: Call) -> Answer:
+    vm = call.services.vms.get(call.names["vm"])
+    return data({"name": vm.wanted.name, "node": vm.node, "last_node": "", "status": vm.sentence})
+
+
+def move(call: Call) -> Answer:
+    vm = call.services.vms.get(call.names["vm"])
+    nodes = call.services.nodes.list()
+    if len(nodes) == 1:
+        raise NotYet(f"VM {vm.wanted.name} cannot {call.args['action']}: {nodes[0].seen.name} is the only node")
+    raise NotYet(f"VM {vm.wanted.name} cannot {call.args['action']}: moving VMs is not there yet in this version")
+
+
+def flush_locks(call: Call) -> Answer:
+    return started(call.services.vms.flush_locks(call.names["vm"], by=call.by), call.services.cluster.primary)
+
+
+def show_console(call: Call) -> Answer | Streamed:
+    vms, vm, count = call.services.vms, call.names["vm"], call.args["lines"]
+    if call.args["follow"]:
+        return Streamed(vms.follow_console(vm, count))
+    return data({"name": vms.get(vm).wanted.name, "data": vms.console(vm, count)})
+
+
+def attach(call: Call) -> Answer:
+    task = call.services.vms.attach_device(call.names["vm"], call.args["xml"], by=call.by)
+    return started(task, call.services.cluster.primary)
+
+
+def detach(call: Call) -> Answer:
+    task = call.services.vms.detach_device(call.names["vm"], call.args["xml"], by=call.by)
+    return started(task, call.services.cluster.primary)
+
+
+DEVICE = "/vm/{vm}/device"
+
+ROUTES = (
+    Route(method="GET", path="/vm/{vm}/state", does=show_state, help="Its state."),
+    Route(
+        method="POST", path="/vm/{vm}/state", does=set_state, takes=StateIn,
+        help="start, shutdown, stop, restart, disable; wait=true answers when it is; force disables without asking.",
+    ),
+    Route(method="GET", path="/vm/{vm}/node", does=show_place, help="Where it lives."),
+    Route(method="POST", path="/vm/{vm}/node", does=move, takes=MoveIn, help="Moving a VM: not there yet."),
+    Route(method="POST", path="/vm/{vm}/locks", does=flush_locks, task=True, help="Break locks a dead guest left."),
+    Route(
+        method="GET", path="/vm/{vm}/console", does=show_console, takes=ConsoleIn, asks=True,
+        help="The last lines of its serial console; follow=true streams what comes after them.",
+    ),
+    Route(method="POST", path=DEVICE, does=attach, takes=DeviceIn, task=True, help="A device into a running guest."),
+    Route(method="DELETE", path=DEVICE, does=detach, takes=DeviceIn, task=True, help="A device out of it."),
+)  # fmt: skip

@@ -1,0 +1,133 @@
+"""Volumes: make, resize, rename, clone, remove; images in (upload) and out (export)."""
+
+from __future__ import annotations
+
+from marshmallow import Schema
+
+from pvc_api_falcon.errors import BadParameters
+from pvc_api_falcon.fields import SIZE_MAX_BYTES, choice, flag, size, text, whole
+from pvc_api_falcon.route import BYTES, Answer, Call, Route, Streamed, data, said
+from pvc_api_falcon.wire.storage import volume_body
+
+IMAGE_FORMATS = ("raw", "vmdk", "qcow2", "qed", "vdi", "vpc")
+
+
+class ListIn(Schema):
+    limit = text()
+    pool = text()
+
+
+class MakeIn(Schema):
+    size = size(required=True)
+    force = flag()
+
+
+class AddIn(MakeIn):
+    pool = text(required=True)
+    volume = text(required=True)
+
+
+class ChangeIn(Schema):
+    new_size = size()
+    new_name = text()
+    force = flag()
+
+
+class CloneIn(Schema):
+    new_volume = text(required=True)
+    force = flag()
+
+
+class UploadIn(Schema):
+    image_format = choice("image_format", IMAGE_FORMATS, required=True)
+    file_size = whole(0, SIZE_MAX_BYTES)
+
+
+class ExportIn(Schema):
+    snapshot = text(load_default="")
+
+
+def list_volumes(call: Call) -> Answer:
+    found = call.services.storage.volumes(pool=call.args.get("pool"), limit=call.args.get("limit"))
+    return data([volume_body(volume) for volume in found])
+
+
+def show_volume(call: Call) -> Answer:
+    return data([volume_body(call.services.storage.volume(*_ref(call)))])
+
+
+def add_volume(call: Call) -> Answer:
+    args = {**call.names, **call.args}
+    volume = call.services.storage.add_volume(
+        args["pool"], args["volume"], args["size"], by=call.by, force=args["force"]
+    )
+    return said(f"Volume {volume.volume.ref} is made.")
+
+
+def change_volume(call: Call) -> Answer:
+    new_size: int = call.args.get("new_size", 0)
+    new_name: str = call.args.get("new_name", "")
+    if bool(new_size) == bool(new_name):
+        raise BadParameters(
+            {"new_size": "give either new_size or new_name", "new_name": "give either new_size or new_name"}
+        )
+    if new_name:
+        volume = call.services.storage.rename_volume(*_ref(call), new_name, by=call.by)
+        return said(f"Volume {'/'.join(_ref(call))} is called {volume.volume.ref} now.")
+    volume = call.services.storage.resize_volume(*_ref(call), new_size, by=call.by, force=call.args["force"])
+    return said(f"Volume {volume.volume.ref} has its new size.")
+
+
+def remove_volume(call: Call) -> Answer:
+    call.services.storage.remove_volume(*_ref(call), by=call.by)
+    return said(f"Volume {'/'.join(_ref(call))} is removed.")
+
+
+def scan_volume(call: Call) -> Answer:
+    """What PVC had to be told to look at again is always current here."""
+    volume = call.services.storage.volume(*_ref(call))
+    return said(f"Volume {volume.volume.ref} is known as it is.")
+
+
+def clone_volume(call: Call) -> Answer:
+    new = call.services.storage.clone_volume(*_ref(call), call.args["new_volume"], by=call.by, force=call.args["force"])
+    return said(f"Volume {'/'.join(_ref(call))} is copied to {new.volume.ref}.")
+
+
+def upload(call: Call) -> Answer:
+    announced = call.args.get("file_size")
+    size_bytes = call.upload_bytes if announced is None else announced
+    call.services.storage.upload(*_ref(call), call.args["image_format"], size_bytes, call.upload, by=call.by)
+    return said(f"The image is in volume {'/'.join(_ref(call))}.")
+
+
+def export(call: Call) -> Streamed:
+    flow = call.services.storage.export(*_ref(call), snapshot=call.args["snapshot"])
+    name = f"{call.names['pool']}-{call.names['volume']}.raw"
+    return Streamed(flow, BYTES, {"Content-Disposition": f'attachment; filename="{name}"'}, whole=True)
+
+
+def _ref(call: Call) -> tuple[str, str]:
+    return call.names["pool"], call.names["volume"]
+
+
+ALL, ONE = "/storage/ceph/volume", "/storage/ceph/volume/{pool}/{volume}"
+
+ROUTES = (
+    Route(method="GET", path=ALL, does=list_volumes, takes=ListIn, help="Volumes."),
+    Route(method="POST", path=ALL, does=add_volume, takes=AddIn, help="Make an empty volume."),
+    Route(method="GET", path=ONE, does=show_volume, help="One volume, as a list of one."),
+    Route(method="POST", path=ONE, does=add_volume, takes=MakeIn, missing=404, help="Make a volume of that name."),
+    Route(method="PUT", path=ONE, does=change_volume, takes=ChangeIn, missing=404, help="Another size or name."),
+    Route(method="DELETE", path=ONE, does=remove_volume, missing=404, help="Destroy it and its snapshots."),
+    Route(method="POST", path=f"{ONE}/scan", does=scan_volume, missing=404, help="Does nothing: it is current."),
+    Route(method="POST", path=f"{ONE}/clone", does=clone_volume, takes=CloneIn, missing=404, help="A full copy."),
+    Route(
+        method="POST", path=f"{ONE}/upload", does=upload, takes=UploadIn, missing=404, upload=True,
+        help="Replace its content by an image: the first file of a multipart form, or the body itself.",
+    ),
+    Route(
+        method="GET", path=f"{ONE}/export", does=export, takes=ExportIn, asks=True,
+        help="Its content, or a snapshot's, as a raw image.",
+    ),
+)  # fmt: skip

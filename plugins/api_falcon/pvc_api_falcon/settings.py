@@ -1,0 +1,52 @@
+"""The settings of pvc.yaml as typed values, with what is fixed beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pvc_core.units import KIB, MIB
+
+BASE = "/api/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    listen: str = "0.0.0.0"
+    port: int = 7370
+    """0 takes a free one (tests)."""
+    socket: str = "/run/pvc/api.sock"
+    """"" listens on TCP only."""
+    certificate: str = ""
+    """"" speaks plain HTTP."""
+    certificate_key: str = ""
+    key_required: bool = True
+    workers: int = 32
+    """Threads for what writes or asks a node; looking at the picture has its own."""
+    lookers: int = 4
+    streams: int = 200
+    body_limit_bytes: int = MIB
+    body_within_s: float = 30.0
+    """An ordinary body must have come by then."""
+    idle_s: float = 60.0
+    """An upload that stalls, or a reader that takes nothing, for so long is given up."""
+    head_within_s: float = 10.0
+    head_limit_bytes: int = 64 * KIB
+    connections: int = 4096
+    stop_within_s: float = 3.0
+
+
+def settings_from(config: Mapping[str, Any]) -> Settings:
+    tls = config.get("tls") or {}
+    return Settings(
+        listen=str(config["listen"]),
+        port=config["port"],
+        socket=str(config["socket"]),
+        certificate=str(tls.get("certificate", "")),
+        certificate_key=str(tls.get("key", "")),
+        key_required=config["key_required"],
+        workers=config["workers"],
+        streams=config["streams"],
+        body_limit_bytes=config["body_limit"],
+    )

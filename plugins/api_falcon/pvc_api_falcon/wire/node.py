@@ -1,0 +1,66 @@
+"""A node on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pvc_core.model.node import HealthSeen
+from pvc_core.services.pictures import NodePicture
+from pvc_core.units import MIB
+
+
+def node_body(node: NodePicture) -> dict[str, Any]:
+    seen, load = node.seen, node.load
+    return {
+        "name": seen.name,
+        "daemon_state": seen.daemon_state,
+        "coordinator_state": node.coordinator_state,
+        "domain_state": seen.domain_state,
+        "pvc_version": seen.pvc_version,
+        "cpu_count": seen.cpu_count,
+        "kernel": seen.kernel,
+        "os": seen.os,
+        "arch": seen.arch,
+        "health": node.health,
+        "health_plugins": sorted({item.plugin for item in seen.health}),
+        "health_details": [_health(item) for item in seen.health],
+        "load": load_of(node),
+        "domains_count": len(node.running),
+        "running_domains": list(node.running),
+        "vcpu": {"total": seen.cpu_count, "allocated": load.vcpus},
+        "memory": {
+            "total": memory_mib(node)[0],
+            "allocated": load.allocated_bytes // MIB,
+            "provisioned": load.provisioned_bytes // MIB,
+            "used": memory_mib(node)[1],
+            "free": memory_mib(node)[2],
+        },
+        "interfaces": node.stats.interfaces if node.stats else {},
+        "status": status_of(node),
+    }
+
+
+def memory_mib(node: NodePicture) -> tuple[int, int, int]:
+    """Total, used, free. Before the first heartbeat nothing is known to be free."""
+    beat = node.heartbeat
+    total = (beat.memory_total_bytes if beat else 0) or node.seen.memory_total_bytes
+    free = beat.memory_free_bytes if beat else 0
+    return total // MIB, (total - free) // MIB, free // MIB
+
+
+def load_of(node: NodePicture) -> float:
+    return round(node.heartbeat.load, 2) if node.heartbeat else 0.0
+
+
+def status_of(node: NodePicture) -> str:
+    return f"custody: {node.seen.custody}" if node.seen.custody else node.seen.sentence
+
+
+def _health(item: HealthSeen) -> dict[str, Any]:
+    return {
+        "name": item.plugin,
+        "last_run": int(item.at_s),
+        "health_delta": item.delta,
+        "message": item.message,
+        "data": {},
+    }
