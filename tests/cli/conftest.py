@@ -101,7 +101,7 @@ def handler_for(api: FakeApi) -> type[BaseHTTPRequestHandler]:
             answer = api.answer(request)
             data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
             self.send_response(answer.status)
-            for name, value in answer.headers.items():
+            for name, value in {"Content-Type": "application/json", **answer.headers}.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvc_cli.following import WINDOWS, follow_log, new_part, step
+from pvc_cli.following import WINDOWS, follow_by_asking, new_part, step
 
 
 class Output:
@@ -43,7 +43,7 @@ def follow(moments: list[str], lines: int = 10) -> Output:
             raise Stop
 
     with pytest.raises(Stop):
-        follow_log(app, tail, lines, sleep=sleep)
+        follow_by_asking(app, tail, lines, sleep=sleep)
     return out
 
 

@@ -112,10 +112,40 @@ def test_an_interrupted_log_ends_at_once(api_url: str) -> None:
         text=True,
     )
     assert process.stdout is not None
-    assert "console line" in process.stdout.readline()
+    assert process.stdout.readline().startswith("[  0.000000] console line")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)
     assert (process.returncode, err) == (130, "\nStopped.\n")
+
+
+def test_a_log_is_streamed_and_goes_on_when_the_stream_breaks(api: Any, api_url: str) -> None:
+    reply = type(api.sample("GET /vm"))
+    text = "one\nzw\u00f6lf\n"
+
+    def console(request: Any) -> Any:
+        if "follow" in request.query:
+            return reply(200, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
+        return reply(200, {"name": "vm1", "data": text + "three\n"})
+
+    api.on("GET /vm/vm1/console", console)
+    process = subprocess.Popen(
+        [*PVC, "vm", "log", "-f", "-l", "7", "vm1"],
+        env={**os.environ, "PVC_API_URL": api_url, "PYTHONIOENCODING": "utf-8"},
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(3)] == ["one\n", "zw\u00f6lf\n", "three\n"]
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10)[0] == ""
+    assert api.requests[0].query == {"lines": ["7"], "follow": ["true"]}
+
+
+def test_following_what_is_not_there(api_url: str) -> None:
+    environ = {**os.environ, "PVC_API_URL": api_url}
+    assert (
+        subprocess.run([*PVC, "vm", "log", "-f", "gone"], env=environ, capture_output=True, check=False).returncode == 3
+    )
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -5,8 +5,9 @@ Parameters travel in the query, long texts (XML, images) in the body, as clients
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -62,6 +63,16 @@ class Api:
     def upload(self, path: str, /, content_type: str, body: Stream, **params: Value) -> Answer:
         return self._ask("POST", path, params, body=body, headers={"Content-Type": content_type})
 
+    def follow(self, path: str, /, **params: Value) -> Iterator[str] | None:
+        """A text as it comes into being; None from an API that can only be asked again and again."""
+        target = f"{BASE}{path}?{encoded({**params, 'follow': True})}"
+        found = self._transport.stream(target, self._headers())
+        if not isinstance(found, RawAnswer):
+            # A piece may end in the middle of a character.
+            return codecs.iterdecode(found, "utf-8", errors="replace")
+        checked("GET", target, found)
+        return None
+
     def one(self, path: str, what: str) -> Answer:
         """GET of one object; PVC's API answers a list of one. `what` names it for the error."""
         answer = self.get(path)
@@ -74,6 +85,10 @@ class Api:
     def close(self) -> None:
         self._transport.close()
 
+    def _headers(self) -> dict[str, str]:
+        key = self._transport.endpoint.api_key
+        return {"Accept": "application/json, text/plain", **({"X-Api-Key": key} if key else {})}
+
     def _ask(
         self,
         method: str,
@@ -83,9 +98,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
         body: bytes | Stream = b"",
     ) -> Answer:
-        all_headers = {"Accept": "application/json", **(headers or {})}
-        if self._transport.endpoint.api_key:
-            all_headers["X-Api-Key"] = self._transport.endpoint.api_key
+        all_headers = {**self._headers(), **(headers or {})}
         if form is not None:
             body = encoded(form).encode()
             all_headers["Content-Type"] = "application/x-www-form-urlencoded"

@@ -1,13 +1,10 @@
-"""Log following by asking again and again, and finding which part of a tail is new.
-
-The API's event stream will replace the asking.
-"""
+"""Showing and following a log: from the API's stream of it, and where there is none by asking again and again."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -21,10 +18,19 @@ Tail = Callable[[int], str]
 """The last N lines of a log as one text."""
 
 
-def show(app: App, tail: Tail, *, lines: int | None, follow: bool) -> None:
-    """Without `follow` the last lines (1,000), in a pager on a terminal; with it the last (10) and all that comes."""
+def show(app: App, where: str, *, lines: int | None, follow: bool) -> None:
+    """The log at the path `where`.
+
+    Without `follow` the last lines (1,000), in a pager on a terminal; with it the last (10) and all that comes.
+    """
+
+    def tail(count: int) -> str:
+        return str(app.api.get(where, lines=count).body["data"])
+
     if follow:
-        follow_log(app, tail, lines or 10)
+        stream = app.api.follow(where, lines=lines or 10)
+        seen = None if stream is None else follow_stream(app, stream)
+        follow_by_asking(app, tail, lines or 10, seen)
         return
     text = tail(lines or 1_000)
     if sys.stdout.isatty() and not app.out.silent:
@@ -33,10 +39,22 @@ def show(app: App, tail: Tail, *, lines: int | None, follow: bool) -> None:
         app.out.say(text)
 
 
-def follow_log(app: App, tail: Tail, lines: int, *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Print the last `lines` lines, then everything new, until interrupted."""
-    seen = tail(WINDOWS[0])
-    app.out.say(last_lines(seen, lines), newline=False)
+def follow_stream(app: App, stream: Iterator[str]) -> str:
+    """Print all of it; the end of what was printed, to go on from when the stream ends (a daemon restarts)."""
+    seen = ""
+    for text in stream:
+        app.out.say(text, newline=False)
+        seen = last_lines(seen + text, WINDOWS[0])
+    return seen
+
+
+def follow_by_asking(
+    app: App, tail: Tail, lines: int, seen: str | None = None, *, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Print the last `lines` lines, then everything new, until interrupted. With `seen` only what comes after that."""
+    if seen is None:
+        seen = tail(WINDOWS[0])
+        app.out.say(last_lines(seen, lines), newline=False)
     while True:
         sleep(POLL_S)
         seen, news, complete = step(seen, tail)

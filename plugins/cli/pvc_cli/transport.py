@@ -11,7 +11,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pvc_cli.connections import Endpoint
@@ -20,6 +20,8 @@ from pvc_cli.errors import NoAnswer
 CONNECT_TIMEOUT_S = 2.05
 READ_TIMEOUT_S = 48 * 3600.0
 """A request with wait=true answers when the work is done, which may be hours later."""
+
+PIECE_BYTES = 1 << 16
 
 AGAIN_STATUSES = (429, 500, 502, 503, 504)
 AGAIN_AFTER_S = (0.2, 0.4, 0.8)
@@ -86,27 +88,56 @@ class Transport:
             self._sleep(pause_s)
         return self._once(method, target, headers, body)
 
+    def stream(self, target: str, headers: Mapping[str, str]) -> RawAnswer | Iterator[bytes]:
+        """GET of a text that comes bit by bit, until the server ends it or goes. Any other answer comes whole."""
+        answer = self._asked("GET", target, headers, b"")
+        if answer.status == 200 and answer.getheader("Content-Type", "").startswith("text/plain"):
+            return self._pieces(answer)
+        return self._whole("GET", target, answer)
+
     def close(self) -> None:
         if self._open is not None:
             self._open.close()
             self._open = None
 
     def _once(self, method: str, target: str, headers: Mapping[str, str], body: bytes | Stream) -> RawAnswer:
+        return self._whole(method, target, self._asked(method, target, headers, body))
+
+    def _asked(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | Stream
+    ) -> http.client.HTTPResponse:
         self._trace(f"> {method} {self.endpoint.url}{target}")
         connection = self._connected(method, target)
         try:
             refused_early = self._send(connection, method, target, headers, body)
             answer = connection.getresponse()
-            raw = RawAnswer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise broken(self.endpoint, method, target, error) from error
-        if refused_early or answer.will_close:
+        answer.will_close = answer.will_close or refused_early
+        self._trace(f"< {answer.status} {answer.reason}")
+        for name, value in answer.getheaders():
+            self._trace(f"< {name.lower()}: {value}")
+        return answer
+
+    def _whole(self, method: str, target: str, answer: http.client.HTTPResponse) -> RawAnswer:
+        try:
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as error:
             self.close()
-        self._trace(f"< {raw.status} {answer.reason}")
-        for name, value in raw.headers.items():
-            self._trace(f"< {name}: {value}")
-        return raw
+            raise broken(self.endpoint, method, target, error) from error
+        if answer.will_close:
+            self.close()
+        return RawAnswer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body)
+
+    def _pieces(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+        try:
+            while piece := answer.read1(PIECE_BYTES):
+                yield piece
+        except (OSError, http.client.HTTPException) as error:
+            self._trace(f"* the stream broke off: {error!r}")
+        finally:
+            self.close()
 
     def _connected(self, method: str, target: str) -> http.client.HTTPConnection:
         if self._open is not None:

@@ -83,8 +83,7 @@ def ready(app: App, node: str, wait: bool) -> None:
 @click.pass_obj
 def log(app: App, node: str, lines: int | None, follow: bool) -> None:
     """Show the log of NODE's daemon."""
-    where = path("node", node, "log")
-    show(app, lambda count: str(app.api.get(where, lines=count).body["data"]), lines=lines, follow=follow)
+    show(app, path("node", node, "log"), lines=lines, follow=follow)
 
 
 @node.command()

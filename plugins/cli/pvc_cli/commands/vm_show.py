@@ -70,5 +70,4 @@ def dump(app: App, domain: str, target: Path | None) -> None:
 @click.pass_obj
 def log(app: App, domain: str, lines: int | None, follow: bool) -> None:
     """Show what a VM wrote to its serial console."""
-    where = path("vm", domain, "console")
-    show(app, lambda count: str(app.api.get(where, lines=count).body["data"]), lines=lines, follow=follow)
+    show(app, path("vm", domain, "console"), lines=lines, follow=follow)
