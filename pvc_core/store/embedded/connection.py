@@ -137,9 +137,12 @@ class Connection(asyncio.Protocol):
         try:
             names = self._server.door.identify(scheme, proof)
         except Declined:
-            _log.warning("session %#x: credentials refused", self.session_id)
+            user = proof.partition(b":")[0][:40]
+            _log.warning("session %#x: credentials of user %r refused", self.session_id, user.decode(errors="replace"))
             self._closing = True
             self._server.submit_work(self, xid, _auth_failed)
+            if self._session:
+                self._server.end_session(self._session)
             return
         self.identities = self.identities | names
         self._server.submit_work(self, xid, bytes)
