@@ -75,11 +75,17 @@ class Desk:
     default_pool_driver: str = ""
     inline: bool = False
     """The simulator's way: settle in this very thread."""
+    waiter: Callable[[Callable[[ClusterView], bool]], bool] | None = None
+    """The simulator's way: let the cluster go on until it is true."""
     host_bridges: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def view(self) -> ClusterView:
         return self.keeper.view
+
+    def wait_until(self, true: Callable[[ClusterView], bool], *, timeout_s: float) -> bool:
+        """Block until the picture satisfies `true`; False when it has not within `timeout_s`."""
+        return self.waiter(true) if self.waiter else self.keeper.wait_until(true, timeout_s=timeout_s)
 
     def commit(self, *writes: Write) -> None:
         """All or nothing, and the picture shows it when this returns. Raises Refused when someone wrote at the same

@@ -86,7 +86,7 @@ class NodeService:
             self.desk.commit(
                 Set(layout.NODE_WANTED, name, replace(kept.value, domain_state=state, asked_by=by), kept.version)
             )
-        if wait and not self.desk.keeper.wait_until(
+        if wait and not self.desk.wait_until(
             lambda view: view.node_seen[name].value.domain_state is state, timeout_s=120.0
         ):
             raise Retry(f"node {name} is not {state} yet: {self.get(name).seen.sentence}", help="it goes on by itself")

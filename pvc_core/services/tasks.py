@@ -54,7 +54,7 @@ class TaskService:
             kept = self._desk.view.tasks.get(task_id)
             return kept is None or kept.value.ended
 
-        if not self._desk.keeper.wait_until(ended, timeout_s=timeout_s):
+        if not self._desk.wait_until(ended, timeout_s=timeout_s):
             raise Retry(f"task {task_id} has not ended yet", help=f"it goes on; look with `pvc task info {task_id}`")
         return self.get(task_id)
 

@@ -277,7 +277,7 @@ class VmService:
             self._ask(kept, by, want=Want.REMOVE, force=True, delete_disks=delete_disks)
         except NotFound:
             return  # its node was quicker than our look at what was written
-        if not self.desk.inline and not self.desk.keeper.wait_until(
+        if not self.desk.wait_until(
             lambda view: uuid not in view.vm_wanted, timeout_s=timeout_s
         ):
             raise Retry(f"VM {name} is not gone yet: {self.get(uuid).sentence}", help="the removal goes on by itself")
@@ -329,7 +329,7 @@ class VmService:
 
     def _wait(self, picture: VmPicture, what: str, done: Any) -> None:
         uuid = picture.wanted.uuid
-        if not self.desk.keeper.wait_until(lambda _: done(self.get(uuid)), timeout_s=SHUTDOWN_WAIT_S):
+        if not self.desk.wait_until(lambda _: done(self.get(uuid)), timeout_s=SHUTDOWN_WAIT_S):
             raise Retry(f"VM {picture.wanted.name} {what}: {self.get(uuid).sentence}", help="it goes on by itself")
 
     def _write(self, kept: Kept[VmWanted], by: str, **changes: Any) -> VmPicture:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """A compute driver in memory: real state on several nodes, faults on demand, and a ledger of what executes where.
 
-One FakeComputeWorld is what outlives daemons (hypervisors, guests, permits); each FakeCompute is the driver of one daemon on
-one node. It passes contract_compute.py like any other driver, and is the simulator's oracle: `executing` says where a guest
+One FakeComputeWorld is what outlives daemons (hypervisors, guests, permits); each FakeCompute is the driver of one
+daemon on
+one node. It passes contract_compute.py like any other driver, and is the simulator's oracle: `executing` says where a
+guest
 runs, and `double` whether one ever ran twice.
 """
 
@@ -81,7 +83,9 @@ class FakeComputeWorld:
 
     def executing(self, uuid: str) -> list[str]:
         """The nodes on which the guest's CPUs run."""
-        return [node for node, host in sorted(self.hosts.items()) if uuid in host.guests and not host.guests[uuid].paused]
+        return [
+            node for node, host in sorted(self.hosts.items()) if uuid in host.guests and not host.guests[uuid].paused
+        ]
 
     def end(self, node: str, uuid: str, reason: str = "crashed") -> None:
         """The guest ends by itself."""
