@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """A simulated cluster: the real services and reconcilers on fake drivers and a fake store, in an order a seed decides.
 
-Daemons are killed between and inside calls, guests crash, sessions are lost, answers get lost; time is a number. What must
+Daemons are killed between and inside calls, guests crash, sessions are lost, answers get lost; time is a number. What
+must
 always be true is checked after every step, what must be true in the end after the faults have stopped.
 """
 
@@ -175,7 +176,9 @@ class Sim:
     # -- what must be true -------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Always: no guest ever ran twice, and whoever runs has a claim that says so (or had one until its end is seen)."""
+        """Always: no guest ever ran twice, and whoever runs has a claim that says so (or had one until its end is
+        seen).
+        """
         assert not self.world.double, f"seed {self.seed}: {self.world.double}"
         claims = Repository(self.services.desk.repository.store).all(layout.CLAIMS)
         for uuid, guest in self.world.host(NODE).guests.items():

@@ -1,4 +1,6 @@
-"""The table "where does my change go?" names files that exist; so does every path in the README's and CONTRIBUTING's text."""
+"""The table "where does my change go?" names files that exist; so does every path in the README's and CONTRIBUTING's
+text.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_kind_stands_in_the_table_with_its_record_and_writer() -> None:
-    rows = re.findall(r"^\| `([^`]+)/[^`/]+` \| (\w+) \| (yes|no) \|", (ROOT / "docs/store-layout.md").read_text(), re.MULTILINE)
+    text = (ROOT / "docs/store-layout.md").read_text()
+    rows = re.findall(r"^\| `([^`]+)/[^`/]+` \| (\w+) \| (yes|no) \|", text, re.MULTILINE)
     assert {(prefix, record, api == "yes") for prefix, record, api in rows} == {
         (kind.prefix, kind.record.__name__, kind.by_api) for kind in KINDS
     }

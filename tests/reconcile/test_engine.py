@@ -80,7 +80,7 @@ def test_comes_back_when_it_said() -> None:
 
 
 def test_a_wake_comes_before_a_later_appointment_and_does_not_cancel_it() -> None:
-    engine, clock, _, _ = rig(lambda key: Outcome("x", again_in_s=50.0))
+    engine, _, _, _ = rig(lambda key: Outcome("x", again_in_s=50.0))
     engine.wake("thing", "a", in_s=50.0)
     engine.wake("thing", "a")
     assert engine.take() == ("thing", "a")

@@ -1,4 +1,6 @@
-"""200 seeds of one node: define, start, stop, restart, clone, remove, while daemons die, guests crash and sessions are lost."""
+"""200 seeds of one node: define, start, stop, restart, clone, remove, while daemons die, guests crash and sessions
+are lost.
+"""
 
 from __future__ import annotations
 
