@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pvc_core.contracts.compute import ComputeCapabilities, ComputeDefinitions, RenderRequest
-from pvc_core.model.vm import Description, DiskSpec, NicSpec
 from pvc_compute_libvirt import describe, edit, render
 from pvc_compute_libvirt.devices import DISK_SOURCES, NIC_TARGETS
+from pvc_core.contracts.compute import ComputeCapabilities, ComputeDefinitions, RenderRequest
+from pvc_core.model.vm import Description, DiskSpec, NicSpec
 
 
 class LibvirtDefinitions(ComputeDefinitions):

@@ -1,16 +1,16 @@
-"""What a definition says, as the core's Description. Reading only: render.py and edit.py change things, outside.py judges
-what of the host is used. Field names and elements: libvirt's "Domain XML format" (libvirt.org/formatdomain.html)."""
+"""What a definition says, as the core's Description. Reading only: render.py and edit.py change, outside.py judges
+what of the host is used. Elements: libvirt's "Domain XML format" (libvirt.org/formatdomain.html)."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 
+from pvc_compute_libvirt.outside import find_outside
+from pvc_compute_libvirt.text import Document, Element, parse
 from pvc_core.errors import Invalid
 from pvc_core.ids import checked_name, checked_uuid
 from pvc_core.model.vm import Description, DiskSpec, NicSpec
-from pvc_compute_libvirt.outside import find_outside
-from pvc_compute_libvirt.text import Document, Element, parse
 
 DEVICES = ("disk", "interface")
 HOST_NETWORKS = ("upstream", "cluster", "storage")
@@ -73,8 +73,15 @@ def memory_bytes(root: Element) -> int:
     if element is None:
         raise Invalid("the definition has no <memory>", help='give one, like <memory unit="MiB">1024</memory>')
     unit = element.get("unit", "KiB").lower()
-    if unit not in _UNITS or not element.words().isascii() or not element.words().isdigit() or len(element.words()) > 15:
-        raise Invalid(f"line {element.line}: <memory> is not a size", help='give one, like <memory unit="MiB">1024</memory>')
+    if (
+        unit not in _UNITS
+        or not element.words().isascii()
+        or not element.words().isdigit()
+        or len(element.words()) > 15
+    ):
+        raise Invalid(
+            f"line {element.line}: <memory> is not a size", help='give one, like <memory unit="MiB">1024</memory>'
+        )
     size = int(element.words()) * _UNITS[unit]
     if size == 0:
         raise Invalid(f"line {element.line}: <memory> is 0", help='give a size, like <memory unit="MiB">1024</memory>')
@@ -105,7 +112,9 @@ def disks(document: Document) -> list[DiskSpec]:
 def disk(element: Element) -> DiskSpec:
     target = element.find("target")
     if target is None or not target.get("dev"):
-        raise Invalid(f"line {element.line}: a <disk> has no <target dev=...>", help='give one, like <target dev="sda"/>')
+        raise Invalid(
+            f"line {element.line}: a <disk> has no <target dev=...>", help='give one, like <target dev="sda"/>'
+        )
     source = element.find("source")
     kind = element.get("type", "file")
     if kind == "network":
@@ -132,7 +141,8 @@ def volume_name(element: Element) -> str | None:
         return f"{checked_name(pool, 'pool')}/{checked_name(volume, 'volume')}"
     except Invalid as error:
         raise Invalid(
-            f"line {source.line}: the disk's source {source.get('name')!r} is not POOL/VOLUME: {error.message}", help=error.help
+            f"line {source.line}: the disk's source {source.get('name')!r} is not POOL/VOLUME: {error.message}",
+            help=error.help,
         ) from None
 
 
@@ -159,7 +169,9 @@ def nics(document: Document) -> list[NicSpec]:
 def nic(element: Element, default_mac: str) -> NicSpec:
     kind = element.get("type")
     if not kind:
-        raise Invalid(f"line {element.line}: an <interface> has no type", help='give one, like <interface type="bridge">')
+        raise Invalid(
+            f"line {element.line}: an <interface> has no type", help='give one, like <interface type="bridge">'
+        )
     given, source, model = element.find("mac"), element.find("source"), element.find("model")
     mac = given.get("address").lower() if given else default_mac
     if (given is not None or mac) and not _MAC.fullmatch(mac):

@@ -1,4 +1,4 @@
-"""One disk or NIC as libvirt gets it: a volume's disk with the DiskSource it has on this node, a NIC with its NicTarget.
+"""One disk or NIC as libvirt gets it: a volume's disk with its DiskSource on this node, a NIC with its NicTarget.
 
 Used for whole definitions (render.py) and for hot plugging. Elements: libvirt.org/formatdomain.html, "Hard drives,
 floppy disks, CDROMs" and "Network interfaces".
@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from xml.sax.saxutils import quoteattr
 
-from pvc_core.contracts.targets import Block, Bridge, DiskSource, File, Hostdev, Iscsi, Macvtap, Nbd, NicTarget, Rbd
-from pvc_core.errors import Invalid
 from pvc_compute_libvirt import describe as read
 from pvc_compute_libvirt.edit import set_mac
 from pvc_compute_libvirt.text import Edits, Element, parse
+from pvc_core.contracts.targets import Block, Bridge, DiskSource, File, Hostdev, Iscsi, Macvtap, Nbd, NicTarget, Rbd
+from pvc_core.errors import Invalid
 
 DISK_SOURCES = (File, Block, Rbd, Nbd, Iscsi)
 NIC_TARGETS = (Bridge, Macvtap, Hostdev)
 
 # Children of <source> that say where the bytes are; all others (encryption, slices, ...) are the user's.
-_WHERE = ("host", "auth", "snapshot", "config", "timeout", "ssl", "cookies", "readahead", "identity", "reconnect", "initiator")
+_WHERE = {"host", "auth", "snapshot", "config", "timeout", "ssl", "cookies", "readahead", "identity", "reconnect"}
+_WHERE |= {"initiator"}
 
 
 def disk_for(device: str, source: DiskSource) -> str:
@@ -110,7 +111,9 @@ def _set_source(edits: Edits, nic: Element, kind: str, xml: str) -> None:
     edits.set_attr(nic, "type", kind)
     source = nic.find("source")
     if source is None:
-        raise Invalid(f"line {nic.line}: an <interface> has no <source>", help='give one, like <source bridge="vmbr100"/>')
+        raise Invalid(
+            f"line {nic.line}: an <interface> has no <source>", help='give one, like <source bridge="vmbr100"/>'
+        )
     edits.replace(source, xml)
 
 

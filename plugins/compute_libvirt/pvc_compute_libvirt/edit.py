@@ -1,14 +1,14 @@
-"""Changes of a definition: name, UUID, volume, CPUs, memory, one device more or less. Only the bytes concerned change."""
+"""Changes of a definition: name, UUID, volume, CPUs, memory, one device more or less. Only their own bytes change."""
 
 from __future__ import annotations
 
 import difflib
 
+from pvc_compute_libvirt import describe as read
+from pvc_compute_libvirt.text import Document, Edits, Element, parse
 from pvc_core.errors import Exists, Invalid, NotFound
 from pvc_core.ids import checked_uuid
 from pvc_core.units import KIB
-from pvc_compute_libvirt import describe as read
-from pvc_compute_libvirt.text import Document, Edits, Element, parse
 
 
 def with_identity(definition: str, *, name: str, uuid: str) -> str:
@@ -135,7 +135,9 @@ def without_device(definition: str, device: str) -> str:
         return edits.text()
     mac = named.root.find("mac")
     if mac is None:
-        raise Invalid("the NIC to remove has no <mac>", help='name it by its MAC, like <mac address="52:54:00:12:34:56"/>')
+        raise Invalid(
+            "the NIC to remove has no <mac>", help='name it by its MAC, like <mac address="52:54:00:12:34:56"/>'
+        )
     elements = list(document.root.all("devices/interface"))
     specs = read.nics(document)
     at = next((index for index, spec in enumerate(specs) if spec.mac == mac.get("address").lower()), None)

@@ -1,7 +1,8 @@
 """What a definition uses of the host beyond PVC's pools and networks, in words, and whether it ties the VM to one node.
 
-Fencing and placement read the answer: an entry here means "not everything it writes to is known to us", so storage proof
-is not enough for it; failover False means that what it needs exists on one node only. Unknown is told, never left out.
+Fencing and placement read the answer: an entry here means "not everything it writes to is known to us", so storage
+proof is not enough for it; failover False means that what it needs exists on one node only. Unknown is told, never left
+out.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ def find_outside(root: Element) -> tuple[tuple[str, ...], bool]:
 
 
 def _boot_files(root: Element) -> Iterator[Finding]:
-    for path, what in (("os/kernel", "kernel"), ("os/initrd", "initrd"), ("os/dtb", "device tree"), ("os/acpi/table", "ACPI table")):
+    for path, what in (
+        ("os/kernel", "kernel"),
+        ("os/initrd", "initrd"),
+        ("os/dtb", "device tree"),
+        ("os/acpi/table", "ACPI table"),
+    ):
         for element in root.all(path):
             yield f"host file {element.words()} ({what})", True
     for loader in root.all("os/loader"):

@@ -1,17 +1,17 @@
-"""What libvirt gets on this node: the user's definition with domain type, disk sources, NIC targets, console log and VNC
-address set. Nothing else is touched; devices.py renders single disks and NICs, also for hot plugging."""
+"""What libvirt gets on this node: the user's definition with domain type, disk sources, NIC targets, console log and
+VNC address set. Nothing else is touched; devices.py renders single disks and NICs, also for hot plugging."""
 
 from __future__ import annotations
 
 import os.path
 from xml.sax.saxutils import quoteattr
 
-from pvc_core.contracts.compute import RenderRequest
-from pvc_core.errors import Invalid
 from pvc_compute_libvirt import describe as read
 from pvc_compute_libvirt.devices import set_nic, set_volume
 from pvc_compute_libvirt.edit import set_identity, set_mac
 from pvc_compute_libvirt.text import Document, Edits, Element, parse
+from pvc_core.contracts.compute import RenderRequest
+from pvc_core.errors import Invalid
 
 _KVM_EMULATORS = ("kvm", "qemu-kvm", "kvm-spice")
 
@@ -34,7 +34,7 @@ def render(request: RenderRequest) -> str:
 
 
 def _without_kvm(edits: Edits, root: Element) -> None:
-    """Emulation has no host CPU to pass through, and /usr/bin/kvm of old definitions means another program elsewhere."""
+    """Emulation has no host CPU to pass through, and /usr/bin/kvm of old definitions is not its program."""
     emulator, os_type, cpu = root.find("devices/emulator"), root.find("os/type"), root.find("cpu")
     if emulator is not None and os.path.basename(emulator.words()) in _KVM_EMULATORS:
         arch = (os_type.get("arch") if os_type is not None else "") or "x86_64"
@@ -82,7 +82,7 @@ def _console_log(edits: Edits, root: Element, path: str) -> None:
 
 
 def _vnc(edits: Edits, root: Element, listen: str) -> None:
-    """The port stays as given: libvirt chooses one where none is. <listen> must agree with the attribute, or libvirt refuses."""
+    """The port stays as given: libvirt chooses where none is. It refuses a <listen> that contradicts the attribute."""
     for element in root.all("devices/graphics"):
         inner = element.find("listen")
         if element.get("type") != "vnc" or (inner is not None and inner.get("type") not in ("", "address")):

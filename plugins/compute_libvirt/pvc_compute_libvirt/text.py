@@ -27,7 +27,9 @@ class Element:
 
     __slots__ = ("attrs", "children", "close", "end", "inner", "line", "parent", "start", "tag", "text")
 
-    def __init__(self, tag: str, attrs: dict[str, str], start: int, inner: int, line: int, parent: Element | None) -> None:
+    def __init__(
+        self, tag: str, attrs: dict[str, str], start: int, inner: int, line: int, parent: Element | None
+    ) -> None:
         self.tag, self.attrs, self.start, self.inner, self.line, self.parent = tag, attrs, start, inner, line, parent
         self.close = self.end = inner
         self.text = ""
@@ -72,7 +74,7 @@ class Document:
 
 
 def parse(text: str, *, root: tuple[str, ...]) -> Document:
-    """The document in `text`, whose outermost element must be one of `root`. Raises Invalid, quickly for a hostile text."""
+    """The document in `text`, its outermost element one of `root`. Raises Invalid, quickly for a hostile text."""
     if len(text) > MAX_BYTES:
         raise Invalid(f"the definition has {len(text)} characters", help=f"at most {MAX_BYTES} are allowed")
     try:
@@ -104,7 +106,9 @@ class _Reader:
         try:
             self._parser.Parse(self._data, True)
         except expat.ExpatError as error:
-            raise Invalid(f"line {error.lineno}: the definition is not well-formed XML: {expat.ErrorString(error.code)}") from None
+            raise Invalid(
+                f"line {error.lineno}: the definition is not well-formed XML: {expat.ErrorString(error.code)}"
+            ) from None
         assert self._root is not None  # expat refuses a document without an element
         return Document(self._data, self._root)
 

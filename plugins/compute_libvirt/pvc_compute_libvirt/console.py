@@ -1,0 +1,153 @@
+"""The serial console: its log read and followed, and typing into it.
+
+QEMU writes the log itself (<log file=.../>), so nothing is lost while nobody reads. Typing goes to the guest's pty,
+which then has to be read as well, or the guest would stand still when its buffer is full: what comes is thrown away,
+the log has it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pvc_core.clock import Clock
+from pvc_core.errors import NotFound, Retry
+
+_TAIL_BYTES = 1_000_000
+_KEEP_BYTES = 4_000_000
+_POLL_S = 0.1
+_NOTHING_S = 1.0
+_IDLE_S = 60.0
+
+
+def tail(path: Path, lines: int) -> tuple[bytes, int]:
+    """(the last `lines` lines, where the file ended); (b"", 0) if there is no file."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - _TAIL_BYTES))
+            data = file.read(min(end, _TAIL_BYTES))
+    except FileNotFoundError:
+        return b"", 0
+    if lines <= 0:
+        return b"", end
+    return b"".join(data.splitlines(keepends=True)[-lines:]), end
+
+
+def trim(path: Path) -> None:
+    """Before a start: a log grown over 4 MB keeps its last MB (virtlogd, where used, rotates it later)."""
+    try:
+        if path.stat().st_size <= _KEEP_BYTES:
+            return
+    except FileNotFoundError:
+        return
+    data, _ = tail(path, _TAIL_BYTES)
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(data)
+    new.replace(path)
+
+
+def follow(path: Path, lines: int, stopped: threading.Event) -> Iterator[bytes]:
+    """The last lines, then what is written, also after the file was rotated or cut; b"" every silent second."""
+    data, position = tail(path, lines)
+    if data:
+        yield data
+    file = _opened(path)
+    silent_s = 0.0
+    try:
+        while not stopped.is_set():
+            if file is None:
+                file, position = _opened(path), 0
+            data = b""
+            if file is not None:
+                if os.fstat(file).st_size < position:
+                    position = 0
+                data = os.pread(file, 65536, position)
+                position += len(data)
+            if data:
+                silent_s = 0.0
+                yield data
+                continue
+            if file is not None and _replaced(file, path):
+                os.close(file)
+                file = None
+                continue
+            stopped.wait(_POLL_S)
+            silent_s += _POLL_S
+            if silent_s >= _NOTHING_S:
+                silent_s = 0.0
+                yield b""
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+def _opened(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+
+
+def _replaced(file: int, path: Path) -> bool:
+    try:
+        return os.stat(path).st_ino != os.fstat(file).st_ino
+    except FileNotFoundError:
+        return False
+
+
+class Keyboards:
+    """The ptys that somebody types into, each kept open for a minute: QEMU notices an opened pty only once a second."""
+
+    def __init__(self, clock: Clock, stopped: threading.Event) -> None:
+        self._clock, self._stopped = clock, stopped
+        self._lock = threading.Lock()
+        self._open: dict[str, _Keyboard] = {}
+
+    def write(self, uuid: str, pty: Callable[[], str], data: bytes) -> None:
+        """Type `data`; `pty` finds the guest's terminal if it is not open yet."""
+        with self._lock:
+            keyboard = self._open.get(uuid)
+            if keyboard is None or not keyboard.alive:
+                keyboard = self._open[uuid] = _Keyboard(pty(), self._clock, self._stopped)
+        keyboard.write(data)
+
+
+class _Keyboard:
+    def __init__(self, path: str, clock: Clock, stopped: threading.Event) -> None:
+        self._clock, self._stopped = clock, stopped
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise NotFound(f"the serial console {path} cannot be opened: {error.strerror}") from None
+        self.alive = True
+        self._lock = threading.Lock()
+        self._used_s = clock.boottime_s()
+        threading.Thread(target=self._drain, name="libvirt-pty", daemon=True).start()
+
+    def write(self, data: bytes) -> None:
+        with self._lock:
+            if not self.alive:
+                raise Retry("the serial console was just closed", again_in_s=0.5)
+            self._used_s = self._clock.boottime_s()
+            while data:
+                if not select.select([], [self._file], [], 2.0)[1]:
+                    raise Retry("the guest does not read its serial console")
+                data = data[os.write(self._file, data) :]
+
+    def _drain(self) -> None:
+        while not self._stopped.is_set() and self._clock.boottime_s() - self._used_s < _IDLE_S:
+            readable, _, _ = select.select([self._file], [], [], 1.0)
+            try:
+                if readable and not os.read(self._file, 65536):
+                    break
+            except BlockingIOError:
+                continue
+            except OSError:
+                break  # the guest is gone, and its pty with it
+        with self._lock:
+            self.alive = False
+            os.close(self._file)

@@ -1,0 +1,65 @@
+"""The entry point: configuration, definitions, and the driver built from them. Imports no libvirt until it is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from marshmallow import Schema, fields, validate
+
+from pvc_compute_libvirt.definitions import LibvirtDefinitions
+from pvc_compute_libvirt.virt import find_virt_type
+from pvc_core.contracts.compute import ComputeDefinitions
+from pvc_core.contracts.plugin import Drivers, Plugin, PluginContext
+
+RUN_DIR = Path("/run/pvc")
+
+
+class ConfigSchema(Schema):
+    virt_type = fields.String(
+        load_default="auto",
+        validate=validate.OneOf(["auto", "kvm", "qemu"]),
+        metadata={"description": "kvm, qemu (emulation), or auto: kvm if a guest was seen to run under it"},
+    )
+    uri = fields.String(load_default="qemu:///system", metadata={"description": "where libvirt answers"})
+    console_log_dir = fields.String(
+        load_default="/var/log/libvirt", metadata={"description": "where serial consoles are logged, one UUID.log each"}
+    )
+    vnc_listen = fields.String(
+        load_default="127.0.0.1", metadata={"description": "address on which guests' VNC servers listen"}
+    )
+    hooks_dir = fields.String(
+        load_default="/etc/libvirt/hooks", metadata={"description": "libvirt's hooks; ours is put into qemu.d"}
+    )
+    permits_dir = fields.String(
+        load_default=str(RUN_DIR / "permits"), metadata={"description": "where pvcguard writes launch permits"}
+    )
+
+
+class ComputeLibvirt(Plugin):
+    name = "compute_libvirt"
+    config_schema = ConfigSchema
+
+    @property
+    def compute(self) -> ComputeDefinitions:
+        return LibvirtDefinitions()
+
+    def build_drivers(self, context: PluginContext) -> Drivers:
+        """Finds out how guests run (once per boot) and installs libvirt's hook; connects later. Raises Permanent."""
+        from pvc_compute_libvirt.driver import LibvirtDriver, Settings
+        from pvc_compute_libvirt.permits import Permits
+        from pvc_compute_libvirt.processes import Processes
+
+        virt_type, why = find_virt_type(self.config["virt_type"], run=context.run, cache=RUN_DIR / "virt_type.json")
+        context.log.info("how guests run here", virt_type=virt_type, why=why)
+        permits = Permits(permits_dir=Path(self.config["permits_dir"]), hooks_dir=Path(self.config["hooks_dir"]))
+        if permits.install_hook():
+            context.log.warning("installed libvirt's launch permit hook; libvirtd asks it after its next restart")
+        settings = Settings(
+            uri=self.config["uri"],
+            virt_type=virt_type,
+            virt_why=why,
+            console_log_dir=Path(self.config["console_log_dir"]),
+            vnc_listen=self.config["vnc_listen"],
+        )
+        driver = LibvirtDriver(settings, permits=permits, processes=Processes(), clock=context.clock, log=context.log)
+        return Drivers(compute=driver, stop=driver.stop_driver)
