@@ -100,8 +100,8 @@ def await_console(api: Api, name: str, text: str, *, deadline_s: float = BOOT_S)
         if text in log:
             return log
         if time.monotonic() > end:
-            vm = api.get(f"/vm/{name}")
-            said = vm.get("status") if isinstance(vm, dict) else vm
+            vms = api.get(f"/vm/{name}")
+            said = vms[0]["status"] if vms else "there is no such VM"
             raise LabError(
                 f"no {text!r} on the console of {name} after {deadline_s:.0f} s; PVC says: {said}; "
                 f"the console ends: {log[-500:]!r}"
