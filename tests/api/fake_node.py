@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -104,7 +105,8 @@ class FakeNode:
 
     def _run(self) -> None:
         while not self._stopping:
-            if self.lazy or not self.keeper.wait_until(lambda view: bool(self._todo()), timeout_s=0.1):
+            if not self.keeper.wait_until(lambda view: bool(self._todo()), timeout_s=0.1) or self.lazy:
+                time.sleep(0.02)
                 continue
             for step in self._todo():
                 try:

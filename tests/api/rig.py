@@ -84,6 +84,8 @@ class Rig:
     node: FakeNode
     server: FakeStoreServer
     log: Log
+    key: str
+    """An admin's, called "tester"."""
 
     def close(self) -> None:
         self.node.stop()
@@ -113,7 +115,9 @@ def new_rig() -> Rig:
     )
     services = services_on(desk, cluster_name="cluster1", coordinators=(NODE,), upstream_floating="10.0.0.250/24")
     node.start()
-    return Rig(services, keeper, repository, node, server, Log())
+    key = services.keys.add("tester", "admin")
+    keeper.settle()
+    return Rig(services, keeper, repository, node, server, Log(), key)
 
 
 def _fill(repository: Repository) -> None:
@@ -189,15 +193,14 @@ def running(rig: Rig, tmp: Path, **settings: Any) -> Iterator[Api]:
     failed: list[BaseException] = []
     thread = threading.Thread(target=_serve, args=(frontend, failed), daemon=True)
     thread.start()
-    assert frontend.ready.wait(10), failed
-    key = rig.services.keys.add("tester", "admin")
-    rig.keeper.settle()
+    while not frontend.ready.wait(0.02):
+        if failed:
+            raise failed[0]
     try:
-        yield Api(rig, frontend, key, f"http://127.0.0.1:{frontend.port}", tmp / "api.sock")
+        yield Api(rig, frontend, rig.key, f"http://127.0.0.1:{frontend.port}", tmp / "api.sock")
     finally:
         frontend.stop()
         thread.join(5)
-        rig.services.keys.remove("tester")
         assert not thread.is_alive(), "serve() did not return within 5 s of stop()"
 
 
@@ -206,7 +209,6 @@ def _serve(frontend: FalconFrontend, failed: list[BaseException]) -> None:
         frontend.serve()
     except BaseException as error:
         failed.append(error)
-        raise
 
 
 def samples() -> dict[str, Any]:

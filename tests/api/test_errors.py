@@ -129,7 +129,7 @@ def test_a_fault_of_ours(api: Api, client: httpx2.Client, monkeypatch: pytest.Mo
     answer = client.get("/tasks")
     assert answer.status_code == 500 and answer.json()["code"] == "internal"
     assert "internal detail" not in answer.text and "Traceback" not in answer.text
-    event, more = api.rig.log.errors.pop()
+    _, more = api.rig.log.errors.pop()
     assert more["request_id"] == answer.json()["request_id"] and str(more["exc_info"]) == "internal detail"
 
 

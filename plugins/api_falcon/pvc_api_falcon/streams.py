@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 import falcon
 from falcon.asgi import Request
+from falcon.asgi.multipart import BodyPart
 
 from pvc_api_falcon.door import Visit
 from pvc_api_falcon.errors import TooBig, TooSlow
@@ -18,7 +20,9 @@ from pvc_core.units import KIB, MIB
 
 PIECE_BYTES = MIB
 
+T = TypeVar("T")
 Read = Callable[[int], Awaitable[bytes]]
+Finish = Callable[[], Awaitable[None]]
 
 
 async def whole_body(req: Request, *, limit_bytes: int, within_s: float) -> bytes:
@@ -51,18 +55,20 @@ class Incoming:
     Raises Retry when the client goes, or stalls for `idle_s`, before the file's end; Invalid for a broken form.
     """
 
-    def __init__(self, read: Read, visit: Visit, *, idle_s: float) -> None:
-        self._read, self._visit, self._idle_s = read, visit, idle_s
+    def __init__(self, read: Read, finish: Finish, visit: Visit, *, idle_s: float) -> None:
+        self._read, self._finish, self._visit, self._idle_s = read, finish, visit, idle_s
         self._loop = asyncio.get_running_loop()
 
     def __iter__(self) -> Iterator[bytes]:
-        while piece := self._next():
+        while piece := self._in_loop(self._read(PIECE_BYTES)):
             yield piece
+        if not self._visit.cut:
+            self._in_loop(self._finish())
         if self._visit.cut:
             raise Retry("the upload broke off: the client went away", help="send it again; nothing was changed")
 
-    def _next(self) -> bytes:
-        future = asyncio.run_coroutine_threadsafe(self._read_in_time(), self._loop)
+    def _in_loop(self, step: Awaitable[T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(self._in_time(step), self._loop)
         try:
             return future.result(self._idle_s + 5.0)
         except TimeoutError:
@@ -72,22 +78,31 @@ class Incoming:
         except falcon.HTTPError as error:
             raise Invalid(f"the form with the file is broken: {error.description or error.title}") from None
 
-    async def _read_in_time(self) -> bytes:
+    async def _in_time(self, step: Awaitable[T]) -> T:
         async with asyncio.timeout(self._idle_s):
-            return await self._read(PIECE_BYTES)
+            return await step
 
 
 async def uploaded(req: Request, visit: Visit, *, idle_s: float) -> tuple[Incoming, int | None]:
     """The file in a request: the first one of a multipart form, or the body itself; and its size if that is known."""
     kind = (req.content_type or "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
-        return Incoming(req.stream.read, visit, idle_s=idle_s), req.content_length
+        return Incoming(req.stream.read, _nothing_more, visit, idle_s=idle_s), req.content_length
     form = await req.get_media()
     parts = form.__aiter__()
     async for part in parts:
         if part.filename is not None or part.name == "file":
-            return Incoming(part.stream.read, visit, idle_s=idle_s), None
+            return Incoming(part.stream.read, partial(_next_part, parts), visit, idle_s=idle_s), None
     raise Invalid("the form has no file", help="send it as a part with a filename, or as the body itself")
+
+
+async def _nothing_more() -> None:
+    """A body of its own ends where it ends."""
+
+
+async def _next_part(parts: AsyncIterator[BodyPart]) -> None:
+    """Raises falcon's HTTPError when the file does not end with the form's boundary: then it is not whole."""
+    await anext(parts, None)
 
 
 class Outgoing:
