@@ -76,7 +76,7 @@ class StorageService:
         )
         task = self._task("pool.add", "", {"pool": name}, by, f"making pool {name}")
         self.desk.commit(Add(layout.POOLS, name, pool), Add(layout.TASKS, task.id, task))
-        self.tasks.done(task)
+        self._done(task)
         return self.pool(name)
 
     def set_pool_pgs(self, name: str, pgs: int, *, by: str) -> PoolPicture:
@@ -184,7 +184,7 @@ class StorageService:
         self.desk.commit(
             Set(layout.VOLUMES, volume_id(pool, name), gone, kept.version), Add(layout.TASKS, task.id, task)
         )
-        self.tasks.done(task)
+        self._done(task)
 
     def upload(
         self, pool: str, name: str, image_format: str, size_bytes: int | None, body: Iterable[bytes], *, by: str
@@ -207,7 +207,7 @@ class StorageService:
             Set(layout.VOLUMES, volume_id(pool, name), busy, kept.version), Add(layout.TASKS, task.id, task)
         )
         self.desk.ask(task.node, "upload", {"task": task.id}, body=body, deadline_s=10.0).close()
-        self.tasks.done(task, timeout_s=60.0)
+        self._done(task, timeout_s=60.0)
 
     def export(self, pool: str, name: str, *, snapshot: str = "") -> Flow:
         """The content as a raw image."""
@@ -273,8 +273,16 @@ class StorageService:
     def _task(self, kind: str, node: str, args: dict[str, object], by: str, status: str) -> Task:
         return self.tasks.new(kind, node=node, args=args, by=by, status=status)
 
-    def _run(self, task: Task) -> Task:
-        return self.tasks.done(self.tasks.submit(task))
+    def _run(self, task: Task) -> None:
+        self._done(self.tasks.submit(task))
+
+    def _done(self, task: Task, *, timeout_s: float = 3600.0) -> None:
+        """Wait for its end, and until the picture shows what it did: the same commit, but another record."""
+        self.tasks.done(task, timeout_s=timeout_s)
+        pool = str(task.args["pool"])
+        names = {str(task.args[key]) for key in ("name", "new_name") if key in task.args}
+        keys = [layout.VOLUMES.key(volume_id(pool, name)) for name in sorted(names)]
+        self.desk.keeper.settle([layout.POOLS.key(pool), *keys], inline=self.desk.inline)
 
     def _create(self, kind: str, volume: Volume, args: dict[str, object], by: str, status: str) -> None:
         args = {"pool": volume.pool, "name": volume.name, **args}
@@ -283,7 +291,7 @@ class StorageService:
         self.desk.commit(
             Add(layout.VOLUMES, volume_id(volume.pool, volume.name), record), Add(layout.TASKS, task.id, task)
         )
-        self.tasks.done(task)
+        self._done(task)
 
     def _work(self, kept: Kept[Volume], kind: str, args: dict[str, Any], by: str, status: str) -> None:
         """One task at a time on a volume: its record names the task in the commit that submits it."""
@@ -291,7 +299,7 @@ class StorageService:
         task = self._task(kind, self._node_for(volume), {"pool": volume.pool, "name": volume.name, **args}, by, status)
         busy = Set(layout.VOLUMES, volume_id(volume.pool, volume.name), replace(volume, task=task.id), kept.version)
         self.desk.commit(busy, Add(layout.TASKS, task.id, task))
-        self.tasks.done(task)
+        self._done(task)
 
     def _node_for(self, volume: Volume) -> str:
         """Where work on the volume happens: where a guest has it open, else at its home, else on the primary."""
