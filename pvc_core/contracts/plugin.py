@@ -73,6 +73,14 @@ class Plugin(ABC):
         """
         return None
 
+    def prepare_node(self) -> Sequence[str]:
+        """Put onto this machine what must be there before its daemons start (a hook of another daemon, a module).
+
+        Called as root by `pvcnoded init`, outside any daemon; idempotent. Returns a sentence for each thing made or
+        changed. Raises Permanent.
+        """
+        return ()
+
     def build_drivers(self, context: PluginContext) -> Drivers:
         """Called once, in pvcnoded, before anything is reconciled. May import heavy modules and open connections
         lazily;

@@ -6,10 +6,9 @@ import os
 import socket
 from pathlib import Path
 
-from pvc_core.config import Paths, load
-from pvc_core.config.faults import ConfigError
 from pvc_core.daemon.secrets import ensure_secrets
 from pvc_core.errors import Permanent
+from pvc_core.loader import load_all
 
 TEMPLATE = """\
 # PVC on this node. Every key is explained in docs/configuration.md; `pvcnoded --check` tells every fault at once.
@@ -31,14 +30,12 @@ use:
 def init(file: Path) -> int:
     """Exit code 0; prints what it made. Raises Permanent, ConfigError."""
     made = _write_config(file)
-    try:
-        secrets = load(file).paths.secrets
-    except ConfigError:
-        if made:
-            raise
-        secrets = Paths().secrets
-    for name in ensure_secrets(secrets):
-        print(f"made {secrets / name}")
+    config, loaded = load_all(file)
+    for name in ensure_secrets(config.paths.secrets):
+        print(f"made {config.paths.secrets / name}")
+    for name, plugin in loaded.plugins.items():
+        for sentence in plugin.prepare_node():
+            print(f"{name}: {sentence}")
     print(
         f"made {file}; look it over, then start the daemons" if made else f"{file} is there already and stays as it is"
     )

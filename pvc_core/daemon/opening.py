@@ -22,7 +22,7 @@ def open_store(config: Config, identity: Literal["node", "api"], *, session_time
         hosts = ",".join(f"{name}:{config.store.port}" for name in config.cluster.coordinators)
     return ZooKeeperStore(
         hosts,
-        credentials=Credentials(identity, password),
+        credentials=Credentials(identity, password, "digest" if isinstance(config.store, EmbeddedStore) else "sasl"),
         acl=grants,
         session_timeout_s=session_timeout_s,
     )

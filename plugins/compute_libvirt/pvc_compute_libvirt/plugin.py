@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from marshmallow import Schema, fields, validate
 
@@ -10,6 +12,9 @@ from pvc_compute_libvirt.definitions import LibvirtDefinitions
 from pvc_compute_libvirt.virt import find_virt_type
 from pvc_core.contracts.compute import ComputeDefinitions
 from pvc_core.contracts.plugin import Drivers, Plugin, PluginContext
+
+if TYPE_CHECKING:
+    from pvc_compute_libvirt.permits import Permits
 
 RUN_DIR = Path("/run/pvc")
 
@@ -43,15 +48,19 @@ class ComputeLibvirt(Plugin):
     def compute(self) -> ComputeDefinitions:
         return LibvirtDefinitions()
 
+    def prepare_node(self) -> Sequence[str]:
+        """libvirtd reads its hooks only when it starts, so ours must be there before."""
+        hook = self._permits().install_hook()
+        return ("installed libvirt's launch permit hook; a libvirtd that runs already must be restarted",) if hook else ()
+
     def build_drivers(self, context: PluginContext) -> Drivers:
         """Finds out how guests run (once per boot) and installs libvirt's hook; connects later. Raises Permanent."""
         from pvc_compute_libvirt.driver import LibvirtDriver, Settings
-        from pvc_compute_libvirt.permits import Permits
         from pvc_compute_libvirt.processes import Processes
 
         virt_type, why = find_virt_type(self.config["virt_type"], run=context.run, cache=RUN_DIR / "virt_type.json")
         context.log.info("how guests run here", virt_type=virt_type, why=why)
-        permits = Permits(permits_dir=Path(self.config["permits_dir"]), hooks_dir=Path(self.config["hooks_dir"]))
+        permits = self._permits()
         if permits.install_hook():
             context.log.warning("installed libvirt's launch permit hook; libvirtd asks it after its next restart")
         settings = Settings(
@@ -63,3 +72,8 @@ class ComputeLibvirt(Plugin):
         )
         driver = LibvirtDriver(settings, permits=permits, processes=Processes(), clock=context.clock, log=context.log)
         return Drivers(compute=driver, stop=driver.stop_driver)
+
+    def _permits(self) -> Permits:
+        from pvc_compute_libvirt.permits import Permits
+
+        return Permits(permits_dir=Path(self.config["permits_dir"]), hooks_dir=Path(self.config["hooks_dir"]))
