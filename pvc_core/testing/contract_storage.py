@@ -279,17 +279,17 @@ class StorageContract(ImageQuestions):
     # --- snapshots
 
     @about("snapshots")
-    def test_undeclared_snapshots_are_refused(self, user: StorageUser) -> None:
-        if user.can.snapshots:
-            pytest.skip("capability snapshots is declared")
+    def test_snapshots_of_nothing_or_undeclared_are_refused(self, user: StorageUser) -> None:
         volume, snap = user.make("a"), snapshot("s")
+        wrong, error = (user.volume("ghost"), NotFound) if user.can.snapshots else (volume, Refused)
         for attempt in (
-            lambda: user.snap(volume, snap),
-            lambda: user.rollback(volume, snap),
-            lambda: user.driver.rename_snapshot(user.pool, volume, snap, "t", deadline_s=DEADLINE_S),
+            lambda: user.snap(wrong, snap),
+            lambda: user.rollback(wrong, snap),
+            lambda: user.driver.rename_snapshot(user.pool, wrong, snap, "t", deadline_s=DEADLINE_S),
         ):
-            with pytest.raises(Refused):
+            with pytest.raises(error):
                 attempt()
+        assert user.snapshots_of(volume) == () and user.listed() == {"a": volume.id}
 
     @about("snapshots")
     def test_rollback_brings_content_and_size_back(self, user: StorageUser) -> None:

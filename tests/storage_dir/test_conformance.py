@@ -36,8 +36,8 @@ class TestQcow2(StorageContract):
 
 class TestShared(StorageContract):
     @pytest.fixture
-    def rig(self, tmp_path: Path) -> DirRig:
-        return DirRig(tmp_path, {"shared": "true", "path": str(tmp_path / "both")})
+    def rig(self, tmp_path: Path, small: str) -> DirRig:
+        return DirRig(tmp_path, {"shared": "true", "path": str(tmp_path / "both")}, small)
 
 
 class TestFake(StorageContract):

@@ -190,11 +190,12 @@ def test_a_qcow2_reads_as_qemu_reads_it(tmp_path: Path, seed: int) -> None:
         of = ["-l", f"snapshot.name={tag}"] if tag else []
         run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", *of, path, raw)
         expected = Path(raw).read_bytes()
-        content = b""
+        pieces = []
         with open(path, "rb") as file:
             for extent in qcow2_extents(file, tag):
                 piece = b"" if extent.at is None else os.pread(file.fileno(), extent.length, extent.at)
-                content += piece.ljust(extent.length, b"\0")
+                pieces.append(piece.ljust(extent.length, b"\0"))
+        content = b"".join(pieces)
         assert content == expected[: len(content)] and not any(expected[len(content) :])
         assert len(content) == (8 if tag else 20) * MIB
 
@@ -218,3 +219,24 @@ def test_state_is_per_cluster(tmp_path: Path) -> None:
         daemon = DirStorage(FakeContext({"path": str(tmp_path / node)}, node=node, state=state))
         daemon.ensure_pool(DirRig(tmp_path, {}).pool, deadline_s=5.0)
     assert state.children("pools/vms") == ["on-hv1", "on-hv2"]
+
+
+def test_sizes_are_whole_sectors(user: StorageUser) -> None:
+    volume = replace(user.volume("a"), size_bytes=MIB + 1)
+    assert user.create(volume).size_bytes == MIB + 512
+    for _again in range(3):
+        assert user.resize(volume, MIB + 1).size_bytes == MIB + 512
+        assert user.resize(volume, MIB + 1, in_use=True).size_bytes == MIB + 512
+    assert user.resize(volume, 2 * MIB + 1).size_bytes == 2 * MIB + 512
+    with pytest.raises(Refused):
+        user.resize(volume, MIB)
+
+
+def test_in_use_the_hypervisor_grows_and_the_driver_follows(user: StorageUser) -> None:
+    volume = user.make("a")
+    source = user.attach(volume)
+    assert isinstance(source, File)
+    with pytest.raises(Retry, match="hypervisor"):
+        user.resize(volume, 2 * volume.size_bytes, in_use=True)
+    run("qemu-img", "resize", "-q", "-f", source.format, source.path, str(2 * volume.size_bytes))
+    assert user.resize(volume, 2 * volume.size_bytes, in_use=True).size_bytes == 2 * volume.size_bytes

@@ -127,17 +127,11 @@ class DirStorage(StorageDriver):
         directory, job = self._open(pool, f'resizing volume "{volume.ref}"', deadline_s, asked_bytes=size_bytes)
         with job.in_words():
             found = directory.get(volume)
-            size, now = _whole_sectors(job, size_bytes), found.size_bytes()
-            if size < now:
+            now = found.size_bytes()
+            if now - size_bytes >= _SECTOR_BYTES:
                 raise Refused(f'volume "{volume.ref}" has {readable(now)}; it can grow, not shrink')
-            if size > now and in_use:
-                raise Retry(
-                    f'the hypervisor has not grown volume "{volume.ref}" yet: it has {readable(now)}', again_in_s=1
-                )
-            if size > now and found.format == "raw":
-                os.truncate(found.disk, size)
-            elif size > now:
-                self._images.resize(found.disk, found.format, size, job)
+            if size_bytes > now:
+                self._grow(found, _whole_sectors(job, size_bytes), in_use, job)
             fsync_file(found.disk)
             return found.found()
 
@@ -262,6 +256,14 @@ class DirStorage(StorageDriver):
         else:
             self._images.make_qcow2(made.disk, size_bytes, job)
         fsync_file(made.disk)
+
+    def _grow(self, found: VolumeDir, size_bytes: int, in_use: bool, job: Job) -> None:
+        if in_use:
+            raise Retry(f"{job.doing} waits for the hypervisor to grow the image", again_in_s=1)
+        if found.format == "raw":
+            os.truncate(found.disk, size_bytes)
+        else:
+            self._images.resize(found.disk, found.format, size_bytes, job)
 
     def _copy_disk(self, origin: VolumeDir, made: VolumeDir, progress: Progress, job: Job) -> None:
         """A file without snapshots is copied as it is; otherwise only what a guest sees is."""
