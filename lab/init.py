@@ -18,6 +18,8 @@ from lab import LabError, control, walls
 from lab.supervisor import LOGS, Supervisor
 from lab.unitfile import read_unit
 
+LOCKS = Path("/run/lock")  # as every Debian has it; virsh console wants it
+
 
 def main() -> None:
     plan = json.loads(Path(sys.argv[1]).read_text())
@@ -29,6 +31,8 @@ def main() -> None:
         )
         _log_anew()
         walls.seal()
+        LOCKS.mkdir()
+        LOCKS.chmod(0o1777)
     except (LabError, OSError) as error:
         sys.exit(f"the node {plan['hostname']} cannot boot: {error}")
     asyncio.run(_run(Supervisor(units, plan["env"]), plan))
