@@ -19,7 +19,7 @@ import libvirt
 from pvc_compute_libvirt import console, events, live, stats, words
 from pvc_compute_libvirt.link import Late, Link
 from pvc_compute_libvirt.live import Live
-from pvc_compute_libvirt.permits import Permits, prove_hook
+from pvc_compute_libvirt.permits import NotAsked, Permits, prove_hook
 from pvc_compute_libvirt.processes import Processes
 from pvc_compute_libvirt.render import render
 from pvc_core.clock import Clock
@@ -43,6 +43,8 @@ class Settings:
     virt_why: str = ""
     console_log_dir: Path
     vnc_listen: str
+    restart_libvirtd: Callable[[], str] | None = None
+    """Asked once, when libvirtd does not ask our hook; returns what was done, raises Permanent."""
 
 
 class LibvirtDriver(ComputeDriver):
@@ -60,6 +62,7 @@ class LibvirtDriver(ComputeDriver):
         self._reasons: OrderedDict[str, str] = OrderedDict()
         self._lives: dict[str, tuple[int, Live]] = {}
         self._generations: dict[str, int] = {}
+        self._restarted = False
         self._proving = threading.Lock()
         self._proved: WeakSet[libvirt.virConnect] = WeakSet()
         self._pids: dict[str, int] = {}
@@ -216,9 +219,23 @@ class LibvirtDriver(ComputeDriver):
     def _prove(self, connection: libvirt.virConnect) -> None:
         """Once per connection, so once per life of libvirtd."""
         with self._proving:
-            if connection not in self._proved:
+            if connection in self._proved:
+                return
+            try:
                 prove_hook(connection, self._settings.virt_type)
-                self._proved.add(connection)
+            except NotAsked:
+                self._restart_libvirtd()
+                raise
+            self._proved.add(connection)
+
+    def _restart_libvirtd(self) -> None:
+        if self._settings.restart_libvirtd is None or self._restarted:
+            return
+        self._restarted = True
+        try:
+            self._log.warning("libvirtd does not know our hook yet", done=self._settings.restart_libvirtd())
+        except Permanent as error:
+            self._log.error("libvirtd does not know our hook yet", error=str(error))
 
     def resume(self, uuid: str, *, deadline_s: float) -> None:
         def resume(connection: libvirt.virConnect) -> None:

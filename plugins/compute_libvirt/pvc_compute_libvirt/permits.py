@@ -53,8 +53,12 @@ class Permits:
         return True
 
 
+class NotAsked(Retry):
+    """libvirtd does not ask the hook."""
+
+
 def prove_hook(connection: libvirt.virConnect, virt_type: str) -> None:
-    """Start a guest without permit, paused and without any device: libvirt must refuse. Raises Retry if it does not."""
+    """Start a guest without permit, paused and without devices: libvirt must refuse. Raises NotAsked if it does not."""
     uuid = str(_uuid.uuid4())
     xml = f"""<domain type="{virt_type}"><name>pvc-permit-probe</name><uuid>{uuid}</uuid><memory unit="MiB">16</memory>
         <os><type>hvm</type></os><devices><memballoon model="none"/></devices></domain>"""
@@ -65,8 +69,8 @@ def prove_hook(connection: libvirt.virConnect, virt_type: str) -> None:
             return
         raise
     domain.destroy()
-    raise Retry(
+    raise NotAsked(
         "libvirtd starts guests without asking for their launch permit",
         help="restart libvirtd: it reads its hooks only when it starts; running guests are not disturbed",
-        again_in_s=10.0,
+        again_in_s=2.0,
     )

@@ -51,24 +51,28 @@ class ComputeLibvirt(Plugin):
     def prepare_node(self) -> Sequence[str]:
         """libvirtd reads its hooks only when it starts, so ours must be there before."""
         hook = self._permits().install_hook()
-        return ("installed libvirt's launch permit hook; a libvirtd that runs already must be restarted",) if hook else ()
+        return (
+            ("installed libvirt's launch permit hook; a libvirtd that runs already must be restarted",) if hook else ()
+        )
 
     def build_drivers(self, context: PluginContext) -> Drivers:
         """Finds out how guests run (once per boot) and installs libvirt's hook; connects later. Raises Permanent."""
         from pvc_compute_libvirt.driver import LibvirtDriver, Settings
+        from pvc_compute_libvirt.libvirtd import restart_libvirtd
         from pvc_compute_libvirt.processes import Processes
 
         virt_type, why = find_virt_type(self.config["virt_type"], run=context.run, cache=RUN_DIR / "virt_type.json")
         context.log.info("how guests run here", virt_type=virt_type, why=why)
         permits = self._permits()
         if permits.install_hook():
-            context.log.warning("installed libvirt's launch permit hook; libvirtd asks it after its next restart")
+            context.log.warning("installed libvirt's launch permit hook; libvirtd is restarted if it does not ask it")
         settings = Settings(
             uri=self.config["uri"],
             virt_type=virt_type,
             virt_why=why,
             console_log_dir=Path(self.config["console_log_dir"]),
             vnc_listen=self.config["vnc_listen"],
+            restart_libvirtd=lambda: restart_libvirtd(self.config["uri"], run=context.run),
         )
         driver = LibvirtDriver(settings, permits=permits, processes=Processes(), clock=context.clock, log=context.log)
         return Drivers(compute=driver, stop=driver.stop_driver)
