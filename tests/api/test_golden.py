@@ -1,4 +1,4 @@
-"""Every body of the first slice has the keys and types of PVC's own; keys beyond those are ours and stand at the end."""
+"""Every body of the first slice has the keys and types of PVC's own; keys beyond those are ours."""
 
 from __future__ import annotations
 

@@ -118,10 +118,9 @@ def test_an_upload_is_not_held_in_memory(rig: Rig, tmp_path: object, api: Api) -
     try:
         with socket.create_connection(("127.0.0.1", api.frontend.port)) as raw:
             api.client().post("/storage/ceph/volume", data={"pool": "vms", "volume": "big", "size": "10M"})
-            path = "/api/v1/storage/ceph/volume/vms/big/upload?image_format=raw"
-            raw.sendall(
-                f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Api-Key: {api.key}\r\nContent-Length: 1000000000\r\n\r\n".encode()
-            )
+            path = f"/api/v1{UPLOAD.replace('image', 'big', 1)}?image_format=raw"
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Api-Key: {api.key}\r\nContent-Length: 1000000000\r\n\r\n"
+            raw.sendall(head.encode())
             raw.settimeout(0.5)
             with pytest.raises(TimeoutError):
                 while sent < 900_000_000:
