@@ -61,13 +61,15 @@ def _signal(name: str) -> int:
         raise LabError(f"there is no signal {name}") from None
 
 
-def await_init(init: Process, *, deadline_s: float = 20.0) -> None:
-    """Return when the node's first process has put up the walls and listens. Raises LabError."""
+def await_init(init: Process, log: Path, *, deadline_s: float = 20.0) -> None:
+    """Return when the node's first process has put up the walls and listens. Raises LabError with its last words."""
     end = time.monotonic() + deadline_s
     while not Path(f"/proc/{init.pid}/root{SOCKET}").exists():
         if not init.runs() or time.monotonic() > end:
+            said = log.read_text(errors="replace").strip().splitlines()[-5:] if log.exists() else []
             raise LabError(
-                "a node of the lab did not come up; the lab needs root, and a kernel with all namespaces and tmpfs"
+                f"a node of the lab did not come up: {' / '.join(said) or 'it said nothing'}; "
+                "the lab needs root, and a kernel with all namespaces and tmpfs"
             )
         time.sleep(0.01)
 

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ def status(init: Process) -> list[dict[str, Any]]:
 def boot(waiting: processes.Waiting, first_boot: Sequence[Sequence[str]] = ()) -> Process:
     """Let the first process put up the walls, run `first_boot` inside, start the units (but do not wait for them)."""
     init = waiting.go()
-    control.await_init(init)
+    control.await_init(init, waiting.log)
     for argv in first_boot:
         run_inside(init, argv, "preparing the node")
     control.ask(init, "boot")
@@ -126,22 +126,22 @@ def _unit_file(name: str) -> Path:
     raise LabError(f"there is no {name} in deploy/ or lab/units/")
 
 
-def prepare(lab: Lab, name: str, units: Sequence[Path], own: dict[str, Path]) -> processes.Waiting:
+def prepare(
+    lab: Lab, name: str, units: Sequence[Path], own: Mapping[str, Path], *, visible: Sequence[Path] = ()
+) -> processes.Waiting:
     """Make the namespaces of a node with these units; its first process waits to be told to go on, its network is bare.
 
-    `own`: further directories, by the path under which the node sees them. The node's etc and var must be there.
+    `own`: further directories, by the path under which the node sees them. `visible`: what it sees of the machine
+    besides the repository wherever that lies. The node's etc and var must be there.
     """
     place = lab.node_dir(name)
+    seen = {REPOSITORY, *visible}
+    if not Path(sys.prefix).is_relative_to(REPOSITORY):
+        seen.add(Path(sys.prefix))
     boot = {
         "hostname": name,
-        "own": {
-            "/etc": str(place / "etc"),
-            "/var": str(place / "var"),
-            **{target: str(p) for target, p in own.items()},
-        },
-        "visible": sorted(
-            {str(REPOSITORY), sys.prefix} if not Path(sys.prefix).is_relative_to(REPOSITORY) else {str(REPOSITORY)}
-        ),
+        "own": {"/etc": str(place / "etc"), "/var": str(place / "var")} | {to: str(path) for to, path in own.items()},
+        "visible": sorted(map(str, seen)),
         "units": [str(path) for path in units],
         "env": environment(),
     }

@@ -63,6 +63,7 @@ class Waiting:
     """A process that is recorded and has its namespaces, but waits to be told to go (or to end, when we die)."""
 
     process: Process
+    log: Path
     _word: int
 
     def go(self) -> Process:
@@ -104,7 +105,7 @@ def prepare(
         )
     process = _process(int(answer))
     _write(record, process)
-    return Waiting(process, theirs[1])
+    return Waiting(process, log, theirs[1])
 
 
 def _become(argv: Sequence[str], env: Mapping[str, str], log: Path, *, word_fd: int, close: Sequence[int]) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import LabError, control, network, node, plugins, processes
+from lab import LabError, network, node, plugins, processes
 from lab.api import Api, ApiError
 from lab.processes import Process
 from lab.state import FORWARDER, REPOSITORY, Lab, Plan
@@ -88,7 +88,6 @@ def _make(lab: Lab, plan: Plan, say: Say) -> None:
     plan.api_port = _forward(lab, plan, switch)
     say("waiting for the API")
     _await_api(lab, plan, init)
-    _restart_libvirtd(init)
     key = node.run_inside(init, ["pvcnoded", "key", "add", "lab", "--role", "admin"], "making an API key").split()[-1]
     _write_private(lab.key_file, key + "\n")
     _write_connection(lab, plan, key)
@@ -114,12 +113,6 @@ def _await_api(lab: Lab, plan: Plan, init: Process) -> None:
         if time.monotonic() > end:
             raise LabError(f"the API does not answer after {READY_S:.0f} s; units: {json.dumps(node.status(init))}")
         time.sleep(0.1)
-
-
-def _restart_libvirtd(init: Process) -> None:
-    """As a person does after installing PVC: libvirtd looks for hooks only when it starts, and PVC's is new to it."""
-    control.ask(init, "stop", unit="libvirtd")
-    control.ask(init, "start", unit="libvirtd")
 
 
 def ensure_pool(api: Api) -> None:

@@ -55,7 +55,9 @@ def _keep_in_sight(path: str, source: str, covered: Sequence[str]) -> None:
     """
     parents = [str(parent) for parent in reversed(Path(path).parents)][1:]
     for parent in parents:
-        if parent not in covered and not Path(parent).stat().st_mode & 0o001:
+        if parent in covered:
+            break  # what lies below is made anew
+        if not Path(parent).stat().st_mode & 0o001:
             kernel.mount("tmpfs", parent, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755")
             break
     if "/root" in parents:

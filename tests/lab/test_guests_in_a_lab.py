@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.state import REPOSITORY
-from tests.lab_fixture import RunningLab
+
+if TYPE_CHECKING:
+    from tests.lab_fixture import RunningLab
 
 pytest_plugins = ["tests.lab_fixture"]
 pytestmark = pytest.mark.system

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,3 +157,19 @@ def _eventually(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("where", ["/tmp", "/var/tmp", "/root"])
+def test_a_checkout_stays_in_sight_wherever_it_lies(labs: Path, where: str) -> None:
+    """Also for users other than root, and behind a directory that only root may enter."""
+    with tempfile.TemporaryDirectory(prefix="pvc-lab-test-", dir=where) as private:  # made with mode 0700
+        checkout = Path(private) / "deep/checkout"
+        checkout.mkdir(parents=True)
+        (checkout / "file").write_text("here\n")
+        lab = Lab("t")
+        with lab.locked():
+            files.make_switch_files(lab)
+            waiting = node.prepare(lab, "switch", [], {}, visible=[checkout])
+            init = node.boot(waiting)
+            seen = say(init, "setpriv", "--reuid=64001", "--regid=64001", "--clear-groups", "cat", str(checkout / "file"))
+            assert seen == "here"
