@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from pvc_core.cluster import layout
 from pvc_core.errors import Permanent, Refused
-from pvc_core.model.storage import PoolUsage, StorageSeen
+from pvc_core.model.storage import Pool, PoolUsage, StorageSeen
 from pvc_core.model.view import ClusterView
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
@@ -21,6 +22,7 @@ class PoolReconciler:
     kind: str = "pool"
     _usage: dict[str, PoolUsage] = field(default_factory=dict)
     _faults: dict[str, str] = field(default_factory=dict)
+    _shared: dict[str, bool] = field(default_factory=dict)
 
     def keys(self, view: ClusterView) -> Iterable[str]:
         return {*view.pools, *self._usage, *self._faults}
@@ -36,7 +38,7 @@ class PoolReconciler:
         if kept is None:
             self._forget(key)
             return Outcome("")
-        pool, driver = kept.value, None
+        pool = kept.value
         try:
             driver = self.ground.driver(pool)
             self.ground.calls(
@@ -44,6 +46,12 @@ class PoolReconciler:
             )
             self._usage[key] = self.ground.calls(
                 f"pool/{key}", "measuring the pool", CALL_S, lambda: driver.pool_usage(pool, deadline_s=CALL_S)
+            )
+            self._shared[key] = self._is_shared(pool) and self.ground.calls(
+                f"pool/{key}",
+                "looking for the others' marks",
+                CALL_S,
+                lambda: driver.sees_peers(pool, deadline_s=CALL_S),
             )
             self._faults.pop(key, None)
         except (Permanent, Refused) as error:
@@ -55,13 +63,23 @@ class PoolReconciler:
     def note(self, key: str, outcome: Outcome) -> None:
         """Shown in StorageSeen."""
 
+    def _is_shared(self, pool: Pool) -> bool:
+        storage = self.ground.plugins[pool.driver].storage
+        if storage is None:
+            return False
+        options = cast(dict[str, object], storage.pool_options().load(dict(pool.options)))
+        return storage.shared(options)
+
     def _forget(self, key: str) -> None:
+        self._shared.pop(key, None)
         if self._usage.pop(key, None) is not None or self._faults.pop(key, None) is not None:
             self._tell()
 
     def _tell(self) -> None:
         old = self.ground.view.storage_seen.get(self.ground.node)
-        new = StorageSeen(node=self.ground.node, pools=dict(self._usage), faults=dict(self._faults))
+        new = StorageSeen(
+            node=self.ground.node, pools=dict(self._usage), faults=dict(self._faults), shared=dict(self._shared)
+        )
         if old is None or _rounded(old.value) != _rounded(new):
             self.ground.repository.save(layout.STORAGE_SEEN, self.ground.node, new, old)
             self.ground.keeper.settle([layout.STORAGE_SEEN.key(self.ground.node)], inline=self.ground.inline)

@@ -315,7 +315,7 @@ class StorageService:
         return self.desk.view.primary
 
     def _new_volume(self, pool: Pool, name: str, size_bytes: int) -> Volume:
-        home = "" if self._shared(pool) else self._home(pool.name)
+        home = "" if self._believed_shared(pool) else self._home(pool.name)
         formats = self._definitions(pool.driver).capabilities.formats
         return Volume(
             id=new_uuid(),
@@ -339,6 +339,21 @@ class StorageService:
         if not candidates:
             raise Refused(f"no node can use pool {pool} at this moment", help="`pvc storage pool list` shows why")
         return max(candidates)[1]
+
+    def _believed_shared(self, pool: Pool) -> bool:
+        """Shared by its options, and every node has seen what the others wrote. Raises Refused while one has not."""
+        if not self._shared(pool):
+            return False
+        seen, name = self.desk.view.storage_seen, pool.name
+        doubtful = [
+            node for node in self.desk.view.node_seen if node not in seen or not seen[node].value.shared.get(pool.name)
+        ]
+        if doubtful:
+            raise Refused(
+                f"pool {pool.name} is said to be shared, but {', '.join(sorted(doubtful))} has not seen what the others wrote",
+                help="is the same file system mounted there? `pvc storage pool list` shows each node's faults",
+            )
+        return True
 
     def _shared(self, pool: Pool) -> bool:
         definitions = self._definitions(pool.driver)
