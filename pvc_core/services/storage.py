@@ -344,10 +344,9 @@ class StorageService:
         """Shared by its options, and every node has seen what the others wrote. Raises Refused while one has not."""
         if not self._shared(pool):
             return False
-        seen, name = self.desk.view.storage_seen, pool.name
-        doubtful = [
-            node for node in self.desk.view.node_seen if node not in seen or not seen[node].value.shared.get(pool.name)
-        ]
+        view, name = self.desk.view, pool.name
+        sure = {node for node, kept in view.storage_seen.items() if kept.value.shared.get(name)}
+        doubtful = view.node_seen.keys() - sure
         if doubtful:
             raise Refused(
                 f"pool {pool.name} is said to be shared, but {', '.join(sorted(doubtful))} has not seen what the others wrote",
