@@ -171,5 +171,5 @@ def test_a_checkout_stays_in_sight_wherever_it_lies(labs: Path, where: str) -> N
             files.make_switch_files(lab)
             waiting = node.prepare(lab, "switch", [], {}, visible=[checkout])
             init = node.boot(waiting)
-            seen = say(init, "setpriv", "--reuid=64001", "--regid=64001", "--clear-groups", "cat", str(checkout / "file"))
-            assert seen == "here"
+            somebody = ("setpriv", "--reuid=64001", "--regid=64001", "--clear-groups")
+            assert say(init, *somebody, "cat", str(checkout / "file")) == "here"
