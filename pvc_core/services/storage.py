@@ -349,7 +349,7 @@ class StorageService:
         doubtful = view.node_seen.keys() - sure
         if doubtful:
             raise Refused(
-                f"pool {pool.name} is said to be shared, but {', '.join(sorted(doubtful))} has not seen what the others wrote",
+                f"pool {name} is said to be shared, but {', '.join(sorted(doubtful))} has not seen the others' marks",
                 help="is the same file system mounted there? `pvc storage pool list` shows each node's faults",
             )
         return True
