@@ -80,8 +80,13 @@ class ApiError(CliError):
 
     @property
     def exit_code(self) -> ExitCode:  # type: ignore[override]
+        if self.code in BY_CODE:
+            return BY_CODE[self.code]
         return BY_STATUS.get(self.status, ExitCode.NO_ANSWER if self.status >= 500 else ExitCode.NO)
 
+
+BY_CODE = {"not_found": ExitCode.NOT_FOUND, "conflict": ExitCode.CONFLICT}
+"""Asked first: the wire answers 400 to a change of something that does not exist."""
 
 BY_STATUS = {
     401: ExitCode.NOT_ALLOWED,
