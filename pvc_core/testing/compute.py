@@ -98,6 +98,11 @@ class FakeComputeWorld:
         """Everything on the node is gone at once."""
         self.hosts[node] = FakeHost(node)
 
+    def restart_hypervisor(self, node: str) -> None:
+        """Its daemon died and is back; guests ran on."""
+        self.host(node).away = False
+        self.tell(self.host(node), "", GuestEvent.RECONNECTED)
+
     def tell(self, host: FakeHost, uuid: str, event: GuestEvent) -> None:
         for listener in list(host.listeners):
             listener(uuid, event)
@@ -139,8 +144,12 @@ class FakeCompute(ComputeDriver):
 
     def start(self, request: RenderRequest, *, paused: bool = False, deadline_s: float) -> Observation:
         with self._call():
-            if request.uuid not in self._host.guests:
+            guest = self._host.guests.get(request.uuid)
+            if guest is None:
                 self._start(request, paused)
+            elif guest.paused and not paused:
+                guest.paused = False
+                self._world.note_execution(request.uuid)
             return self._seen(request.uuid)
 
     def resume(self, uuid: str, *, deadline_s: float) -> None:
@@ -191,7 +200,7 @@ class FakeCompute(ComputeDriver):
 
     def stats(self, *, deadline_s: float) -> list[GuestStats]:
         with self._call():
-            return [GuestStats(uuid=uuid, cpu_time_ns=1) for uuid in sorted(self._host.guests)]
+            return [_stats(guest) for _uuid, guest in sorted(self._host.guests.items())]
 
     def console_log(self, uuid: str, lines: int) -> str:
         guest = self._host.guests.get(uuid)
@@ -259,3 +268,9 @@ class FakeCompute(ComputeDriver):
         if guest is None:
             raise NotFound(f"guest {uuid} does not run on {self._host.node}")
         return guest
+
+
+def _stats(guest: FakeGuest) -> GuestStats:
+    disks = {dev: dict.fromkeys(("rd_req", "rd_bytes", "wr_req", "wr_bytes"), 0) for dev in guest.disks}
+    nics = {mac: dict.fromkeys(("rd_bytes", "wr_bytes"), 0) for mac in guest.nics}
+    return GuestStats(uuid=guest.uuid, cpu_time_ns=1, disks=disks, nics=nics)
