@@ -1,0 +1,1 @@
+"""What the benches share. script/bench runs only the files one level up."""

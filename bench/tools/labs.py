@@ -1,0 +1,70 @@
+"""A one-node lab of a bench's own, and Python run inside its node."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bench.tools.figures import say
+from lab import node, up
+from lab.api import Api
+from lab.processes import Process
+from lab.state import REPOSITORY, Lab, Plan
+
+NODE = "hv1"
+
+
+class BenchLab:
+    """A lab that is up. Everything raises LabError with a sentence."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.api: Api = up.api_of(lab)
+
+    @property
+    def init(self) -> Process:
+        return self.lab.needs(NODE)
+
+    def python(self, module: str, *arguments: str) -> Any:
+        """What the last line of `python -m module arguments`, run as root inside the node, prints as JSON."""
+        argv = ["env", f"PYTHONPATH={REPOSITORY}", sys.executable, "-P", "-m", module, *arguments]
+        return json.loads(node.run_inside(self.init, argv, module).splitlines()[-1])
+
+    def pids(self) -> dict[str, int]:
+        """Daemon -> its process id, as the machine sees it."""
+        inside = {unit["unit"].removesuffix(".service"): unit["pid"] for unit in node.status(self.init)}
+        outside = {_inner_pid(pid): pid for pid in _below(self.init.pid)}
+        return {name: outside[pid] for name, pid in inside.items()}
+
+
+@contextlib.contextmanager
+def bench_lab(name: str) -> Iterator[BenchLab]:
+    """Up and, whatever happens, down again."""
+    lab = Lab(f"bench-{name}-{os.getpid()}"[:20].rstrip("-"))
+    up.bring_up(lab, Plan(name=lab.name, nodes=[NODE]), lambda _: None)
+    say(f"a lab of one node is up ({lab.name})")
+    try:
+        yield BenchLab(lab)
+    finally:
+        up.take_down(lab)
+
+
+def _below(pid: int) -> Sequence[int]:
+    """Every process of the namespace that `pid` is the first of."""
+    space = os.readlink(f"/proc/{pid}/ns/pid")
+    found = []
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.isdigit() and os.readlink(f"/proc/{entry}/ns/pid") == space:
+                found.append(int(entry))
+    return found
+
+
+def _inner_pid(pid: int) -> int:
+    with open(f"/proc/{pid}/status") as status:
+        line = next(line for line in status if line.startswith("NSpid:"))
+    return int(line.split()[-1])
