@@ -2,12 +2,10 @@
 """Every hook, as a pluggy specification. No logic; loader/hooks.py calls them, one plugin at a time.
 
 Three families, told apart by name. Notify (`pvc_vm_started`): past tense, on the node that did it, in order per
-object, at
-most once, a failure is isolated and logged. Check (`pvc_check_vm_start`): may raise Refused, all reasons are joined;
-two
-seconds; crashed or late is no objection and shows in health; never asked in recovery. Collect (`pvc_collect_health`):
-results per plugin. A hook never carries correctness. Arguments have no defaults (pluggy 1.6 would drop them); an
-implementation may take fewer arguments than stand here, so adding one is safe.
+object, at most once, a failure is isolated and logged. Check (`pvc_check_vm_start`): may raise Refused, all reasons
+are joined; two seconds; crashed or late is no objection and shows in health; never asked in recovery. Collect
+(`pvc_collect_health`): results per plugin. A hook never carries correctness. Arguments have no defaults (pluggy 1.6
+would drop them); an implementation may take fewer arguments than stand here, so adding one is safe.
 """
 
 from __future__ import annotations

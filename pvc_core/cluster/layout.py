@@ -1,8 +1,7 @@
 """Every key of the store, and who may write it. docs/store-layout.md shows the same table; a test holds them equal.
 
 /pvc/state is what is configured and who runs what: every daemon keeps it in memory. /pvc/live changes every second or
-so,
-one record per node: only pvcapid and the primary watch it.
+so, one record per node: only pvcapid and the primary watch it.
 """
 
 from __future__ import annotations

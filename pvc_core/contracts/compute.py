@@ -126,10 +126,9 @@ class Observation:
 
 class ComputeDriver(ABC):
     """Runs guests on this node. Every call is idempotent, may come from any worker thread (never two at once for one
-    UUID),
-
-    and must return within its deadline (seconds); the core stops waiting then and asks about that guest again only when
-    the call has come back. Raises Retry (hypervisor away or busy), Refused, NotFound, Permanent; nothing else.
+    UUID), and must return within its deadline (seconds); the core stops waiting then and asks about that guest again
+    only when the call has come back. Raises Retry (hypervisor away or busy), Refused, NotFound, Permanent; nothing
+    else.
     """
 
     @abstractmethod
@@ -147,10 +146,10 @@ class ComputeDriver(ABC):
     def start(self, request: RenderRequest, *, paused: bool = False, deadline_s: float) -> Observation:
         """The guest runs (or is paused, ready to resume). Running already: touches nothing.
 
-        The launch permit for request.uuid has been given before; without a valid one the hypervisor's own hook refuses
-        (raises Refused). After a failure nothing is in flight: a start that may still happen later is Retry, and
-        observe
-        says UNKNOWN until it is settled. Raises Permanent with the hypervisor's words when this definition cannot run.
+        The launch permit for request.uuid has been given before; without a valid one the hypervisor's own hook
+        refuses (raises Refused). After a failure nothing is in flight: a start that may still happen later is Retry,
+        and observe says UNKNOWN until it is settled. Raises Permanent with the hypervisor's words when this
+        definition cannot run.
         """
 
     @abstractmethod
@@ -207,7 +206,8 @@ class ComputeDriver(ABC):
     @on_node
     def follow_console(self, uuid: str, lines: int) -> Iterator[bytes]:
         """The last `lines` lines, then what comes, without gaps, until the caller closes the iterator. b"" now and then
-        when nothing came, so that the caller can look whether anybody still listens."""
+        when nothing came, so that the caller can look whether anybody still listens.
+        """
 
     @abstractmethod
     @on_node

@@ -90,10 +90,8 @@ class StorageDriver(ABC):
     @on_node
     def sees_peers(self, pool: Pool, *, deadline_s: float) -> bool:
         """Whether this node sees now what every other node wrote into this pool. Asked after ensure_pool, and only of
-        pools
-
-        that the definitions call shared; the pool is believed to be shared when every node of the cluster says True. A
-        driver whose pools cannot be anything else (one service for all nodes) leaves it as it is.
+        pools that the definitions call shared; the pool is believed to be shared when every node of the cluster says
+        True. A driver whose pools cannot be anything else (one service for all nodes) leaves it as it is.
         """
         return True
 
@@ -101,9 +99,7 @@ class StorageDriver(ABC):
     @once
     def remove_pool(self, pool: Pool, *, deadline_s: float) -> None:
         """The pool is gone. Gone already: fine. Raises Refused while it holds anything, PVC's or not. A pool that is
-        not
-
-        shared has no home: there it is called on every node.
+        not shared has no home: there it is called on every node.
         """
 
     @abstractmethod
@@ -121,8 +117,7 @@ class StorageDriver(ABC):
         """An empty volume of volume.size_bytes, rounded up to the driver's unit: the answer says how large it is.
 
         There with the same id: fine, whatever its size. Raises Exists if the name has another id, Refused when it
-        cannot
-        fit (larger than all of the pool's space, even if it would take none now).
+        cannot fit (larger than all of the pool's space, even if it would take none now).
         """
 
     @abstractmethod
@@ -139,7 +134,6 @@ class StorageDriver(ABC):
         self, pool: Pool, volume: Volume, size_bytes: int, *, in_use: bool, deadline_s: float
     ) -> VolumeFound:
         """The volume has size_bytes. `in_use`: a guest has it open; with online_resize "hypervisor" the hypervisor has
-
         already grown the image and only the driver's own records follow. Raises Refused to shrink without the
         capability.
         """
@@ -153,9 +147,7 @@ class StorageDriver(ABC):
     @on_node
     def attach(self, pool: Pool, volume: Volume, *, vm_uuid: str, read_only: bool, deadline_s: float) -> DiskSource:
         """Where this node's hypervisor finds the volume. Raises Refused on a node that does not have it, NotFound if
-        its bytes
-
-        are missing (they are never made anew here).
+        its bytes are missing (they are never made anew here).
         """
 
     @abstractmethod
@@ -167,9 +159,7 @@ class StorageDriver(ABC):
     @once
     def begin_upload(self, pool: Pool, volume: Volume, *, image_format: str, size_bytes: int | None) -> Upload:
         """Take an image of this format; size_bytes is what was announced, None if nothing was. The volume exists
-        already and
-
-        is not in use. A raw image may be smaller than the volume, never larger.
+        already and is not in use. A raw image may be smaller than the volume, never larger.
         """
 
     @abstractmethod

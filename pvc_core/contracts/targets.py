@@ -2,8 +2,7 @@
 """The two closed types between drivers: where a disk's bytes are (DiskSource), what a NIC plugs into (NicTarget).
 
 A compute driver lists the ones it takes; a mismatch is refused when a VM is defined, in words. A new kind is a change
-of
-the contract, so that no driver ever meets one it cannot know.
+of the contract, so that no driver ever meets one it cannot know.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 says.
 
 Three records with one writer each: VmWanted (services), Claim (whoever design rule 1 allows, by compare-and-set),
-VmSeen
-(the holder's node). Description is not stored: it is what the compute plugin reads out of a definition.
+VmSeen (the holder's node). Description is not stored: it is what the compute plugin reads out of a definition.
 """
 
 from __future__ import annotations

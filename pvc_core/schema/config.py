@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The shape of pvc.yaml, key by key. What several keys must be together is in config/rules.py; plugins.NAME belongs to
-
 the plugin's own schema and is only checked here to be a mapping.
 """
 

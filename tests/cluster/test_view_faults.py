@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from pvc_core.cluster.repository import Repository
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.errors import Conflict, NotFound, StoreUnavailable
 from pvc_core.model.vm import VmWanted
+from pvc_core.store.base import Store
 from tests.store.rigs import ProcessRig, Pvcstored, ZooKeeper
 
 pytestmark = pytest.mark.system
@@ -45,10 +46,8 @@ def test_equals_the_store_after_every_fault(rig: ProcessRig) -> None:
             "the server hangs": lambda: (rig.freeze(), rig.eventually(lambda: not keeper.view.fresh), rig.thaw()),
             "the server restarts": rig.restart,
             "the session expires": lambda: rig.expire(reader),
-            "the connection is cut": lambda: (
-                rig.cut(reader), rig.eventually(lambda: not keeper.view.fresh), _write(repository, choose), rig.mend(reader)
-            ),
-        }  # fmt: skip
+            "the connection is cut": lambda: _cut(rig, reader, keeper, lambda: _write(repository, choose)),
+        }
         for name, fault in faults.items():
             _write(repository, choose)
             fault()
@@ -58,6 +57,13 @@ def test_equals_the_store_after_every_fault(rig: ProcessRig) -> None:
     finally:
         keeper.stop()
         thread.join(5.0)
+
+
+def _cut(rig: ProcessRig, reader: Store, keeper: ViewKeeper, meanwhile: Callable[[], None]) -> None:
+    rig.cut(reader)
+    rig.eventually(lambda: not keeper.view.fresh)
+    meanwhile()
+    rig.mend(reader)
 
 
 def _write(repository: Repository, choose: random.Random) -> None:

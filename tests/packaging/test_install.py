@@ -1,4 +1,4 @@
-"""Every distribution installs by itself, and `pvc-core[default]` brings the bundle: real wheels in clean virtualenvs."""
+"""Every distribution installs by itself; `pvc-core[default]` brings the bundle. Real wheels in clean virtualenvs."""
 
 from __future__ import annotations
 
