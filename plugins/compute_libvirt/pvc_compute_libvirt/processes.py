@@ -80,6 +80,8 @@ class Processes:
             return os.stat(self._proc / str(pid) / "ns" / "pid").st_ino == self._namespace
         except (FileNotFoundError, ProcessLookupError):
             return False
+        except PermissionError:
+            return True  # whose it is cannot be told: then it counts
 
 
 def _after(arguments: list[str], option: str) -> str:

@@ -1,0 +1,24 @@
+"""One libvirtd for all tests of a module: it takes two seconds to start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .libvirt_node import LibvirtNode
+
+
+@pytest.fixture(scope="module")
+def libvirt_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtNode]:
+    from pvc_compute_libvirt.permits import Permits
+
+    root: Path = tmp_path_factory.mktemp("libvirt")
+    node = LibvirtNode(root)
+    Permits(permits_dir=root / "permits", hooks_dir=root / "etc/hooks").install_hook()
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
