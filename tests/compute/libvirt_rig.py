@@ -13,11 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import structlog
+
 from pvc_compute_libvirt.definitions import LibvirtDefinitions
 from pvc_compute_libvirt.driver import LibvirtDriver, Settings
 from pvc_compute_libvirt.permits import Permits
 from pvc_compute_libvirt.processes import Processes
-
 from pvc_core.clock import SystemClock
 from pvc_core.contracts.compute import RenderRequest
 from pvc_core.contracts.targets import Bridge, File
@@ -70,12 +70,13 @@ class LibvirtRig(ComputeRig):
         self.permits = Permits(permits_dir=node.root / "permits", hooks_dir=node.root / "etc/hooks")
         self._drivers: list[LibvirtDriver] = []
 
-    def driver(self) -> LibvirtDriver:
+    def driver(self, *, restart: Callable[[], str] | None = None) -> LibvirtDriver:
         settings = Settings(
             uri=self.node.uri,
             virt_type="qemu",
             console_log_dir=self.node.root / "console",
             vnc_listen="127.0.0.1",
+            restart_libvirtd=restart,
         )
         processes = Processes(pid_namespace=self.node.pid_namespace)
         log = structlog.get_logger()

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import structlog
+
 from pvc_compute_libvirt.driver import LibvirtDriver, Settings
 from pvc_compute_libvirt.permits import Permits
 from pvc_compute_libvirt.processes import Processes
-
 from pvc_core.clock import SystemClock
 from pvc_core.contracts.compute import RenderRequest
 from pvc_core.contracts.targets import File
