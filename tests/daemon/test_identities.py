@@ -1,4 +1,6 @@
-"""Two identities: the API may write what people ask for, and never who runs what (design section 5). On a real pvcstored."""
+"""Two identities: the API may write what people ask for, and never who runs what (design section 5). On a real
+pvcstored.
+"""
 
 from __future__ import annotations
 
