@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.layout import volume_id
 from pvc_core.cluster.repository import Add, Set
 from pvc_core.contracts.storage import StorageDefinitions
-from pvc_core.errors import Exists, Invalid, NotFound, Refused
+from pvc_core.errors import Exists, Invalid, NotFound, PvcError, Refused
 from pvc_core.ids import checked_name, new_uuid
 from pvc_core.model.node import DaemonState
 from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumePhase
@@ -206,7 +207,12 @@ class StorageService:
         self.desk.commit(
             Set(layout.VOLUMES, volume_id(pool, name), busy, kept.version), Add(layout.TASKS, task.id, task)
         )
-        self.desk.ask(task.node, "upload", {"task": task.id}, body=body, deadline_s=10.0).close()
+        try:
+            self.desk.ask(task.node, "upload", {"task": task.id}, body=body, deadline_s=10.0).close()
+        except PvcError:
+            with suppress(PvcError):  # the same error again, or Retry: the volume is busy for a little longer
+                self._done(task, timeout_s=5.0)
+            raise
         self._done(task, timeout_s=60.0)
 
     def export(self, pool: str, name: str, *, snapshot: str = "") -> Flow:
