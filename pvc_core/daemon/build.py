@@ -116,7 +116,7 @@ def build_node(
         contexts=contexts,
         drivers=drivers,
         custody=custody,
-        stuck=lambda: calls.stuck,
+        stuck=lambda: dict(calls.stuck),
     )
     node.bytes.ended = lambda task_id: node.slow.wake("task", task_id)
     seen = partial(_plugins_seen, loaded, broken, bool(custody))

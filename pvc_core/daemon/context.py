@@ -118,7 +118,10 @@ class DaemonContext(PluginContext):
         def look(keys: frozenset[str] | None) -> None:
             if (keys is None or layout.LEADER.key(layout.ONLY) in keys) and self.is_primary() != last[0]:
                 last[0] = self.is_primary()
-                wake(last[0])
+                try:
+                    wake(last[0])
+                except Exception:  # noqa: BLE001  # a plugin's bug must not end the thread that follows the store
+                    self.log.exception("the plugin failed when it was told who is primary")
 
         self._keeper.subscribe(look)
 

@@ -22,7 +22,8 @@ from pvc_core.model.view import Kept
 from pvc_core.peer import PeerServer
 from pvc_core.store.base import Store
 
-QUICK_THREADS, SLOW_THREADS = 8, 6
+QUICK_THREADS, SLOW_THREADS = 8, 16
+"""Slow ones may each be held by a copy for hours; a snapshot must not wait for them."""
 END_S = 10.0
 
 
@@ -90,6 +91,11 @@ class NodeLife:
             except StoreUnavailable as error:
                 self._log.info(f"waiting for the store: {error.message}")
                 threading.Event().wait(0.5)
+            except PvcError as error:  # another cluster's store: nothing may be done on what it says
+                self._log.error(str(error))
+                self._node.quick.stop()
+                self._node.slow.stop()
+                return
 
     def _say_stopped(self) -> None:
         node = self._node

@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotBack
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from pvc_core.errors import Retry
 
@@ -31,33 +29,72 @@ class DirectCalls:
 
 
 class ThreadCalls:
-    """On a pool of threads; `stuck` maps an object to what has not come back."""
+    """Each on a thread of its own, which ends with the process: a hanging driver does not keep a daemon from ending.
 
-    def __init__(self, threads: int = 32) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="driver")
+    `stuck` maps an object to what has not come back. When `stuck_max` objects of one family (guests, volumes, pools,
+    ...) are stuck, further calls of that family are not begun: a hypervisor that hangs costs the others nothing.
+    """
+
+    def __init__(self, stuck_max: int = 32) -> None:
+        self._stuck_max = stuck_max
         self._lock = threading.Lock()
         self.stuck: dict[str, str] = {}
 
     def __call__(self, object: str, what: str, deadline_s: float, call: Callable[[], T]) -> T:
         with self._lock:
-            if object in self.stuck:
-                raise Retry(f"still waiting for the driver to come back from: {self.stuck[object]}", again_in_s=2.0)
-        future: Future[T] = self._pool.submit(call)
-        try:
-            return future.result(timeout=deadline_s + GRACE_S)
-        except NotBack:
-            if future.done():
-                raise
-            with self._lock:
-                self.stuck[object] = what
-            future.add_done_callback(lambda _: self._back(object))
-            raise Retry(
-                f"the driver did not come back within {deadline_s:.0f} s from: {what}", again_in_s=2.0
-            ) from None
+            self._demand_free(object, what)
+        work = _Work(call)
+        threading.Thread(target=self._run, args=(object, work), name=f"driver {object}", daemon=True).start()
+        if not work.done.wait(deadline_s + GRACE_S):
+            self._give_up(object, what, deadline_s, work)
+        return work.result()
 
-    def stop(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def _demand_free(self, object: str, what: str) -> None:
+        if object in self.stuck:
+            raise Retry(f"still waiting for the driver to come back from: {self.stuck[object]}", again_in_s=2.0)
+        family = _family(object)
+        stuck = sum(_family(other) == family for other in self.stuck)
+        if stuck >= self._stuck_max:
+            raise Retry(f"{what}: not begun, {stuck} calls to that driver have not come back", again_in_s=5.0)
 
-    def _back(self, object: str) -> None:
+    def _run(self, object: str, work: _Work[T]) -> None:
+        work.run()
         with self._lock:
-            self.stuck.pop(object, None)
+            work.done.set()
+            if work.given_up:
+                self.stuck.pop(object, None)
+
+    def _give_up(self, object: str, what: str, deadline_s: float, work: _Work[T]) -> None:
+        with self._lock:
+            if work.done.is_set():
+                return
+            work.given_up, self.stuck[object] = True, what
+        raise Retry(f"{what}: the driver did not come back within {deadline_s:.0f} s", again_in_s=2.0)
+
+
+class _Work(Generic[T]):
+    """One call under way."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._answer: T
+        self._error: BaseException | None = None
+        self.done = threading.Event()
+        self.given_up = False
+
+    def run(self) -> None:
+        try:
+            self._answer = self._call()
+        except BaseException as error:  # noqa: BLE001  # carried to the thread that asked
+            self._error = error
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._answer
+
+
+def _family(object: str) -> str:
+    """ "volume" of "volume/ID"; guests are named by their bare UUID."""
+    head, slash, _ = object.partition("/")
+    return head if slash else "guest"

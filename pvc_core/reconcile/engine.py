@@ -19,6 +19,7 @@ CONFLICT_AGAIN_S = 0.02
 STORE_AGAIN_S = 1.0
 PERMANENT_AGAIN_S = 60.0
 CRASH_AGAIN_S = 10.0
+HEAP_SPARE = 1000
 
 
 class Reconciler(Protocol):
@@ -88,7 +89,7 @@ class Engine:
         kind, key = job
         outcome, crashed = self._step(self._kinds[kind], key)
         self._tell(job, outcome, crashed)
-        self._kinds[kind].note(key, outcome)
+        self._note(job, outcome)
         with self._changed:
             self._running.discard(job)
             now = self._clock.boottime_s()
@@ -153,6 +154,12 @@ class Engine:
         if not outcome.sentence:
             self._said.pop(job, None)
 
+    def _note(self, job: Job, outcome: Outcome) -> None:
+        try:
+            self._kinds[job[0]].note(job[1], outcome)
+        except Exception:  # noqa: BLE001  # only words: they must cost neither the key nor the thread that serves it
+            self._log.exception("the outcome could not be noted", object=f"{job[0]}/{job[1]}")
+
     def _take(self) -> Job | None:
         now = self._clock.boottime_s()
         while self._heap and self._heap[0][0] <= now:
@@ -175,6 +182,9 @@ class Engine:
         if job not in self._due or at < self._due[job]:
             self._due[job] = at
             heapq.heappush(self._heap, (at, job))
+            if len(self._heap) > HEAP_SPARE + 4 * len(self._due):  # appointments that were brought forward
+                self._heap = [(due, one) for one, due in self._due.items()]
+                heapq.heapify(self._heap)
 
     def _resync_due(self) -> bool:
         now = self._clock.boottime_s()

@@ -125,3 +125,27 @@ def test_a_changed_key_wakes_whom_it_concerns_and_none_wakes_all() -> None:
     assert engine.take() is None
     engine.changed(ClusterView(), None)
     assert {engine.take(), engine.take()} == {("thing", "a"), ("thing", "b")}
+
+
+def test_words_that_cannot_be_noted_cost_neither_the_key_nor_the_thread() -> None:
+    engine, _, log, scripted = rig(lambda key: Outcome("ok", again_in_s=0.0))
+
+    def broken(key: str, outcome: Outcome) -> None:
+        raise ValueError("bug")
+
+    scripted.note = broken  # type: ignore[method-assign]  # a bug in a reconciler
+    engine.wake("thing", "a")
+    engine.run(engine.take())  # type: ignore[arg-type]  # there is a job
+    assert engine.take() == ("thing", "a")
+    assert "the outcome could not be noted" in log.lines
+
+
+def test_appointments_brought_forward_leave_nothing_behind() -> None:
+    engine, clock, _, _ = rig(lambda key: Outcome("", again_in_s=3600.0))
+    for _ in range(20_000):
+        engine.wake("thing", "a")
+        engine.run(engine.take())  # type: ignore[arg-type]  # there is a job
+        clock.move(0.01)
+    assert len(engine._heap) < 2000
+    clock.move(3600.0)
+    assert engine.take() == ("thing", "a")
