@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.tools.figures import say
-from lab import node, up
+from lab import control, node, up
 from lab.api import Api
 from lab.processes import Process
 from lab.state import REPOSITORY, Lab, Plan
@@ -33,6 +34,18 @@ class BenchLab:
         """What the last line of `python -m module arguments`, run as root inside the node, prints as JSON."""
         argv = ["env", f"PYTHONPATH={REPOSITORY}", sys.executable, "-P", "-m", module, *arguments]
         return json.loads(node.run_inside(self.init, argv, module).splitlines()[-1])
+
+    def restart(self, *units: str) -> None:
+        """Stop them, then start them in this order's reverse."""
+        for unit in units:
+            control.ask(self.init, "stop", unit=unit)
+        for unit in reversed(units):
+            control.ask(self.init, "start", unit=unit)
+        ends_s = time.monotonic() + 60.0
+        while not self.api.answers():
+            if time.monotonic() > ends_s:
+                raise RuntimeError("the API does not answer after a restart of all daemons")
+            time.sleep(0.1)
 
     def pids(self) -> dict[str, int]:
         """Daemon -> its process id, as the machine sees it."""
