@@ -1,7 +1,7 @@
 """What libvirt and its host do to us, with real parts: named after the schedules that broke careless designs.
 
-X5: a start waits in a stopped libvirtd and happens long after its caller died. X6: libvirtd loses the file that tells it
-of a running guest. A14: "gone" on libvirt's word alone. A15: a late start after the claim has gone.
+X5: a start waits in a stopped libvirtd and happens long after its caller died. X6: libvirtd loses the file that tells
+it of a running guest. A14: "gone" on libvirt's word alone. A15: a late start after the claim has gone.
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ hundredths() {
     rest=${part#??}
     hundred=$whole${part%"$rest"}
 }
+case "$permit" in *'"deadline_boottime_s":'*) ;; *) refuse "its launch permit cannot be read" ;; esac
 deadline=${permit#*\"deadline_boottime_s\":}
 deadline=${deadline%%[,\}]*}
 deadline=${deadline# }
