@@ -5,14 +5,13 @@ on.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pvc_core.cluster import layout
 from pvc_core.errors import NotFound
 from pvc_core.model.node import NodeStats
 from pvc_core.model.view import ClusterView
-from pvc_core.model.vm import GuestStats
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
 
@@ -44,7 +43,7 @@ class StatsReconciler:
         record = NodeStats(
             node=key,
             at_s=self.ground.clock.wall_s(),
-            guests={guest.uuid: _plain(guest) for guest in guests},
+            guests={guest.uuid: asdict(guest) for guest in guests},
             interfaces=self._interfaces(),
         )
         try:
@@ -70,20 +69,6 @@ class StatsReconciler:
         }
         self._last, self._last_at_s = counters, now
         return rates
-
-
-def _plain(guest: GuestStats) -> dict[str, object]:
-    """In the wire's own shape, so that the API only splices."""
-    return {
-        "memory_stats": guest.memory,
-        "vcpu_stats": {
-            "cpu_time": guest.cpu_time_ns,
-            "user_time": guest.user_time_ns,
-            "system_time": guest.system_time_ns,
-        },
-        "disks": guest.disks,
-        "nics": guest.nics,
-    }
 
 
 def _counters(path: Path) -> dict[str, int]:

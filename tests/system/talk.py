@@ -154,7 +154,7 @@ def run(lab: RunningLab, *argv: str, timeout_s: float = 60.0) -> subprocess.Comp
 
 def qemus(lab: RunningLab, uuid: str) -> list[int]:
     """The QEMU processes that carry this UUID, as the node's process table has them."""
-    found = run(lab, "pgrep", "-f", f"qemu-system.*-uuid {uuid}").stdout.split()
+    found = run(lab, "pgrep", "-f", f"[q]emu-system.*-uuid {uuid}").stdout.split()
     return [int(pid) for pid in found]
 
 

@@ -6,6 +6,7 @@ import http.client
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,13 +14,14 @@ import pytest
 from lab.guest_xml import mac_of
 from tests.lab_fixture import RunningLab
 from tests.system.definitions import with_element, xml
-from tests.system.talk import JSON, Request, Talk, everything, run, tracebacks
+from tests.system.talk import FORM, JSON, Request, Talk, Words, everything, run, tracebacks
 
 pytest_plugins = ["tests.lab_fixture"]
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 POOL, VOLUME, SNAPSHOT = "/storage/ceph/pool", "/storage/ceph/volume", "/storage/ceph/snapshot"
 OFF, ON = "/vm/bad-off", "/vm/bad-on"
+AS_FORM = {"Content-Type": FORM}
 NEW_UUID = "11111111-2222-3333-4444-555555555555"
 MISSING_UUID = "99999999-2222-3333-4444-555555555555"
 
@@ -252,6 +254,18 @@ def _volume(**words: object) -> Request:
     return Request(method="POST", path=VOLUME, form={"pool": "vms", "volume": "new", **words})
 
 
+def _post(path: str, form: Words, **more: Any) -> Request:
+    return Request(method="POST", path=path, form=form, **more)
+
+
+def _put(path: str, form: Words, **more: Any) -> Request:
+    return Request(method="PUT", path=path, form=form, **more)
+
+
+def _upload(volume: str, query: Words, body: bytes) -> Request:
+    return Request(method="POST", path=f"{VOLUME}/vms/{volume}/upload", query=query, body=body)
+
+
 def _list(limit: str, path: str = "/vm") -> Request:
     return Request(path=path, query={"limit": limit})
 
@@ -279,28 +293,28 @@ CASES = [
     Case("size empty", _volume(size=""), "size"),
     Case("no size", _volume(), "size"),
     Case("two sizes", _volume(size=["1M", "2M"]), "size"),
-    Case("shrink", Request(method="PUT", path=f"{VOLUME}/vms/bad-free", form={"new_size": "1K"}), "smaller"),
-    Case("shrink in use", Request(method="PUT", path=f"{VOLUME}/vms/bad-on", form={"new_size": "1K"}), "smaller"),
-    Case("grow too far", Request(method="PUT", path=f"{VOLUME}/vms/bad-free", form={"new_size": "900T"}), "fit"),
-    Case("grow in use too far", Request(method="PUT", path=f"{VOLUME}/vms/bad-on", form={"new_size": "900T"}), "fit"),
-    Case("both changes", Request(method="PUT", path=f"{VOLUME}/vms/bad-free", form={"new_size": "2M", "new_name": "n"})),
+    Case("shrink", _put(f"{VOLUME}/vms/bad-free", {"new_size": "1K"}), "smaller"),
+    Case("shrink in use", _put(f"{VOLUME}/vms/bad-on", {"new_size": "1K"}), "smaller"),
+    Case("grow too far", _put(f"{VOLUME}/vms/bad-free", {"new_size": "900T"}), "fit"),
+    Case("grow in use too far", _put(f"{VOLUME}/vms/bad-on", {"new_size": "900T"}), "fit"),
+    Case("both changes", _put(f"{VOLUME}/vms/bad-free", {"new_size": "2M", "new_name": "n"})),
     Case("no change", Request(method="PUT", path=f"{VOLUME}/vms/bad-free")),
     # what is there already, or is not
     Case("volume there already", _volume(volume="bad-free", size="1M"), "exists"),
-    Case("pool there already", Request(method="POST", path=POOL, form={"pool": "vms"}), "exists"),
+    Case("pool there already", _post(POOL, {"pool": "vms"}), "exists"),
     Case("snapshot there already", Request(method="POST", path=f"{SNAPSHOT}/vms/bad-off/s1"), "already"),
-    Case("tag there already", Request(method="POST", path=f"{OFF}/tags", form={"action": "add", "tag": "there"})),
-    Case("tag not there", Request(method="POST", path=f"{OFF}/tags", form={"action": "remove", "tag": "no"}), "no tag"),
-    Case("protected tag", Request(method="POST", path=f"{OFF}/tags", form={"action": "remove", "tag": "fixed"}), "prot"),
+    Case("tag there already", _post(f"{OFF}/tags", {"action": "add", "tag": "there"})),
+    Case("tag not there", _post(f"{OFF}/tags", {"action": "remove", "tag": "no"}), "no tag"),
+    Case("protected tag", _post(f"{OFF}/tags", {"action": "remove", "tag": "fixed"}), "prot"),
     Case("volume in no pool", _volume(pool="nopool", size="1M"), "nopool", (400, 404)),
-    Case("no such driver", Request(method="POST", path=POOL, form={"pool": "p", "driver": "tape"}), "tape"),
-    Case("no such option", Request(method="POST", path=POOL, form={"pool": "p", "option": "speed=9"}), "speed"),
-    Case("option that is none", Request(method="POST", path=POOL, form={"pool": "p", "option": "speed"})),
-    Case("wrong option", Request(method="POST", path=POOL, form={"pool": "p", "option": "format=tape"}), "format"),
-    Case("clone of nothing", Request(method="POST", path=f"{VOLUME}/vms/no/clone", form={"new_volume": "n"}), "", (404,)),
-    Case("clone onto another", Request(method="POST", path=f"{VOLUME}/vms/bad-free/clone", form={"new_volume": "bad-on"})),
-    Case("rename onto another", Request(method="PUT", path=f"{VOLUME}/vms/bad-free", form={"new_name": "bad-on"})),
-    Case("rename VM onto another", Request(method="POST", path=f"{OFF}/rename", form={"new_name": "bad-on"}), "exists"),
+    Case("no such driver", _post(POOL, {"pool": "p", "driver": "tape"}), "tape"),
+    Case("no such option", _post(POOL, {"pool": "p", "option": "speed=9"}), "speed"),
+    Case("option that is none", _post(POOL, {"pool": "p", "option": "speed"})),
+    Case("wrong option", _post(POOL, {"pool": "p", "option": "format=tape"}), "format"),
+    Case("clone of nothing", _post(f"{VOLUME}/vms/no/clone", {"new_volume": "n"}), "", (404,)),
+    Case("clone onto another", _post(f"{VOLUME}/vms/bad-free/clone", {"new_volume": "bad-on"})),
+    Case("rename onto another", _put(f"{VOLUME}/vms/bad-free", {"new_name": "bad-on"})),
+    Case("rename VM onto another", _post(f"{OFF}/rename", {"new_name": "bad-on"}), "exists"),
     Case("no VM", Request(path="/vm/nobody"), "nobody", (404,)),
     Case("start nobody", _state("/vm/nobody", "start"), "nobody"),
     Case("no VM of that UUID", Request(path=f"/vm/{MISSING_UUID}"), "", (404,)),
@@ -313,49 +327,47 @@ CASES = [
     # what is in use
     Case("remove a volume in use", Request(method="DELETE", path=f"{VOLUME}/vms/bad-on"), "used by VM bad-on"),
     Case("remove a volume of a VM that is off", Request(method="DELETE", path=f"{VOLUME}/vms/bad-off"), "used by"),
-    Case("rename a volume in use", Request(method="PUT", path=f"{VOLUME}/vms/bad-on", form={"new_name": "n"}), "used"),
+    Case("rename a volume in use", _put(f"{VOLUME}/vms/bad-on", {"new_name": "n"}), "used"),
     Case("snapshot in use", Request(method="POST", path=f"{SNAPSHOT}/vms/bad-on/s1"), "shut"),
-    Case("clone in use", Request(method="POST", path=f"{VOLUME}/vms/bad-on/clone", form={"new_volume": "n"})),
-    Case("upload in use", Request(
-        method="POST", path=f"{VOLUME}/vms/bad-on/upload", query={"image_format": "raw"}, body=b"x" * 4096), "bad-on"),
-    Case("remove the pool in use", Request(method="DELETE", path=f"{POOL}/vms", query={"yes-i-really-mean-it": "yes"}), "used"),
+    Case("clone in use", _post(f"{VOLUME}/vms/bad-on/clone", {"new_volume": "n"})),
+    Case("upload in use", _upload("bad-on", {"image_format": "raw"}, b"x" * 4096), "bad-on"),
+    Case("remove the pool in use",
+        Request(method="DELETE", path=f"{POOL}/vms", query={"yes-i-really-mean-it": "yes"}), "used"),
     Case("remove a pool, unsure", Request(method="DELETE", path=f"{POOL}/vms"), "confirm"),
-    Case("rename a VM that runs", Request(method="POST", path=f"{ON}/rename", form={"new_name": "n"}), "off"),
+    Case("rename a VM that runs", _post(f"{ON}/rename", {"new_name": "n"}), "off"),
     Case("locks of a VM that runs", Request(method="POST", path=f"{ON}/locks"), "off"),
     # states
     Case("no state", Request(method="POST", path=f"{OFF}/state"), "state"),
     Case("unknown state", _state(OFF, "explode"), "state"),
     Case("shut down what is off", _state(OFF, "shutdown"), "state"),
     Case("restart what is off", _state(OFF, "restart"), "state"),
-    Case("a wait that is none", Request(method="POST", path=f"{ON}/state", form={"state": "stop", "wait": "perhaps"})),
-    Case("move on one node", Request(method="POST", path=f"{ON}/node", form={"action": "migrate"}), "only node", (400, 501)),
+    Case("a wait that is none", _post(f"{ON}/state", {"state": "stop", "wait": "perhaps"})),
+    Case("move on one node", _post(f"{ON}/node", {"action": "migrate"}), "only node", (400, 501)),
     # devices
-    Case("device into what is off", Request(method="POST", path=f"{OFF}/device", form={"xml": "<disk/>"}), "not run"),
-    Case("device that is no XML", Request(method="POST", path=f"{ON}/device", form={"xml": "<disk"}), "xml"),
-    Case("device of no kind", Request(method="POST", path=f"{ON}/device", form={"xml": "<teapot/>"})),
-    Case("device: two", Request(method="POST", path=f"{ON}/device", form={"xml": "<disk/><disk/>"})),
+    Case("device into what is off", _post(f"{OFF}/device", {"xml": "<disk/>"}), "not run"),
+    Case("device that is no XML", _post(f"{ON}/device", {"xml": "<disk"}), "xml"),
+    Case("device of no kind", _post(f"{ON}/device", {"xml": "<teapot/>"})),
+    Case("device: two", _post(f"{ON}/device", {"xml": "<disk/><disk/>"})),
     Case("no device", Request(method="POST", path=f"{ON}/device"), "xml"),
     # images
-    Case("unknown format", Request(method="POST", path=f"{VOLUME}/vms/bad-free/upload", query={"image_format": "exe"}, body=b"x"), "format"),
-    Case("no format", Request(method="POST", path=f"{VOLUME}/vms/bad-free/upload", body=b"x"), "format"),
-    Case("image larger than the volume", Request(
-        method="POST", path=f"{VOLUME}/vms/bad-free/upload", query={"image_format": "raw"}, body=b"x" * 3_000_000), "large|fit|more|big"),
-    Case("qcow2 that is none", Request(
-        method="POST", path=f"{VOLUME}/vms/bad-free/upload", query={"image_format": "qcow2"}, body=b"not an image" * 400), "qcow2|image"),
-    Case("announced less", Request(
-        method="POST", path=f"{VOLUME}/vms/bad-free/upload", query={"image_format": "raw", "file_size": "10"}, body=b"x" * 4096)),
-    Case("announced more", Request(
-        method="POST", path=f"{VOLUME}/vms/bad-free/upload", query={"image_format": "raw", "file_size": "9000"}, body=b"x" * 4096)),
-    Case("export of no snapshot", Request(path=f"{VOLUME}/vms/bad-off/export", query={"snapshot": "no"}), "", (400, 404)),
+    Case("unknown format", _upload("bad-free", {"image_format": "exe"}, b"x"), "format"),
+    Case("no format", _upload("bad-free", {}, b"x"), "format"),
+    Case("image larger than the volume",
+        _upload("bad-free", {"image_format": "raw"}, b"x" * 3_000_000), "large|fit|more|big"),
+    Case("qcow2 that is none", _upload("bad-free", {"image_format": "qcow2"}, b"not an image" * 400), "qcow2|image"),
+    Case("announced less", _upload("bad-free", {"image_format": "raw", "file_size": "10"}, b"x" * 4096)),
+    Case("announced more", _upload("bad-free", {"image_format": "raw", "file_size": "9000"}, b"x" * 4096)),
+    Case("export of no snapshot",
+        Request(path=f"{VOLUME}/vms/bad-off/export", query={"snapshot": "no"}), "", (400, 404)),
     # meta data
-    Case("limit to no node", Request(method="POST", path=f"{OFF}/meta", form={"limit": "hv9"}), "hv9"),
-    Case("no such selector", Request(method="POST", path=f"{OFF}/meta", form={"selector": "luck"}), "selector"),
+    Case("limit to no node", _post(f"{OFF}/meta", {"limit": "hv9"}), "hv9"),
+    Case("no such selector", _post(f"{OFF}/meta", {"selector": "luck"}), "selector"),
     Case("no meta", Request(method="POST", path=f"{OFF}/meta")),
-    Case("downtime negative", Request(method="POST", path=f"{OFF}/meta", form={"migration_max_downtime": "-5"})),
-    Case("downtime in words", Request(method="POST", path=f"{OFF}/meta", form={"migration_max_downtime": "soon"})),
-    Case("define on no node", Request(method="POST", path="/vm", form={"xml": xml("new"), "node": "hv9"}), "hv9"),
-    Case("define limited to no node", Request(method="POST", path="/vm", form={"xml": xml("new"), "limit": "hv9"}), "hv9"),
-    Case("tag twice", Request(method="POST", path="/vm", form={"xml": xml("new"), "user_tags": ["a", "a"]}), "twice"),
+    Case("downtime negative", _post(f"{OFF}/meta", {"migration_max_downtime": "-5"})),
+    Case("downtime in words", _post(f"{OFF}/meta", {"migration_max_downtime": "soon"})),
+    Case("define on no node", _post("/vm", {"xml": xml("new"), "node": "hv9"}), "hv9"),
+    Case("define limited to no node", _post("/vm", {"xml": xml("new"), "limit": "hv9"}), "hv9"),
+    Case("tag twice", _post("/vm", {"xml": xml("new"), "user_tags": ["a", "a"]}), "twice"),
     # filters
     Case("filter (", _list("("), "regular expression"),
     Case("filter *", _list("*"), "regular expression"),
@@ -370,7 +382,9 @@ CASES = [
     Case("console lines", Request(path=f"{ON}/console", query={"lines": "-1"}), "lines"),
     Case("console lines many", Request(path=f"{ON}/console", query={"lines": "1" * 50}), "lines"),
     # bodies
-    Case("json of unknown keys", Request(method="POST", path=VOLUME, json={"pool": "vms", "volume": "new", "size": "1M", "colour": "red"}), "colour"),
+    Case("json of unknown keys",
+        Request(method="POST", path=VOLUME, json={"pool": "vms", "volume": "new", "size": "1M", "colour": "red"}),
+        "colour"),
     Case("json list", _json_body("[1, 2]"), "object"),
     Case("json text", _json_body('"hello"'), "object"),
     Case("json null", _json_body("null"), "object"),
@@ -383,14 +397,19 @@ CASES = [
     Case("json size as float", _json_body('{"pool": "vms", "volume": "new", "size": 1.5}'), "size"),
     Case("json size negative", _json_body('{"pool": "vms", "volume": "new", "size": -1048576}'), "size"),
     Case("json key twice", _json_body('{"pool": "vms", "volume": "new", "volume": "new2", "size": "1X"}')),
-    Case("two places, two values", Request(method="POST", path=VOLUME, query={"size": "1M"}, form={"pool": "vms", "volume": "new", "size": "2M"}), "size"),
-    Case("another kind of body", Request(method="POST", path=VOLUME, body=b"<pool/>", headers={"Content-Type": "text/xml"}), "", (415,)),
+    Case("two places, two values",
+        Request(method="POST", path=VOLUME, query={"size": "1M"}, form={"pool": "vms", "volume": "new",
+        "size": "2M"}), "size"),
+    Case("another kind of body",
+        Request(method="POST", path=VOLUME, body=b"<pool/>", headers={"Content-Type": "text/xml"}), "", (415,)),
     Case("no kind of body", Request(method="POST", path=VOLUME, body=b"pool=vms&volume=new&size=1M"), "", (415,)),
     Case("a form for an upload without a file", Request(
         method="POST", path=f"{VOLUME}/vms/bad-free/upload", query={"image_format": "raw"}, body=b"--x--\r\n",
         headers={"Content-Type": "multipart/form-data; boundary=x"})),
-    Case("form of bad bytes", Request(method="POST", path=VOLUME, body=b"pool=%ff%fe&volume=%00&size=1M", headers={"Content-Type": "application/x-www-form-urlencoded"})),
-    Case("10 MB of form", Request(method="POST", path=VOLUME, body=b"pool=" + b"x" * 10_000_000, headers={"Content-Type": "application/x-www-form-urlencoded"}), "", (413,)),
+    Case("form of bad bytes",
+        Request(method="POST", path=VOLUME, body=b"pool=%ff%fe&volume=%00&size=1M", headers=AS_FORM)),
+    Case("10 MB of form",
+        Request(method="POST", path=VOLUME, body=b"pool=" + b"x" * 10_000_000, headers=AS_FORM), "", (413,)),
     Case("2000 parameters", Request(method="POST", path=VOLUME, query={f"k{i}": "v" for i in range(2000)})),
     # the request itself
     Case("wrong method", Request(method="PATCH", path="/vm"), "", (405,)),
@@ -399,8 +418,10 @@ CASES = [
     Case("a path of bad bytes", Request(path="/vm/%ff%fe"), "", (400, 404)),
     Case("a path with %", Request(path="/vm/%zz"), "", (400, 404)),
     Case("a path upwards", Request(path="/../../etc/passwd"), "", (400, 404)),
-    Case("a stale ETag", Request(method="PUT", path=OFF, form={"xml": xml("bad-off", volume="bad-off")}, headers={"If-Match": '"12345-1.1"'}), "", (412,)),
-    Case("an ETag that is none", Request(method="PUT", path=OFF, form={"xml": xml("bad-off", volume="bad-off")}, headers={"If-Match": "hello"}), "", (400, 412)),
+    Case("a stale ETag",
+        _put(OFF, {"xml": xml("bad-off", volume="bad-off")}, headers={"If-Match": '"12345-1.1"'}), "", (412,)),
+    Case("an ETag that is none",
+        _put(OFF, {"xml": xml("bad-off", volume="bad-off")}, headers={"If-Match": "hello"}), "", (400, 412)),
 ]  # fmt: skip
 
 
@@ -421,7 +442,7 @@ def test_what_is_hardly_http(lab: RunningLab, talk: Talk, request_: Request) -> 
     except (ConnectionError, http.client.HTTPException, ValueError):
         pass
     else:
-        assert 400 <= answer.status < 500 or answer.status == 200 and request_.headers, answer
+        assert 400 <= answer.status < 500 or (answer.status == 200 and request_.headers), answer
     assert everything(lab, talk) == before
 
 
@@ -537,7 +558,8 @@ def test_a_pvc_yaml_that_is_not_there(lab: RunningLab) -> None:
 
 
 @pytest.mark.parametrize("argv", [
-    ("add", "lab"), ("add", "a/b"), ("add", ""), ("add", "x" * 300), ("add", "new", "--role", "god"), ("remove", "nobody"),
+    ("add", "lab"), ("add", "a/b"), ("add", ""), ("add", "x" * 300), ("add", "new", "--role", "god"),
+    ("remove", "nobody"),
 ], ids=lambda argv: " ".join(argv)[:20])  # fmt: skip
 def test_keys_that_cannot_be(lab: RunningLab, argv: tuple[str, ...]) -> None:
     before = lab.exec("hv1", "pvcnoded", "key", "list")
@@ -550,7 +572,8 @@ def test_keys_that_cannot_be(lab: RunningLab, argv: tuple[str, ...]) -> None:
     ("vm", "info", "nobody"), ("vm", "define", "/nowhere.xml"), ("vm", "define", "/etc/hostname"),
     ("vm", "start", "nobody"), ("vm", "tag", "add", "bad-off", "a/b"), ("vm", "rename", "bad-on", "n"),
     ("storage", "volume", "add", "vms", "new", "10X"), ("storage", "volume", "add", "vms", "a/b", "1M"),
-    ("--unsafe", "storage", "volume", "remove", "vms", "bad-on"), ("storage", "volume", "resize", "vms", "bad-free", "1K"),
+    ("--unsafe", "storage", "volume", "remove", "vms", "bad-on"),
+    ("storage", "volume", "resize", "vms", "bad-free", "1K"),
     ("storage", "volume", "upload", "vms", "bad-free", "/nowhere.img"), ("vm", "list", "(a+)+"), ("vm", "teapot"),
     ("task", "info", "deadbeef"), ("--connection", "nowhere", "vm", "list"), ("vm", "log", "nobody"),
 ], ids=" ".join)  # fmt: skip
