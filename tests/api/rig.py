@@ -149,7 +149,9 @@ def _fill(repository: Repository) -> None:
     repository.add(layout.LEADER, layout.ONLY, Leader(node=NODE, incarnation="1", term=1))
     repository.add(layout.POOLS, "vms", Pool(name="vms", driver="storage_fake"))
     usage = PoolUsage(total_bytes=1000 * GIB, used_bytes=10 * GIB, free_bytes=990 * GIB, stored_bytes=10 * GIB)
-    repository.add(layout.STORAGE_SEEN, NODE, StorageSeen(node=NODE, pools={"vms": usage}))
+    repository.add(
+        layout.STORAGE_SEEN, NODE, StorageSeen(node=NODE, pools={"vms": usage, "fast": usage}, shared={"fast": True})
+    )
     beat = Heartbeat(
         node=NODE, incarnation="1", beat=1, memory_total_bytes=64 * GIB, memory_free_bytes=60 * GIB, load=0.5
     )

@@ -75,7 +75,17 @@ class Dispatcher:
         self._work = Workers("pvc-api-work", settings.workers, _WAITING)
         self._flow = Workers("pvc-api-flow", settings.streams, 0)
         self._streams = 0
-        self.stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._no_more_streams: asyncio.Future[None] = loop.create_future()
+        self._no_more_waiting: asyncio.Future[None] = loop.create_future()
+
+    def end(self) -> None:
+        """Streams end now; requests get a moment to, then those that still wait are told that nobody waits for them."""
+        if not self._no_more_streams.done():
+            self._no_more_streams.set_result(None)
+            asyncio.get_running_loop().call_later(
+                self._settings.stop_within_s / 2, self._no_more_waiting.set_result, None
+            )
 
     def now_s(self) -> float:
         return self._services.desk.clock.boottime_s()
@@ -118,7 +128,7 @@ class Dispatcher:
         _check_names(names)
         call = await self._call(route, schema, req, visit, names, by)
         workers = self._look if route.looks else self._work
-        answer = await workers.run(partial(route.does, call))
+        answer = await self._while_serving(workers.run(partial(route.does, call)))
         if isinstance(answer, Answer):
             _send(resp, answer)
         else:
@@ -145,6 +155,16 @@ class Dispatcher:
         args = load(schema, gather(query, req.content_type or "", body), free=route.free)
         return replace(base, args=args, if_match=req.get_header("If-Match") or "")
 
+    async def _while_serving(self, work: asyncio.Future[Answer | Streamed]) -> Answer | Streamed:
+        either: list[asyncio.Future[Any]] = [work, self._no_more_waiting]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        work.cancel()
+        raise Retry(
+            "the API is being stopped, so nobody waits for this here any more", help="it goes on by itself; look again"
+        )
+
     def _stream(self, resp: Response, answer: Streamed, visit: Visit) -> None:
         if self._streams >= self._settings.streams:
             answer.flow.close()
@@ -155,7 +175,7 @@ class Dispatcher:
         resp.content_type = answer.content_type
         for name, value in answer.headers.items():
             resp.set_header(name, value)
-        resp.stream = Outgoing(answer.flow, self._flow, visit, self.stopping, self._stream_ended)
+        resp.stream = Outgoing(answer, self._flow, visit, self._no_more_streams, self._stream_ended)
 
     def _stream_ended(self) -> None:
         self._streams -= 1

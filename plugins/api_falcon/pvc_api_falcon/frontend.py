@@ -94,7 +94,7 @@ class FalconFrontend(Frontend):
 
     def _end(self) -> None:
         if self._dispatcher is not None:
-            self._dispatcher.stopping.set()
+            self._dispatcher.end()
         for server in self._servers:
             server.should_exit = True
 
@@ -107,8 +107,8 @@ class FalconFrontend(Frontend):
         }  # fmt: skip
         return uvicorn.Config(
             app, http=limited_protocol(self._settings), ws="none", lifespan="off", interface="asgi3", loop="none",
-            log_config=None, access_log=False, server_header=False, proxy_headers=False, backlog=1024,
-            timeout_keep_alive=KEEP_ALIVE_S, limit_concurrency=self._settings.connections,
+            log_config=None, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+            backlog=1024, timeout_keep_alive=KEEP_ALIVE_S, limit_concurrency=self._settings.connections,
             timeout_graceful_shutdown=math.ceil(self._settings.stop_within_s), **tls,  # type: ignore[arg-type]  # strings
         )  # fmt: skip
 

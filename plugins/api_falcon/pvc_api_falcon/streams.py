@@ -13,7 +13,7 @@ from falcon.asgi.multipart import BodyPart
 
 from pvc_api_falcon.door import Visit
 from pvc_api_falcon.errors import TooBig, TooSlow
-from pvc_api_falcon.route import Flow
+from pvc_api_falcon.route import Streamed
 from pvc_api_falcon.workers import Workers
 from pvc_core.errors import Invalid, Retry
 from pvc_core.units import KIB, MIB
@@ -109,14 +109,11 @@ class Outgoing:
     """A Flow on its way to a client (Falcon's `resp.stream`): ends with it, with the client or with the server."""
 
     def __init__(
-        self, flow: Flow, workers: Workers, visit: Visit, stopping: asyncio.Event, done: Callable[[], None]
+        self, streamed: Streamed, workers: Workers, visit: Visit, over: asyncio.Future[None], done: Callable[[], None]
     ) -> None:
-        self._flow, self._workers, self._done = flow, workers, done
-        self._pieces = iter(flow)
-        self._enough: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(visit.left()),
-            asyncio.ensure_future(stopping.wait()),
-        ]
+        self._streamed, self._workers, self._over, self._done = streamed, workers, over, done
+        self._pieces = iter(streamed.flow)
+        self._left = asyncio.ensure_future(visit.left())
 
     def __aiter__(self) -> Outgoing:
         return self
@@ -124,19 +121,20 @@ class Outgoing:
     async def __anext__(self) -> bytes:
         while True:
             piece: asyncio.Future[Any] = self._workers.run(lambda: next(self._pieces, None))
-            await asyncio.wait([piece, *self._enough], return_when=asyncio.FIRST_COMPLETED)
-            if not piece.done():
+            await asyncio.wait([piece, self._left, self._over], return_when=asyncio.FIRST_COMPLETED)
+            if self._over.done() and self._streamed.whole:
+                raise Retry("the API is being stopped")  # a clean end would say that this was all of it
+            if self._over.done() or self._left.done():
                 piece.cancel()
                 raise StopAsyncIteration
             data = piece.result()
-            if data is None or any(one.done() for one in self._enough):
+            if data is None:
                 raise StopAsyncIteration
             if data:
-                return data
+                return bytes(data)
 
     async def close(self) -> None:
         """The flow's close() lets go the thread that waits for its next piece."""
-        self._flow.close()
-        for one in self._enough:
-            one.cancel()
+        self._streamed.flow.close()
+        self._left.cancel()
         self._done()
