@@ -70,6 +70,8 @@ class FakeComputeWorld:
         self.hosts: dict[str, FakeHost] = {}
         self.check_permits = check_permits
         self.starts = 0
+        self.first_words = b""
+        """What every guest says on its console when it starts."""
         self.double: list[str] = []
         """A sentence for each time a guest executed on two nodes."""
 
@@ -249,6 +251,7 @@ class FakeCompute(ComputeDriver):
             paused=paused,
             disks=dict(request.disks),
             nics=dict(request.nics),
+            console=self._world.first_words,
             deaf='deaf="yes"' in text,
         )
         self._host.ended.pop(request.uuid, None)

@@ -17,10 +17,12 @@ MAC = "52:54:00:00:00:77"
 
 class FakeComputeRig(ComputeRig):
     patience_s = 1.0
+    console_line = "tick"
 
     def __init__(self) -> None:
         self.definitions = FakeComputeDefinitions()
         self.world = FakeComputeWorld()
+        self.world.first_words = b"tick\n" * 5
         self.guard = FakePermits(self.world.host())
 
     def driver(self) -> ComputeDriver:

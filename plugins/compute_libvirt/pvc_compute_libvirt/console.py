@@ -136,7 +136,12 @@ class _Keyboard:
             while data:
                 if not select.select([], [self._file], [], 2.0)[1]:
                     raise Retry("the guest does not read its serial console")
-                data = data[os.write(self._file, data) :]
+                try:
+                    data = data[os.write(self._file, data) :]
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    raise NotFound(f"the serial console is gone: {error.strerror}") from None
 
     def _drain(self) -> None:
         while not self._stopped.is_set() and self._clock.boottime_s() - self._used_s < _IDLE_S:

@@ -199,7 +199,7 @@ class LibvirtDriver(ComputeDriver):
             connection.createXML(xml, flags)
             return self._seen(connection, uuid)
 
-        console.trim(log)
+        self._trim(log)
         self._reasons.pop(uuid, None)
         seen = self._call(uuid, f"start guest {request.name}", create, self._left(until_s))
         self._generations[uuid] = generation
@@ -215,6 +215,12 @@ class LibvirtDriver(ComputeDriver):
             raise Permanent(f"guest {request.name} cannot be started: {error.message}", help=error.help) from None
         except OSError as error:
             raise Permanent(f"the console log {log} cannot be made: {error.strerror}") from None
+
+    def _trim(self, log: Path) -> None:
+        try:
+            console.trim(log)
+        except OSError as error:  # a long log, or a full disk, keeps no guest from running
+            self._log.warning("the console log could not be shortened", path=str(log), error=error.strerror)
 
     def _prove(self, connection: libvirt.virConnect) -> None:
         """Once per connection, so once per life of libvirtd."""

@@ -36,14 +36,17 @@ def restart_libvirtd(uri: str, *, run: Run) -> str:
 
 
 def _by_systemd(run: Run) -> str:
+    """Whichever of the two units is there: one daemon for all of libvirt, or one per driver."""
+    said = []
     for unit in ("libvirtd.service", "virtqemud.service"):
         try:
             done = run(["systemctl", "try-restart", unit], deadline_s=30.0)
         except Retry as error:
             raise Permanent(f"libvirt could not be restarted: {error.message}") from None
-        if done.returncode != 0:
-            raise Permanent(f"{unit} could not be restarted: {done.stderr.strip()}")
-    return "restarted libvirt by systemctl"
+        if done.returncode == 0:
+            return f"restarted {unit}"
+        said.append(done.stderr.strip())
+    raise Permanent(f"libvirt could not be restarted: {'; '.join(said)}")
 
 
 def _listener(uri: str) -> int:

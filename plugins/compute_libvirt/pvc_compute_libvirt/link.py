@@ -16,7 +16,7 @@ import libvirt
 
 from pvc_compute_libvirt.words import translate
 from pvc_core.clock import Clock
-from pvc_core.errors import PvcError, Retry
+from pvc_core.errors import Invalid, Permanent, PvcError, Retry
 
 T = TypeVar("T")
 Watcher = Callable[["libvirt.virConnect"], None]
@@ -115,7 +115,7 @@ class Link:
         def carry() -> None:
             try:
                 result.append(work(connection.handle))
-            except (libvirt.libvirtError, PvcError, OSError, ValueError) as error:
+            except (libvirt.libvirtError, PvcError) as error:
                 failure.append(error)
             finally:
                 back.set()
@@ -125,6 +125,8 @@ class Link:
         if not back.wait(max(0.0, until_s - self._clock.boottime_s())):
             self._retire(connection)
             raise Late(f"could not {attempted} in time: libvirtd has not answered", back)
+        if failure and isinstance(failure[0], Invalid):  # what libvirt told could not be read: no driver's error
+            raise Permanent(f"could not {attempted}: {failure[0].message}")
         if failure:
             raise failure[0]
         if not result:

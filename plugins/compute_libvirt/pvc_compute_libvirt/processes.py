@@ -61,10 +61,9 @@ class Processes:
 
     def _uuid_of(self, pid: int) -> str:
         arguments = self._arguments(pid)
-        if not arguments or (
-            "qemu" not in os.path.basename(arguments[0]) and "kvm" not in os.path.basename(arguments[0])
-        ):
-            return ""
+        program = os.path.basename(arguments[0]) if arguments else ""
+        if "qemu" not in program and "kvm" not in program and "-name" not in arguments:
+            return ""  # a user's own emulator may be called anything, but libvirt always gives it -name
         uuid = _after(arguments, "-uuid").lower()
         return uuid if _UUID.fullmatch(uuid) and self._here(pid) else ""
 
