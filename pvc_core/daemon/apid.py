@@ -25,6 +25,8 @@ from pvc_core.daemon.secrets import STORE_API, read_secret
 from pvc_core.errors import Permanent, PvcError
 from pvc_core.loader import load_all
 
+READY_S = 60.0
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes as pvcnoded's."""
@@ -70,6 +72,12 @@ def _serve(options: argparse.Namespace) -> int:
     return code
 
 
+def _say_ready(frontends: list[Frontend]) -> None:
+    """To the service manager, when all of them answer."""
+    if all(frontend.ready.wait(READY_S) for frontend in frontends):
+        notify("READY=1", os.environ)
+
+
 def _run(frontends: list[Frontend], log: object) -> int:
     """All but the first on threads of their own; ends when the first ends, with 1 if any could not serve."""
     failed: list[PvcError] = []
@@ -85,7 +93,7 @@ def _run(frontends: list[Frontend], log: object) -> int:
     others = [threading.Thread(target=serve, args=(frontend,), daemon=True) for frontend in frontends[1:]]
     for thread in others:
         thread.start()
-    notify("READY=1", os.environ)
+    threading.Thread(target=_say_ready, args=(frontends,), daemon=True).start()
     serve(frontends[0])
     for frontend in frontends:
         frontend.stop()

@@ -120,7 +120,7 @@ class DaemonContext(PluginContext):
                 last[0] = self.is_primary()
                 try:
                     wake(last[0])
-                except Exception:  # noqa: BLE001  # a plugin's bug must not end the thread that follows the store
+                except Exception:  # a plugin's bug must not end the thread that follows the store
                     self.log.exception("the plugin failed when it was told who is primary")
 
         self._keeper.subscribe(look)

@@ -65,12 +65,12 @@ def need_of(view: ClusterView, vm: VmWanted, description: Description) -> Need:
     )
 
 
-def loads(view: ClusterView, describe: Describe) -> dict[str, NodeLoad]:
-    """What lives on each node, from the claims."""
+def loads(view: ClusterView, describe: Describe, *, besides: str = "") -> dict[str, NodeLoad]:
+    """What lives on each node, from the claims; the VM `besides` (a UUID) is not counted."""
     result = {name: NodeLoad() for name in view.node_seen}
     for uuid, claim in view.claims.items():
         kept = view.vm_wanted.get(uuid)
-        if kept is None:
+        if kept is None or uuid == besides:
             continue
         what, runs = describe(kept.value), claim.value.phase in (Phase.RUN, Phase.MIGRATING)
         old = result.get(claim.value.holder, NodeLoad())
@@ -97,6 +97,8 @@ def choose_node(view: ClusterView, need: Need, describe: Describe, *, exclude: f
 
 def objection(view: ClusterView, need: Need, node: str, load: dict[str, NodeLoad]) -> str:
     """Why `node` may not run it; "" if it may."""
+    if node not in view.node_seen:
+        return "its daemon has not reported yet"
     seen = view.node_seen[node].value
     if seen.custody:
         return f"its daemon is in custody ({seen.custody})"

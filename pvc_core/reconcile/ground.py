@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -15,8 +15,10 @@ from pvc_core.contracts.compute import ComputeDefinitions, ComputeDriver
 from pvc_core.contracts.plugin import Plugin
 from pvc_core.contracts.storage import StorageDriver
 from pvc_core.errors import Permanent
-from pvc_core.model.storage import Pool
+from pvc_core.ids import new_task_id
+from pvc_core.model.storage import Pool, Volume
 from pvc_core.model.view import ClusterView
+from pvc_core.model.vm import Description, Phase
 from pvc_core.reconcile.calls import Calls
 
 
@@ -37,6 +39,24 @@ class HookCalls(Protocol):
     def notify(self, hook: str, /, *, key: str = "", **args: Any) -> None: ...
     def check(self, hook: str, /, **args: Any) -> None: ...
     def collect(self, hook: str, /, **args: Any) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A VM that has a volume now, by its claim."""
+
+    name: str
+    description: Description | None
+
+    def writes(self, ref: str) -> bool:
+        """Unless its definition says that it only reads it."""
+        disks = self.description.disks if self.description else ()
+        return ref in writes(self.description) if any(disk.volume == ref for disk in disks) else True
+
+
+def writes(description: Description | None) -> set[str]:
+    """The volumes a definition lets the guest write."""
+    return {disk.volume for disk in description.disks if disk.volume and not disk.read_only} if description else set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +80,7 @@ class Ground:
     hooks: HookCalls
     calls: Calls
     inline: bool = False
+    new_task_id: Callable[[], str] = new_task_id
     vnc_listen: str = "127.0.0.1"
 
     @property
@@ -87,7 +108,25 @@ class Ground:
         return found
 
     def pool(self, name: str) -> Pool:
-        kept = self.view.pools.get(name)
+        """Asks the store when the picture does not show it: a task may be seen before its pool. Raises Permanent."""
+        kept = self.view.pools.get(name) or self.repository.find(layout.POOLS, name)
         if kept is None:
-            raise Permanent(f"there is no pool {name}")
+            raise Permanent(f"there is no pool {name}", help="was it removed meanwhile? `pvc storage pool list`")
         return kept.value
+
+    def users(self, refs: Collection[str], *, besides: str) -> Iterator[tuple[str, User]]:
+        """(volume, VM) for each of these volumes that the claim of another VM lists."""
+        for uuid, claim in self.view.claims.items():
+            if uuid == besides or claim.value.phase is Phase.FREE:
+                continue
+            for ref in claim.value.volumes:
+                if ref in refs:
+                    vm = self.view.vm_wanted.get(uuid)
+                    yield ref, User(vm.value.name, self.descriptions.of(vm.value)) if vm else User(uuid, None)
+
+    def busy(self, volume: Volume) -> str:
+        """What the task at work on it says, "" when none is. Asks the store when the picture does not show the task."""
+        if not volume.task:
+            return ""
+        kept = self.view.tasks.get(volume.task) or self.repository.find(layout.TASKS, volume.task)
+        return "" if kept is None or kept.value.ended else kept.value.status or f"task {kept.value.id}"

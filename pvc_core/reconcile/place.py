@@ -11,14 +11,15 @@ from typing import Any
 from pvc_core.cluster import layout
 from pvc_core.cluster.layout import volume_id
 from pvc_core.cluster.repository import Add, Drop, Set, Unchanged, Write
-from pvc_core.ids import new_task_id
-from pvc_core.model.storage import VolumePhase
+from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.task import Task
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import Claim, Phase, VmWanted, Want
 from pvc_core.policy.placement import choose_node, loads, need_of, objection
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
+
+REMOVE_AGAIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,10 @@ class PlaceReconciler:
     def step(self, key: str) -> Outcome:
         view = self.ground.view
         wanted, claim = view.vm_wanted.get(key), view.claims.get(key)
-        if not self.ground.is_primary() or not view.fresh or wanted is None:
+        if wanted is None:
+            self._known.pop(key, None)
+            return Outcome("")
+        if not self.ground.is_primary() or not view.fresh:
             return Outcome("")
         if wanted.value.want is Want.REMOVE:
             return self._remove(wanted, claim)
@@ -62,7 +66,8 @@ class PlaceReconciler:
         if node is None:
             return Outcome(choice.sentence, 5.0)
         self.ground.commit(
-            Add(layout.CLAIMS, vm.uuid, Claim(uuid=vm.uuid, holder=node)),
+            # Generations only grow, also for a UUID that is used again: every write of a claim moves the store's stamp.
+            Add(layout.CLAIMS, vm.uuid, Claim(uuid=vm.uuid, holder=node, generation=wanted.stamp)),
             Unchanged(layout.VM_WANTED, vm.uuid, wanted.version),
         )
         self._known[vm.uuid] = vm
@@ -89,6 +94,8 @@ class PlaceReconciler:
     def _remove(self, wanted: Kept[VmWanted], claim: Kept[Claim] | None) -> Outcome:
         """Its holder has let go of it (a free claim): forget it, after its volumes if they shall go too."""
         vm, view = wanted.value, self.ground.view
+        if claim is not None and claim.value.phase is Phase.TASK:
+            return Outcome(f"VM {vm.name} is removed when task {claim.value.request_id} on its volume has ended")
         if claim is not None and claim.value.phase is not Phase.FREE:
             return Outcome(f"waiting for {claim.value.holder} to switch VM {vm.name} off")
         waiting = self._remove_volumes(vm) if vm.delete_disks else ""
@@ -111,37 +118,43 @@ class PlaceReconciler:
     def _remove_volumes(self, vm: VmWanted) -> str:
         """Submit the removal of each volume that no other VM names; "" when all are gone."""
         view = self.ground.view
+        described = self.ground.descriptions.of(vm).volumes
         others = {
             ref
             for kept in view.vm_wanted.values()
             if kept.value.uuid != vm.uuid
             for ref in self.ground.descriptions.of(kept.value).volumes
-        }
+        } | {ref for ref, _ in self.ground.users(described, besides=vm.uuid)}
         waiting = []
-        for ref in self.ground.descriptions.of(vm).volumes:
+        for ref in described:
             kept = view.volume(ref)
-            if kept is None or ref in others:
-                continue
-            waiting.append(ref)
-            task = view.tasks.get(kept.value.task)
-            if task is not None and not task.value.ended:
-                continue
-            args: dict[str, object] = {"pool": kept.value.pool, "name": kept.value.name}
-            new = Task(
-                id=new_task_id(),
-                kind="volume.remove",
-                node=kept.value.home,
-                args=args,
-                asked_by=vm.asked_by,
-                asked_at_s=self.ground.clock.wall_s(),
-                status=f"removing volume {ref} of VM {vm.name}",
-            )
-            gone = replace(kept.value, phase=VolumePhase.REMOVING, task=new.id)
-            self.ground.commit(
-                Set(layout.VOLUMES, volume_id(kept.value.pool, kept.value.name), gone, kept.version),
-                Add(layout.TASKS, new.id, new),
-            )
-        return f"waiting for {', '.join(waiting)} to be removed" if waiting else ""
+            if kept is not None and ref not in others:
+                waiting.append(self._remove_volume(vm, kept))
+        return f"VM {vm.name} is removed after its volumes: {'; '.join(waiting)}" if waiting else ""
+
+    def _remove_volume(self, vm: VmWanted, kept: Kept[Volume]) -> str:
+        """Submit its removal if none is under way; after one that failed, a minute later. How far it is."""
+        ref, last = kept.value.ref, self.ground.view.tasks.get(kept.value.task)
+        if busy := self.ground.busy(kept.value):
+            return busy
+        if kept.value.phase is VolumePhase.REMOVING and last is not None:
+            if self.ground.clock.wall_s() - last.value.ended_at_s < REMOVE_AGAIN_S:
+                return f"{ref} could not be removed ({last.value.status}); it is tried again"
+        new = Task(
+            id=self.ground.new_task_id(),
+            kind="volume.remove",
+            node=kept.value.home,
+            args={"pool": kept.value.pool, "name": kept.value.name},
+            asked_by=vm.asked_by,
+            asked_at_s=self.ground.clock.wall_s(),
+            status=f"removing volume {ref} of VM {vm.name}",
+        )
+        gone = replace(kept.value, phase=VolumePhase.REMOVING, task=new.id)
+        self.ground.commit(
+            Set(layout.VOLUMES, volume_id(kept.value.pool, kept.value.name), gone, kept.version),
+            Add(layout.TASKS, new.id, new),
+        )
+        return new.status
 
     def _tell_changes(self, vm: VmWanted) -> None:
         """Definition or metadata changed since hooks were last told; a new state asked for is no change of the VM."""

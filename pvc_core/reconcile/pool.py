@@ -38,6 +38,8 @@ class PoolReconciler:
         if kept is None:
             self._forget(key)
             return Outcome("")
+        if self._is_removed(key):
+            return Outcome(f"pool {key} is being removed", LOOK_S)
         pool = kept.value
         try:
             driver = self.ground.driver(pool)
@@ -70,9 +72,15 @@ class PoolReconciler:
         options = cast(dict[str, object], storage.pool_options().load(dict(pool.options)))
         return storage.shared(options)
 
+    def _is_removed(self, name: str) -> bool:
+        """A pool whose removal is under way is not made again."""
+        tasks = (kept.value for kept in self.ground.view.tasks.values())
+        return any(task.kind == "pool.remove" and not task.ended and task.args.get("pool") == name for task in tasks)
+
     def _forget(self, key: str) -> None:
         self._shared.pop(key, None)
-        if self._usage.pop(key, None) is not None or self._faults.pop(key, None) is not None:
+        usage, fault = self._usage.pop(key, None), self._faults.pop(key, None)
+        if usage is not None or fault is not None:
             self._tell()
 
     def _tell(self) -> None:

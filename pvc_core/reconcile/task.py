@@ -18,16 +18,26 @@ PROGRESS_S = 0.5
 """Progress is written no more often: it is for a person's eyes."""
 KEPT_S = 86_400.0
 GIVE_UP_S = 3600.0
-"""A task that could not be done for so long (Retry each time) has failed."""
+"""A task that could not be done for so long (Retry each time, as this daemon counts) has failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A notification: hook, key of its object, arguments."""
+
+    hook: str
+    key: str
+    args: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A task's good end: its sentence, its result, and what is written in the same commit."""
+    """A task's good end: its sentence, its result, what is written in the same commit, what is told after it."""
 
     status: str
     result: dict[str, object] = field(default_factory=dict)
     writes: tuple[Write, ...] = ()
+    told: tuple[Told, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,18 +47,19 @@ class Job:
     ground: Ground
     task: Task
     progress: Callable[[int, int, str], None]
+    waited_s: float = 0.0
+    """Since this daemon first saw the task; no two machines' clocks are compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskKind:
     """`do` is idempotent: after a crash it is called again from the beginning. `undo` says what to write when it
-    failed for
-
-    good, after removing what was half-made.
+    failed for good, after removing what was half-made. `patient`: waiting an hour is no failure.
     """
 
     do: Callable[[Job], Done]
     undo: Callable[[Job, PvcError], tuple[Write, ...]] = lambda job, error: ()
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,8 @@ class TaskReconciler:
     ground: Ground
     kinds: Mapping[str, TaskKind]
     kind: str = "task"
+    _since_s: dict[str, float] = field(default_factory=dict)
+    """When this daemon first carried out a task that has not ended."""
 
     def keys(self, view: ClusterView) -> Iterable[str]:
         return view.tasks.keys()
@@ -70,11 +83,14 @@ class TaskReconciler:
             return Outcome("")
         if kept.value.ended:
             return self._sweep(kept)
-        found = self.kinds.get(kept.value.kind)
-        if found is None:
-            error = Permanent(f"this node does not know tasks of kind {kept.value.kind!r}", help="upgrade it")
-            return self._end(kept.value.id, replace(kept.value, state=TaskState.FAILURE, **_words(error)), ())
-        return self._carry_out(self._begin(kept), found)
+        now = self.ground.repository.find(layout.TASKS, key)
+        if now is None or now.value.ended:  # its end was written, and the answer lost
+            self._since_s.pop(key, None)
+            self.ground.keeper.settle([layout.TASKS.key(key)], inline=self.ground.inline)
+            return Outcome("", 1.0)
+        self._since_s.setdefault(key, self.ground.clock.boottime_s())
+        found = self.kinds.get(now.value.kind, TaskKind(do=_unknown))
+        return self._carry_out(self._begin(now), found)
 
     def note(self, key: str, outcome: Outcome) -> None:
         """A task that waits says so where people look."""
@@ -86,7 +102,7 @@ class TaskReconciler:
             and self._mine(kept.value)
             and kept.value.status != outcome.sentence
         ):
-            self._try_save(key, replace(kept.value, status=outcome.sentence))
+            self._try_save(key, status=outcome.sentence)
 
     def _mine(self, task: Task) -> bool:
         return task.node == self.ground.node or (not task.node and self.ground.is_primary())
@@ -99,13 +115,16 @@ class TaskReconciler:
         return running
 
     def _carry_out(self, task: Task, kind: TaskKind) -> Outcome:
-        job = Job(ground=self.ground, task=task, progress=self._progress(task))
+        waited_s = self.ground.clock.boottime_s() - self._since_s[task.id]
+        job = Job(ground=self.ground, task=task, progress=self._progress(task), waited_s=waited_s)
         try:
             done = kind.do(job)
-        except (Retry, Conflict, StoreUnavailable) as error:
-            if isinstance(error, Retry) and self.ground.clock.wall_s() - task.asked_at_s > GIVE_UP_S:
-                return self._fail(job, kind, Permanent(f"given up after an hour: {error}"))
+        except (Conflict, StoreUnavailable):
             raise
+        except Retry as error:
+            if kind.patient or waited_s <= GIVE_UP_S:
+                raise
+            return self._fail(job, kind, Permanent(f"given up after an hour: {error.message}", help=error.help))
         except PvcError as error:
             return self._fail(job, kind, error)
         ended = replace(
@@ -117,10 +136,20 @@ class TaskReconciler:
             total=max(1, task.total),
             ended_at_s=self.ground.clock.wall_s(),
         )
-        return self._end(task.id, ended, done.writes)
+        outcome = self._end(task.id, ended, done.writes)
+        for told in done.told:
+            self.ground.hooks.notify(told.hook, key=told.key, **told.args)
+        return outcome
 
     def _fail(self, job: Job, kind: TaskKind, error: PvcError) -> Outcome:
-        writes = kind.undo(job, error)
+        """A failure that cannot be undone is still told: a task that never ends helps nobody."""
+        try:
+            writes = kind.undo(job, error)
+        except (Retry, Conflict, StoreUnavailable):
+            raise
+        except PvcError as left:
+            self.ground.log.warning(f"could not be undone: {left}", object=f"task/{job.task.id}")
+            writes = ()
         ended = replace(job.task, state=TaskState.FAILURE, ended_at_s=self.ground.clock.wall_s(), **_words(error))
         return self._end(job.task.id, ended, writes)
 
@@ -128,6 +157,7 @@ class TaskReconciler:
         """Its end and its effect on records are one commit; progress written meanwhile only moved its version."""
         kept = self.ground.repository.get(layout.TASKS, id)
         self.ground.commit(Set(layout.TASKS, id, task, kept.version), *writes)
+        self._since_s.pop(id, None)
         return Outcome(f"{task.state}: {task.status}")
 
     def _progress(self, task: Task) -> Callable[[int, int, str], None]:
@@ -137,15 +167,15 @@ class TaskReconciler:
             now = self.ground.clock.boottime_s()
             if now - last_s[0] >= PROGRESS_S:
                 last_s[0] = now
-                self._try_save(task.id, replace(task, current=current, total=total, status=sentence))
+                self._try_save(task.id, current=current, total=total, status=sentence)
 
         return progress
 
-    def _try_save(self, id: str, task: Task) -> None:
+    def _try_save(self, id: str, **changes: Any) -> None:
         try:
             kept = self.ground.repository.get(layout.TASKS, id)
             if not kept.value.ended:
-                self.ground.repository.set(layout.TASKS, id, task, if_version=kept.version)
+                self.ground.repository.set(layout.TASKS, id, replace(kept.value, **changes), if_version=kept.version)
         except (Conflict, NotFound, StoreUnavailable):
             pass  # only a progress bar is the poorer
 
@@ -156,6 +186,12 @@ class TaskReconciler:
             return Outcome("", min(left_s, 3600.0))
         self.ground.commit(Drop(layout.TASKS, kept.value.id, kept.version))
         return Outcome("")
+
+
+def _unknown(job: Job) -> Done:
+    raise Permanent(
+        f"node {job.ground.node} does not know tasks of kind {job.task.kind!r}", help="upgrade PVC on that node"
+    )
 
 
 def _words(error: PvcError) -> dict[str, Any]:

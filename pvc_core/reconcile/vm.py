@@ -18,11 +18,11 @@ from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import Claim, GuestState, Phase, VmSeen, VmWanted, Want
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
-from pvc_core.reconcile.vm_start import Starter
+from pvc_core.reconcile.vm_start import STEADY_S, Starter
 
 SHUTDOWN_LIMIT_S = 180.0
 """How long a guest may take to obey before it is switched off."""
-ASK_AGAIN_S = 10.0
+ASK_AGAIN_S, TASK_AGAIN_S = 10.0, 5.0
 """A guest that is still booting misses the first request, so it is asked again."""
 OBSERVE_S, STOP_S, ASK_S = 5.0, 20.0, 5.0
 
@@ -32,7 +32,7 @@ class VmReconciler:
     ground: Ground
     starter: Starter
     kind: str = "vm"
-    _shutdowns: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _shutdowns: dict[str, tuple[str, float]] = field(default_factory=dict)
     """UUID -> (request, when this daemon first asked): a restart of the daemon only gives the guest more time."""
 
     def keys(self, view: ClusterView) -> Iterable[str]:
@@ -52,9 +52,10 @@ class VmReconciler:
             return self._bury(key)
         claim, wanted = view.claims.get(key), view.vm_wanted.get(key)
         if claim is None or wanted is None or claim.value.holder != self.ground.node:
+            self._forget(key)
             return Outcome("")
         if claim.value.phase is Phase.TASK:
-            return Outcome(f"waiting for task {claim.value.request_id}, which needs the guest off")
+            return self._held_by_task(claim)
         there = self.observe(key)
         if there.guest is GuestState.UNKNOWN:
             return Outcome(f"cannot tell whether the guest runs: {there.reason}", 2.0)
@@ -77,13 +78,29 @@ class VmReconciler:
             uuid, "looking at the guest", OBSERVE_S, lambda: self.ground.compute.observe(uuid, deadline_s=OBSERVE_S)
         )
 
+    def _forget(self, uuid: str) -> None:
+        """It lives here no more: nothing of it stays in memory."""
+        self._shutdowns.pop(uuid, None)
+        self.starter.forget(uuid)
+        self.ground.descriptions.forget_except(self.ground.view.vm_wanted)
+
+    def _held_by_task(self, claim: Kept[Claim]) -> Outcome:
+        """A task needs the guest off. One that has ended without giving the claim back (it died) holds nothing."""
+        id = claim.value.request_id
+        task = self.ground.repository.find(layout.TASKS, id)
+        if task is not None and not task.value.ended:
+            return Outcome(f"waiting for task {id}, which needs the guest off: {task.value.status}", TASK_AGAIN_S)
+        free = replace(claim.value, phase=Phase.FREE, generation=claim.value.generation + 1, request_id="")
+        self.ground.commit(Set(layout.CLAIMS, claim.value.uuid, free, claim.version))
+        return Outcome(f"task {id}, which needed the guest off, is over", 0.0)
+
     # -- wanted on -----------------------------------------------------------------------------------------------------
 
     def _wanted_on(self, wanted: Kept[VmWanted], claim: Kept[Claim], there: Observation) -> Outcome:
         vm, seen = wanted.value, self._seen(wanted.value.uuid)
         if there.guest is GuestState.OFF:
             if seen.guest is not GuestState.OFF:
-                return self._ended(vm, seen, there)
+                return self._ended(vm, claim.value, seen, there)
             return self.starter.start(wanted, claim, seen)
         if claim.value.phase is not Phase.RUN or claim.value.incarnation != self.ground.incarnation:
             return self._adopt(claim, "a guest that already runs here")
@@ -92,19 +109,29 @@ class VmReconciler:
             return self._go_down(vm, f"restart {vm.restart}", there)
         self._shutdowns.pop(vm.uuid, None)
         if there.guest is GuestState.PAUSED:
-            return Outcome(f"paused on {self.ground.node} ({there.reason or 'no reason given'})")
+            return Outcome(
+                f"paused on {self.ground.node} ({there.reason or 'the hypervisor gives no reason'}); "
+                "look at its storage, then `pvc vm restart`"
+            )
         return Outcome(f"running on {self.ground.node}")
 
-    def _ended(self, vm: VmWanted, seen: VmSeen, there: Observation) -> Outcome:
-        """It ran, and does not any more. Asked for (a restart), or by itself: then each time costs a longer wait."""
-        asked_for = vm.restart > seen.restart_done
-        crashes = 0 if asked_for else seen.crashes + 1
-        reason = "restart" if asked_for else there.reason or "unknown"
-        self._save(vm.uuid, self.ground.view.vm_seen.get(vm.uuid), replace(seen, guest=GuestState.OFF, crashes=crashes))
+    def _ended(self, vm: VmWanted, claim: Claim, seen: VmSeen, there: Observation) -> Outcome:
+        """It ran, and does not any more. Asked for (a restart), with its node, or by itself: then each time costs a
+        longer wait.
+        """
+        asked_for, rebooted = vm.restart > seen.restart_done, claim.incarnation != self.ground.incarnation
+        steady = self.ground.clock.wall_s() - seen.started_at_s > STEADY_S
+        crashes = 0 if asked_for or rebooted else 1 if steady else seen.crashes + 1
+        reason = "restart" if asked_for else "node restarted" if rebooted else there.reason or "unknown"
+        off = replace(seen, guest=GuestState.OFF, crashes=crashes)
+        if not self._save(vm.uuid, self.ground.view.vm_seen.get(vm.uuid), off):
+            return Outcome("the guest has ended; waiting for the store to say so", 0.5)
         self.ground.hooks.notify("pvc_vm_stopped", key=vm.uuid, vm=vm, reason=reason)
         self._shutdowns.pop(vm.uuid, None)
         if asked_for:
             return Outcome("off; starting again as asked", 0.0)
+        if rebooted:
+            return Outcome(f"node {self.ground.node} was restarted; starting the guest again", 0.0)
         wait_s = self.starter.hold_back(vm.uuid, crashes)
         return Outcome(f"the guest ended by itself ({reason}); starting it again in {wait_s:.0f} s", wait_s)
 
@@ -153,11 +180,11 @@ class VmReconciler:
 
     def _go_down(self, vm: VmWanted, request: str, there: Observation) -> Outcome:
         """Ask the guest; when it has not obeyed within its limit, switch it off."""
-        now, number = self.ground.clock.boottime_s(), hash(request)
+        now = self.ground.clock.boottime_s()
         asked, since = self._shutdowns.get(vm.uuid, (None, now))
-        if asked != number:
+        if asked != request:
             since = now
-            self._shutdowns[vm.uuid] = (number, now)
+            self._shutdowns[vm.uuid] = (request, now)
         waited = now - since
         if waited >= SHUTDOWN_LIMIT_S or there.guest is GuestState.PAUSED:
             return self._switch_off(vm.uuid, "switched off: it did not shut down when asked")
@@ -220,10 +247,15 @@ class VmReconciler:
     def _blank(self, uuid: str) -> VmSeen:
         return VmSeen(uuid=uuid, node=self.ground.node)
 
-    def _save(self, uuid: str, kept: Kept[VmSeen] | None, record: VmSeen) -> None:
-        """What is seen is told, not decided on: a lost race or a silent store costs nothing but a later look."""
+    def _save(self, uuid: str, kept: Kept[VmSeen] | None, record: VmSeen) -> bool:
+        """What is seen is told, not decided on: a lost race or a silent store costs nothing but a later look.
+
+        Whether it was written for certain.
+        """
         try:
             self.ground.repository.save(layout.VM_SEEN, uuid, record, kept)
+            saved = True
         except (Conflict, NotFound, StoreUnavailable):
-            pass
+            saved = False
         self.ground.keeper.settle([layout.VM_SEEN.key(uuid)], inline=self.ground.inline)
+        return saved

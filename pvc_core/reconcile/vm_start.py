@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pvc_core.cluster import layout
@@ -13,12 +14,13 @@ from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.view import Kept
 from pvc_core.model.vm import Claim, Description, GuestState, Phase, VmSeen, VmWanted
 from pvc_core.policy.placement import loads, need_of, objection
-from pvc_core.reconcile.ground import Ground
+from pvc_core.reconcile.ground import Ground, writes
 from pvc_core.reconcile.outcome import Outcome
 
-START_S, ATTACH_S, PERMIT_S = 60.0, 20.0, 75.0
+START_S, ATTACH_S, OBSERVE_S, PERMIT_S = 60.0, 20.0, 5.0, 75.0
 """A permit outlives the call it is for by little: what comes later than that must not start."""
 BACK_OFF_MAX_S = 60.0
+WAIT_S, BUSY_S = 5.0, 2.0
 STEADY_S = 300.0
 """A guest that ran this long is not in a crash loop."""
 
@@ -39,16 +41,23 @@ class Starter:
         wait_s = self._not_before.get(vm.uuid, 0.0) - self.ground.clock.boottime_s()
         if wait_s > 0:
             return Outcome(f"the guest ended by itself {seen.crashes} times; starting it again", wait_s)
-        hindrance = self._hindrance(vm, description, claim.value)
+        volumes = {ref: kept for ref in description.volumes if (kept := self.ground.view.volume(ref)) is not None}
+        hindrance = self._hindrance(vm, description, volumes)
         if hindrance:
             return hindrance
-        mine = self._stamp(wanted, claim, description)
+        for ref in claim.value.volumes:  # attached to a guest that is off, and not to be attached again
+            if ref not in volumes:
+                self.let_go_of(vm.uuid, ref)
+        mine = self._stamp(wanted, claim, description, volumes)
         try:
             there = self._launch(vm, description, mine.generation)
         except (Permanent, Refused, Invalid, NotFound) as error:
             return self._failed(vm, seen, str(error))
         self._started(vm, seen, there)
         return Outcome(f"running on {self.ground.node}")
+
+    def forget(self, uuid: str) -> None:
+        self._not_before.pop(uuid, None)
 
     def hold_back(self, uuid: str, crashes: int) -> float:
         """How long to wait before the next start of a guest that keeps ending by itself: 0, 1, 2, 4 ... 60 seconds."""
@@ -73,39 +82,39 @@ class Starter:
 
     # -- before --------------------------------------------------------------------------------------------------------
 
-    def _hindrance(self, vm: VmWanted, description: Description, claim: Claim) -> Outcome | None:
+    def _hindrance(self, vm: VmWanted, description: Description, volumes: Mapping[str, Kept[Volume]]) -> Outcome | None:
         """What must change before it can start; nothing was touched."""
         view = self.ground.view
-        why = objection(
-            view, need_of(view, vm, description), self.ground.node, loads(view, self.ground.descriptions.of)
-        )
-        own = claim.phase is Phase.RUN and "memory" in why  # its own claim is counted already
-        if why and not own:
-            return Outcome(f"cannot start on {self.ground.node}: {why}", 10.0)
+        load = loads(view, self.ground.descriptions.of, besides=vm.uuid)
+        why = objection(view, need_of(view, vm, description), self.ground.node, load)
+        if why:
+            return Outcome(f"cannot start on {self.ground.node}: {why}", WAIT_S)
         for ref in description.volumes:
-            kept = view.volume(ref)
-            if kept is None:
-                return Outcome(f"waiting for volume {ref}, which does not exist")
-            if kept.value.phase is not VolumePhase.READY:
-                return Outcome(f"waiting for volume {ref}, which is {kept.value.phase}")
-            task = view.tasks.get(kept.value.task)
-            if task is not None and not task.value.ended:
-                return Outcome(f"waiting for volume {ref}: {task.value.status}")
-        read_only = {disk.volume for disk in description.disks if disk.read_only}
-        for uuid, other in view.claims.items():
-            shared = set(other.value.volumes) & set(description.volumes) - read_only
-            if uuid != vm.uuid and shared and other.value.phase is not Phase.FREE:
-                name = view.vm_wanted[uuid].value.name if uuid in view.vm_wanted else uuid
-                return Outcome(f"waiting for volume {', '.join(sorted(shared))}, which VM {name} uses", 10.0)
+            if ref not in volumes:
+                return Outcome(f"waiting for volume {ref}, which does not exist", WAIT_S)
+            if volumes[ref].value.phase is not VolumePhase.READY:
+                return Outcome(f"waiting for volume {ref}, which is {volumes[ref].value.phase}", WAIT_S)
+            if busy := self.ground.busy(volumes[ref].value):
+                return Outcome(f"waiting for volume {ref}: {busy}", BUSY_S)
+        for ref, user in self.ground.users(description.volumes, besides=vm.uuid):
+            if ref in writes(description) or user.writes(ref):
+                return Outcome(f"waiting for volume {ref}, which VM {user.name} uses", WAIT_S)
         try:
             self.ground.hooks.check("pvc_check_vm_start", vm=vm, description=description)
         except Refused as error:
             return Outcome(f"not started: {error}", 30.0)
         return None
 
-    def _stamp(self, wanted: Kept[VmWanted], claim: Kept[Claim], description: Description) -> Claim:
+    def _stamp(
+        self,
+        wanted: Kept[VmWanted],
+        claim: Kept[Claim],
+        description: Description,
+        volumes: Mapping[str, Kept[Volume]],
+    ) -> Claim:
         """The write that entitles to this start. Lost or unknown, nothing is started (Conflict, StoreUnavailable
-        travel on).
+        travel on). It writes each volume over as it was: of two starts, or a start and a task, that want one volume
+        at the same moment, one loses and looks again.
         """
         mine = replace(
             claim.value,
@@ -118,13 +127,18 @@ class Starter:
         self.ground.commit(
             Set(layout.CLAIMS, wanted.value.uuid, mine, claim.version),
             Unchanged(layout.VM_WANTED, wanted.value.uuid, wanted.version),
+            *(Set(layout.VOLUMES, _id(kept.value), kept.value, kept.version) for kept in volumes.values()),
         )
         return mine
 
     # -- the attempt ---------------------------------------------------------------------------------------------------
 
     def _launch(self, vm: VmWanted, description: Description, generation: int) -> Observation:
-        self.ground.permits.permit(vm.uuid, generation=generation, kind="start", for_s=PERMIT_S)
+        """A permit that is refused now is given later: that is no fault of the definition."""
+        try:
+            self.ground.permits.permit(vm.uuid, generation=generation, kind="start", for_s=PERMIT_S)
+        except Refused as error:
+            raise Retry(f"not started: {error.message}", again_in_s=BUSY_S, help=error.help) from None
         request = RenderRequest(
             definition=vm.definition,
             uuid=vm.uuid,
@@ -134,9 +148,12 @@ class Starter:
             vnc_listen=self.ground.vnc_listen,
         )
         compute = self.ground.compute
-        return self.ground.calls(
-            vm.uuid, "starting the guest", START_S, lambda: compute.start(request, deadline_s=START_S)
-        )
+        try:
+            return self.ground.calls(
+                vm.uuid, "starting the guest", START_S, lambda: compute.start(request, deadline_s=START_S)
+            )
+        except Refused as error:  # "as things stand": the permit may have ended while the hypervisor was busy
+            raise Retry(f"the hypervisor refused to start it: {error.message}", help=error.help) from None
 
     def sources(self, uuid: str, description: Description) -> dict[str, DiskSource]:
         """Where this node finds each volume, by target device."""
@@ -149,7 +166,9 @@ class Starter:
     def attach(self, uuid: str, ref: str, *, read_only: bool) -> DiskSource:
         kept = self.ground.view.volume(ref)
         if kept is None:
-            raise NotFound(f"there is no volume {ref}")
+            raise NotFound(
+                f"there is no volume {ref} to attach", help="`pvc storage volume list` shows those there are"
+            )
         volume, pool = kept.value, self.ground.pool(kept.value.pool)
         driver = self.ground.driver(pool)
         return self.ground.calls(
@@ -168,7 +187,10 @@ class Starter:
             if nic.network in self.host_bridges:
                 found[nic.mac] = Bridge(bridge=self.host_bridges[nic.network])
             elif nic.network is not None:
-                raise Refused(f"network {nic.network} is not on node {self.ground.node}")
+                raise Refused(
+                    f"NIC {nic.mac} wants network {nic.network}, which is not on node {self.ground.node}",
+                    help="use a host network of this node's pvc.yaml, or another node",
+                )
         return found
 
     def _detach(self, uuid: str, volume: Volume) -> None:
@@ -185,7 +207,6 @@ class Starter:
 
     def _started(self, vm: VmWanted, seen: VmSeen, there: Observation) -> None:
         now = self.ground.clock.wall_s()
-        steady = seen.started_at_s and now - seen.started_at_s > STEADY_S
         new = replace(
             seen,
             node=self.ground.node,
@@ -194,7 +215,6 @@ class Starter:
             failed_reason="",
             failed_asked=-1,
             restart_done=vm.restart,
-            crashes=0 if steady else seen.crashes,
             vnc_listen=there.vnc_listen,
             vnc_port=there.vnc_port,
             started_at_s=now,
@@ -204,7 +224,12 @@ class Starter:
 
     def _failed(self, vm: VmWanted, seen: VmSeen, reason: str) -> Outcome:
         """It cannot start here. The claim is given up only when the guest was seen off: nothing may be in flight."""
-        there = self.ground.compute.observe(vm.uuid, deadline_s=5.0)
+        there = self.ground.calls(
+            vm.uuid,
+            "looking at the guest",
+            OBSERVE_S,
+            lambda: self.ground.compute.observe(vm.uuid, deadline_s=OBSERVE_S),
+        )
         if there.guest is not GuestState.OFF:
             raise Retry(f"start failed ({reason}), and whether the guest is off is not clear yet", again_in_s=2.0)
         claim = self.ground.repository.get(layout.CLAIMS, vm.uuid)
@@ -221,3 +246,7 @@ class Starter:
     def _save(self, uuid: str, record: VmSeen) -> None:
         self.ground.repository.save(layout.VM_SEEN, uuid, record, self.ground.repository.find(layout.VM_SEEN, uuid))
         self.ground.keeper.settle([layout.VM_SEEN.key(uuid)], inline=self.ground.inline)
+
+
+def _id(volume: Volume) -> str:
+    return layout.volume_id(volume.pool, volume.name)

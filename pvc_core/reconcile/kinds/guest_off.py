@@ -19,8 +19,12 @@ from pvc_core.reconcile.task import Job
 @contextmanager
 def guest_off(job: Job, ref: str, doing: str) -> Iterator[None]:
     """No guest uses volume `ref` ("POOL/VOLUME") inside. Raises Refused when one runs."""
-    taken = [uuid for uuid in _users(job, ref) if _take(job, uuid, ref, doing)]
+    job.ground.keeper.settle(inline=job.ground.inline)  # a user that came just now must be seen
+    taken: list[str] = []
     try:
+        for uuid in _users(job, ref):
+            if _take(job, uuid, ref, doing):
+                taken.append(uuid)
         yield
     finally:
         for uuid in taken:

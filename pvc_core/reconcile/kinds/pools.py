@@ -22,8 +22,11 @@ def add(job: Job) -> Done:
 
 
 def unadd(job: Job, error: PvcError) -> tuple[Write, ...]:
+    """Forget the pool, unless somebody made a volume in it meanwhile (another node can use it)."""
     kept = job.ground.repository.find(layout.POOLS, str(job.task.args["pool"]))
-    return (Drop(layout.POOLS, kept.value.name, kept.version),) if kept else ()
+    if kept is None or any(volume.value.pool == kept.value.name for volume in job.ground.view.volumes.values()):
+        return ()
+    return (Drop(layout.POOLS, kept.value.name, kept.version),)
 
 
 def remove(job: Job) -> Done:
@@ -31,6 +34,7 @@ def remove(job: Job) -> Done:
     kept = job.ground.repository.find(layout.POOLS, name)
     if kept is None:
         return Done(status=f"pool {name} is gone")
+    job.ground.keeper.settle(inline=job.ground.inline)
     left = [volume.value.name for volume in job.ground.view.volumes.values() if volume.value.pool == name]
     if left:
         raise Refused(

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from pvc_core.errors import NotFound, Refused
+from pvc_core.cluster.repository import Write
+from pvc_core.errors import Exists, NotFound, Permanent, PvcError, Refused
 from pvc_core.model.storage import Snapshot, Volume
 from pvc_core.reconcile.kinds.guest_off import guest_off, running_user
 from pvc_core.reconcile.kinds.volumes import QUICK_S, call, place, put, unbusy
@@ -32,6 +33,25 @@ def create(job: Job) -> Done:
         )
     new = replace(volume, task="", snapshots=(*(old for old in volume.snapshots if old.id != snapshot.id), snapshot))
     return Done(status=f"snapshot {snapshot.name} of {volume.ref} is taken", writes=(put(job, new),))
+
+
+def uncreate(job: Job, error: PvcError) -> tuple[Write, ...]:
+    """No snapshot is left on disk that no record tells of."""
+    args = job.task.args
+    try:
+        kept, pool, driver = place(job)
+        if not any(old.id == args["id"] for old in kept.value.snapshots):
+            half = Snapshot(name=str(args["snapshot"]), id=str(args["id"]), size_bytes=kept.value.size_bytes)
+            call(
+                job,
+                kept.value,
+                "removing the half-made snapshot",
+                QUICK_S,
+                lambda: driver.remove_snapshot(pool, kept.value, half, deadline_s=QUICK_S),
+            )
+    except (Refused, NotFound, Exists, Permanent) as left:
+        job.ground.log.warning(f"a half-made snapshot is left as it is: {left}", object=f"task/{job.task.id}")
+    return unbusy(job, error)
 
 
 def rename(job: Job) -> Done:
@@ -109,11 +129,13 @@ def _snapshot(volume: Volume, job: Job) -> Snapshot:
     for snapshot in volume.snapshots:
         if snapshot.name == job.task.args["snapshot"]:
             return snapshot
-    raise NotFound(f"volume {volume.ref} has no snapshot {job.task.args['snapshot']!r}")
+    raise NotFound(
+        f"volume {volume.ref} has no snapshot {job.task.args['snapshot']!r}", help="was it removed meanwhile?"
+    )
 
 
 KINDS: Mapping[str, TaskKind] = {
-    "volume.snapshot_create": TaskKind(do=create, undo=unbusy),
+    "volume.snapshot_create": TaskKind(do=create, undo=uncreate),
     "volume.snapshot_rename": TaskKind(do=rename, undo=unbusy),
     "volume.snapshot_rollback": TaskKind(do=rollback, undo=unbusy),
     "volume.snapshot_remove": TaskKind(do=remove, undo=unbusy),

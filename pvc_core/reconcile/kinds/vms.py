@@ -6,19 +6,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pvc_core.cluster import layout
-from pvc_core.cluster.repository import Set
-from pvc_core.errors import NotFound, Refused
+from pvc_core.cluster.repository import Set, Write
+from pvc_core.errors import NotFound, Refused, Retry
+from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.view import Kept
 from pvc_core.model.vm import Claim, Description, DiskSpec, NicSpec, Phase
 from pvc_core.reconcile.task import Done, Job, TaskKind
 from pvc_core.reconcile.vm_start import Starter
 
 DEVICE_S = 30.0
+LISTED = "listed"
+"""In a task's checkpoint: the volume it has put on the claim's list."""
 
 
 def kinds(starter: Starter) -> Mapping[str, TaskKind]:
     return {
-        "vm.device_attach": TaskKind(do=lambda job: attach(job, starter)),
+        "vm.device_attach": TaskKind(
+            do=lambda job: attach(job, starter), undo=lambda job, error: unattach(job, starter)
+        ),
         "vm.device_detach": TaskKind(do=lambda job: detach(job, starter)),
         "vm.flush_locks": TaskKind(do=flush_locks),
     }
@@ -41,12 +46,23 @@ def attach(job: Job, starter: Starter) -> Done:
         return Done(status=f"NIC {device.mac} is attached")
     if not device.volume:
         raise Refused("only volumes can be attached to a running guest", help="name the disk as POOL/VOLUME")
-    _list_volume(job, uuid, device.volume, add=True)
+    _list(job, uuid, device)
     source = starter.attach(uuid, device.volume, read_only=device.read_only)
     job.ground.calls(
         uuid, "attaching a disk", DEVICE_S, lambda: compute.attach_disk(uuid, text, source, deadline_s=DEVICE_S)
     )
     return Done(status=f"volume {device.volume} is attached as {device.dev}")
+
+
+def unattach(job: Job, starter: Starter) -> tuple[Write, ...]:
+    """What this task listed and the guest did not get is held for it no more."""
+    task = job.ground.repository.get(layout.TASKS, job.task.id).value
+    ref, uuid = str(task.checkpoint.get(LISTED, "")), str(task.args["uuid"])
+    claim = job.ground.repository.find(layout.CLAIMS, uuid)
+    if not ref or claim is None or ref not in claim.value.volumes:
+        return ()
+    starter.let_go_of(uuid, ref)
+    return (_listing(claim, tuple(old for old in claim.value.volumes if old != ref)),)
 
 
 def detach(job: Job, starter: Starter) -> Done:
@@ -62,7 +78,9 @@ def detach(job: Job, starter: Starter) -> Done:
     )
     if device.volume:
         starter.let_go_of(uuid, device.volume)
-        _list_volume(job, uuid, device.volume, add=False)
+        claim = _claim(job, uuid)
+        if device.volume in claim.value.volumes:
+            job.ground.commit(_listing(claim, tuple(old for old in claim.value.volumes if old != device.volume)))
     return Done(status=f"disk {device.dev} is detached")
 
 
@@ -72,7 +90,7 @@ def flush_locks(job: Job) -> Done:
     """
     kept = job.ground.repository.get(layout.CLAIMS, str(job.task.args["uuid"]))
     if kept.value.phase is not Phase.FREE:
-        raise Refused(f"the VM is in phase {kept.value.phase}; its locks are in use")
+        raise Refused(f"the VM is in phase {kept.value.phase}, so its locks are in use", help="shut the VM down first")
     return Done(status="no locks are left behind")
 
 
@@ -80,7 +98,9 @@ def _device(job: Job) -> tuple[str, str, DiskSpec | NicSpec]:
     uuid, text = str(job.task.args["uuid"]), str(job.task.args["device"])
     claim = _claim(job, uuid)
     if claim.value.phase is not Phase.RUN or claim.value.holder != job.ground.node:
-        raise Refused(f"the VM does not run on {job.ground.node} any more")
+        raise Refused(
+            f"the VM does not run on {job.ground.node} any more", help="its definition is what the next start gets"
+        )
     return uuid, text, job.ground.definitions.describe_device(text)
 
 
@@ -91,21 +111,45 @@ def _claim(job: Job, uuid: str) -> Kept[Claim]:
     return kept
 
 
-def _list_volume(job: Job, uuid: str, ref: str, *, add: bool) -> None:
-    kept = _claim(job, uuid)
-    if add:
-        for other, claim in job.ground.view.claims.items():
-            if other != uuid and ref in claim.value.volumes and claim.value.phase is not Phase.FREE:
-                raise Refused(
-                    f"volume {ref} is in use by another VM", help="two guests writing one volume would destroy it"
-                )
-    volumes = tuple(old for old in kept.value.volumes if old != ref) + ((ref,) if add else ())
-    if volumes != kept.value.volumes:
-        job.ground.commit(
-            Set(
-                layout.CLAIMS,
-                uuid,
-                replace(kept.value, volumes=volumes, generation=kept.value.generation + 1),
-                kept.version,
+def _list(job: Job, uuid: str, device: DiskSpec) -> None:
+    """The claim lists the volume, and the task remembers that it was this task that listed it (for `unattach`).
+
+    One commit with the volume's own record, so that nobody takes it at the same moment.
+    """
+    ref = str(device.volume)
+    task = job.ground.repository.get(layout.TASKS, job.task.id)
+    if task.value.checkpoint.get(LISTED) == ref:
+        return  # before a crash
+    claim, volume = _claim(job, uuid), _free_volume(job, uuid, device)
+    if ref in claim.value.volumes:
+        raise Refused(f"volume {ref} is attached to the VM already", help="detach it first")
+    listed = replace(task.value, checkpoint={**task.value.checkpoint, LISTED: ref})
+    job.ground.commit(
+        _listing(claim, (*claim.value.volumes, ref)),
+        Set(layout.VOLUMES, layout.volume_id(volume.value.pool, volume.value.name), volume.value, volume.version),
+        Set(layout.TASKS, job.task.id, listed, task.version),
+    )
+
+
+def _free_volume(job: Job, uuid: str, device: DiskSpec) -> Kept[Volume]:
+    """The volume, if no task and no other VM has it. Raises NotFound, Refused, Retry."""
+    ref = str(device.volume)
+    pool, _, name = ref.partition("/")
+    kept = job.ground.repository.find(layout.VOLUMES, layout.volume_id(pool, name))
+    if kept is None:
+        raise NotFound(f"there is no volume {ref} to attach", help="`pvc storage volume list` shows those there are")
+    if kept.value.phase is not VolumePhase.READY:
+        raise Refused(f"volume {ref} cannot be attached: it is {kept.value.phase}")
+    if busy := job.ground.busy(kept.value):
+        raise Retry(f"waiting for volume {ref}: {busy}", again_in_s=2.0)
+    for _, user in job.ground.users((ref,), besides=uuid):
+        if not device.read_only or user.writes(ref):
+            raise Refused(
+                f"volume {ref} is in use by VM {user.name}", help="two guests writing one volume would destroy it"
             )
-        )
+    return kept
+
+
+def _listing(claim: Kept[Claim], volumes: tuple[str, ...]) -> Set:
+    new = replace(claim.value, volumes=volumes, generation=claim.value.generation + 1)
+    return Set(layout.CLAIMS, claim.value.uuid, new, claim.version)

@@ -10,14 +10,14 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.layout import volume_id
 from pvc_core.cluster.repository import Add, Drop, Set, Write
 from pvc_core.contracts.storage import StorageDriver
-from pvc_core.errors import NotFound, Permanent, PvcError, Refused, Retry
+from pvc_core.errors import Exists, NotFound, Permanent, PvcError, Refused, Retry
 from pvc_core.model.storage import Pool, Volume, VolumeFound, VolumePhase
 from pvc_core.model.view import Kept
 from pvc_core.reconcile.kinds.guest_off import guest_off, running_user
-from pvc_core.reconcile.task import Done, Job, TaskKind
+from pvc_core.reconcile.task import Done, Job, TaskKind, Told
 from pvc_core.units import format_size
 
-QUICK_S, LONG_S = 60.0, 86_400.0
+QUICK_S, LONG_S, UPLOAD_BEGINS_S = 60.0, 86_400.0, 15.0
 
 
 class Uploads(Protocol):
@@ -30,11 +30,11 @@ class Uploads(Protocol):
 def kinds(uploads: Uploads) -> Mapping[str, TaskKind]:
     return {
         "volume.create": TaskKind(do=create, undo=uncreate),
-        "volume.clone": TaskKind(do=clone, undo=uncreate),
+        "volume.clone": TaskKind(do=clone, undo=unclone),
         "volume.resize": TaskKind(do=resize, undo=unbusy),
-        "volume.rename": TaskKind(do=rename, undo=unbusy),
-        "volume.remove": TaskKind(do=remove),
-        "volume.upload": TaskKind(do=lambda job: upload(job, uploads), undo=unbusy),
+        "volume.rename": TaskKind(do=rename, undo=unrename),
+        "volume.remove": TaskKind(do=remove, undo=unremove),
+        "volume.upload": TaskKind(do=lambda job: upload(job, uploads), undo=unbusy, patient=True),
     }
 
 
@@ -50,8 +50,9 @@ def create(job: Job) -> Done:
 
 
 def clone(job: Job) -> Done:
+    """The source is busy too: nothing else may change it while it is copied."""
     kept, pool, driver = place(job)
-    source = job.ground.view.volumes.get(volume_id(pool.name, str(job.task.args["source"])))
+    source = job.ground.repository.find(layout.VOLUMES, volume_id(pool.name, str(job.task.args["source"])))
     if source is None:
         raise NotFound(f"there is no volume {pool.name}/{job.task.args['source']} to copy")
     with guest_off(job, source.value.ref, "copied"):
@@ -62,18 +63,23 @@ def clone(job: Job) -> Done:
             LONG_S,
             lambda: driver.clone_volume(pool, source.value, kept.value, progress=job.progress, deadline_s=LONG_S),
         )
-    return _ready(job, kept, found, f"copied from {source.value.ref}")
+    done = _ready(job, kept, found, f"copied from {source.value.ref}")
+    return replace(done, writes=(*done.writes, *_let_go(job, source.value.name)))
+
+
+def unclone(job: Job, error: PvcError) -> tuple[Write, ...]:
+    return (*uncreate(job, error), *_let_go(job, str(job.task.args["source"])))
 
 
 def uncreate(job: Job, error: PvcError) -> tuple[Write, ...]:
-    """Leave no debris and no record of a volume that never came to be."""
-    try:
-        kept, pool, driver = place(job)
-    except (NotFound, Permanent):
-        return ()
-    if kept.value.phase is VolumePhase.READY:
+    """Leave no debris and no record of a volume that never came to be, even where its driver cannot be asked."""
+    id = volume_id(str(job.task.args["pool"]), str(job.task.args["name"]))
+    kept = job.ground.repository.find(layout.VOLUMES, id)
+    if kept is None or kept.value.phase is not VolumePhase.CREATING or kept.value.task != job.task.id:
         return ()
     try:
+        pool = job.ground.pool(kept.value.pool)
+        driver = job.ground.driver(pool)
         call(
             job,
             kept.value,
@@ -81,9 +87,9 @@ def uncreate(job: Job, error: PvcError) -> tuple[Write, ...]:
             QUICK_S,
             lambda: driver.remove_volume(pool, kept.value, deadline_s=QUICK_S),
         )
-    except Refused:
-        job.ground.log.warning("another volume of that name is there; left alone", object=f"volume/{kept.value.ref}")
-    return (Drop(layout.VOLUMES, volume_id(pool.name, kept.value.name), kept.version),)
+    except (Refused, NotFound, Exists, Permanent) as left:
+        job.ground.log.warning(f"what was half-made is left as it is: {left}", object=f"volume/{kept.value.ref}")
+    return (Drop(layout.VOLUMES, id, kept.version),)
 
 
 def resize(job: Job) -> Done:
@@ -109,8 +115,12 @@ def resize(job: Job) -> Done:
                 lambda: driver.resize_volume(pool, volume, size_bytes, in_use=False, deadline_s=QUICK_S),
             )
     new = replace(volume, size_bytes=found.size_bytes, task="")
-    job.ground.hooks.notify("pvc_volume_resized", key=volume.id, volume=new, old_size_bytes=volume.size_bytes)
-    return Done(status=f"volume {volume.ref} has {format_size(found.size_bytes)}", writes=(put(job, new),))
+    args: dict[str, object] = {"volume": new, "old_size_bytes": volume.size_bytes}
+    return Done(
+        status=f"volume {volume.ref} has {format_size(found.size_bytes)}",
+        writes=(put(job, new),),
+        told=(Told(hook="pvc_volume_resized", key=volume.id, args=args),),
+    )
 
 
 def rename(job: Job) -> Done:
@@ -132,6 +142,22 @@ def rename(job: Job) -> Done:
     return Done(status=f"volume {volume.ref} is called {new.ref}", writes=writes)
 
 
+def unrename(job: Job, error: PvcError) -> tuple[Write, ...]:
+    """The bytes have the record's name again, should they have got the new one."""
+    try:
+        kept, pool, driver = place(job)
+        call(
+            job,
+            kept.value,
+            "giving the volume its old name",
+            QUICK_S,
+            lambda: driver.rename_volume(pool, kept.value, kept.value.name, deadline_s=QUICK_S),
+        )
+    except (Refused, NotFound, Exists, Permanent) as left:
+        job.ground.log.warning(f"cannot be named as before: {left}", object=f"task/{job.task.id}")
+    return unbusy(job, error)
+
+
 def remove(job: Job) -> Done:
     """The record in phase REMOVING is the tombstone that entitles to this."""
     key = volume_id(str(job.task.args["pool"]), str(job.task.args["name"]))
@@ -148,8 +174,21 @@ def remove(job: Job) -> Done:
             QUICK_S,
             lambda: driver.remove_volume(pool, kept.value, deadline_s=QUICK_S),
         )
-    job.ground.hooks.notify("pvc_volume_removed", key=kept.value.id, volume=kept.value)
-    return Done(status=f"volume {kept.value.ref} is removed", writes=(Drop(layout.VOLUMES, key, kept.version),))
+    return Done(
+        status=f"volume {kept.value.ref} is removed",
+        writes=(Drop(layout.VOLUMES, key, kept.version),),
+        told=(Told(hook="pvc_volume_removed", key=kept.value.id, args={"volume": kept.value}),),
+    )
+
+
+def unremove(job: Job, error: PvcError) -> tuple[Write, ...]:
+    """Refused means that nothing was changed (a guest uses it): it is a volume like others again. After any other
+    failure it stays marked, and may be removed once more.
+    """
+    kept = job.ground.repository.find(layout.VOLUMES, volume_id(str(job.task.args["pool"]), str(job.task.args["name"])))
+    if not isinstance(error, Refused) or kept is None or kept.value.task != job.task.id:
+        return ()
+    return (put(job, replace(kept.value, phase=VolumePhase.READY, task="")),)
 
 
 def upload(job: Job, uploads: Uploads) -> Done:
@@ -161,10 +200,10 @@ def upload(job: Job, uploads: Uploads) -> Done:
     if state == "running":
         raise Retry(f"taking an image into {kept.value.ref}", again_in_s=1.0)
     if state == "waiting":
-        if job.ground.clock.wall_s() - job.task.asked_at_s < 15.0:
+        if job.waited_s < UPLOAD_BEGINS_S:
             raise Retry(f"waiting for the image of {kept.value.ref}", again_in_s=1.0)
-        state = "the upload was cut off"
-    raise Refused(state, help=f"volume {kept.value.ref} is as it was before; upload the image again")
+        state = f"the upload into {kept.value.ref} was cut off"
+    raise Refused(state, help="the volume holds its old content, or all of the new; upload the image again")
 
 
 def unbusy(job: Job, error: PvcError) -> tuple[Write, ...]:
@@ -200,25 +239,49 @@ def call(job: Job, volume: Volume, what: str, deadline_s: float, work):  # type:
 
 def _ready(job: Job, kept: Kept[Volume], found: VolumeFound, verb: str) -> Done:
     volume = replace(kept.value, phase=VolumePhase.READY, task="", size_bytes=found.size_bytes, format=found.format)
-    job.ground.hooks.notify("pvc_volume_created", key=volume.id, volume=volume)
     id = volume_id(volume.pool, volume.name)
     return Done(
         status=f"volume {volume.ref} of {format_size(volume.size_bytes)} is {verb}",
         writes=(Set(layout.VOLUMES, id, volume, kept.version),),
+        told=(Told(hook="pvc_volume_created", key=volume.id, args={"volume": volume}),),
     )
+
+
+def _let_go(job: Job, name: str) -> tuple[Write, ...]:
+    """The volume this task kept busy beside its own is free for other work."""
+    kept = job.ground.repository.find(layout.VOLUMES, volume_id(str(job.task.args["pool"]), name))
+    if kept is None or kept.value.task != job.task.id:
+        return ()
+    return (Set(layout.VOLUMES, volume_id(kept.value.pool, name), replace(kept.value, task=""), kept.version),)
 
 
 def _grow_in_use(job: Job, uuid: str, volume: Volume, size_bytes: int) -> None:
     """While a guest has it open, whoever the driver names grows the image."""
     who = job.ground.plugins[job.ground.pool(volume.pool).driver].storage.capabilities.online_resize  # type: ignore[union-attr]  # a storage plugin
     if who == "":
-        raise Refused(f"pool {volume.pool} cannot resize a volume in use", help="shut the VM down first")
+        raise Refused(
+            f"volume {volume.ref} cannot be resized while a guest uses it: "
+            f"the driver of pool {volume.pool} lacks the capability 'online_resize'",
+            help="shut the VM down first",
+        )
     if who == "hypervisor":
-        vm = job.ground.view.vm_wanted[uuid].value
-        dev = next(disk.dev for disk in job.ground.descriptions.of(vm).disks if disk.volume == volume.ref)
+        dev = _device_of(job, uuid, volume)
         job.ground.calls(
             uuid,
             "resizing the disk",
             QUICK_S,
             lambda: job.ground.compute.resize_disk(uuid, dev, size_bytes, deadline_s=QUICK_S),
         )
+
+
+def _device_of(job: Job, uuid: str, volume: Volume) -> str:
+    """The guest's device for the volume, by the definition."""
+    vm = job.ground.view.vm_wanted.get(uuid)
+    disks = job.ground.descriptions.of(vm.value).disks if vm else ()
+    dev = next((disk.dev for disk in disks if disk.volume == volume.ref), None)
+    if dev is None:
+        raise Refused(
+            f"volume {volume.ref} is in the running guest, but not in its definition; which disk it is is not known",
+            help="add the disk to the VM's definition, or detach it first",
+        )
+    return dev
