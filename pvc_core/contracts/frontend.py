@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from threading import Event
 
 
 class Frontend(ABC):
-    """Built with the services as its only door to the cluster."""
+    """Built with the services as its only door to the cluster. `ready` is set (by serve) once it answers."""
+
+    ready: Event
 
     @abstractmethod
     def serve(self) -> None:
