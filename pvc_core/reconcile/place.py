@@ -137,9 +137,9 @@ class PlaceReconciler:
         ref, last = kept.value.ref, self.ground.view.tasks.get(kept.value.task)
         if busy := self.ground.busy(kept.value):
             return busy
-        if kept.value.phase is VolumePhase.REMOVING and last is not None:
-            if self.ground.clock.wall_s() - last.value.ended_at_s < REMOVE_AGAIN_S:
-                return f"{ref} could not be removed ({last.value.status}); it is tried again"
+        tried = last is not None and last.value.kind == "volume.remove"
+        if last is not None and tried and self.ground.clock.wall_s() - last.value.ended_at_s < REMOVE_AGAIN_S:
+            return f"{ref} could not be removed ({last.value.status}); it is tried again"
         new = Task(
             id=self.ground.new_task_id(),
             kind="volume.remove",

@@ -182,13 +182,13 @@ def remove(job: Job) -> Done:
 
 
 def unremove(job: Job, error: PvcError) -> tuple[Write, ...]:
-    """Refused means that nothing was changed (a guest uses it): it is a volume like others again. After any other
-    failure it stays marked, and may be removed once more.
+    """Refused means that nothing was changed (a guest uses it): it is a volume like others again, and names the task
+    that tried. After any other failure it stays marked, and may be removed once more.
     """
     kept = job.ground.repository.find(layout.VOLUMES, volume_id(str(job.task.args["pool"]), str(job.task.args["name"])))
     if not isinstance(error, Refused) or kept is None or kept.value.task != job.task.id:
         return ()
-    return (put(job, replace(kept.value, phase=VolumePhase.READY, task="")),)
+    return (put(job, replace(kept.value, phase=VolumePhase.READY)),)
 
 
 def upload(job: Job, uploads: Uploads) -> Done:
