@@ -12,7 +12,7 @@ from typing import Any, cast
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
 from pvc_core.cluster.layout import Kind
-from pvc_core.errors import NotFound, Permanent, StoreUnavailable
+from pvc_core.errors import NotFound, Permanent, PvcError
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.schema.records import decode
 from pvc_core.store.base import Entry, Session, SessionState, Store
@@ -28,6 +28,9 @@ _FIELDS: dict[Kind[Any], str] = {
     layout.VOLUMES: "volumes", layout.TASKS: "tasks", layout.KEYS: "keys", layout.HEARTBEATS: "heartbeats",
     layout.STATS: "stats",
 }  # fmt: skip
+
+
+NOT_YET_S = float("inf")
 
 
 class ViewKeeper:
@@ -48,6 +51,8 @@ class ViewKeeper:
         self._lock = threading.Condition()
         self._dirty: set[str] = set()
         self._all_due_s: float | None = clock.boottime_s()
+        self._shown = False
+        """Whether it was ever whole: the first reading waits for nobody."""
         self._asked = self._done = 0
         self._subscribers: list[Changed] = []
         self._stopping = False
@@ -101,13 +106,13 @@ class ViewKeeper:
             self._dirty.clear()
         try:
             changed = self._read_all() if everything else self._read(keys)
-        except StoreUnavailable:
+        except PvcError:  # no answer, or none for us (rights, credentials): this thread must outlive it
             with self._lock:
                 self._dirty |= keys
             return False
         with self._lock:
             if everything and self._all_due_s == due:
-                self._all_due_s = None
+                self._all_due_s, self._shown = None, True
             if self._all_due_s is None and not self.view.fresh:
                 self.view = replace(self.view, fresh=True)
             self._done = max(self._done, ticket)
@@ -187,17 +192,17 @@ class ViewKeeper:
     def _wake(self, key: str | None) -> None:
         with self._lock:
             if key is None:
-                self._all_due_s = self._clock.boottime_s() + (self._spread() if self.view.fresh else 0.0)
+                self._all_due_s = self._clock.boottime_s() + (self._spread() if self._shown else 0.0)
             else:
                 self._dirty.add(key)
             self._lock.notify_all()
 
     def _session(self, session: Session) -> None:
+        """Without a connection everything is due, but not before the watch stands again (`_wake` with None)."""
         if session.state is not SessionState.CONNECTED:
             with self._lock:
                 self.view = replace(self.view, fresh=False)
-                if self._all_due_s is None:
-                    self._all_due_s = self._clock.boottime_s()
+                self._all_due_s = NOT_YET_S
                 self._lock.notify_all()
 
     def _due(self) -> bool:
@@ -205,7 +210,9 @@ class ViewKeeper:
         return bool(self._stopping or self._dirty or overdue or self._asked > self._done)
 
     def _patience(self) -> float | None:
-        return None if self._all_due_s is None else max(0.01, self._all_due_s - self._clock.boottime_s())
+        if self._all_due_s in (None, NOT_YET_S):
+            return None
+        return max(0.01, cast(float, self._all_due_s) - self._clock.boottime_s())
 
     def _pause(self) -> None:
         """Between two attempts to read a store that does not answer."""
