@@ -9,9 +9,10 @@ import pytest
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Add, Drop, Repository, Set, Unchanged
 from pvc_core.cluster.view import ViewKeeper
-from pvc_core.errors import Conflict, Exists, StoreUnavailable
+from pvc_core.errors import Conflict, Exists, Refused, StoreUnavailable
 from pvc_core.model.cluster import NameIndex
 from pvc_core.model.vm import Claim, VmWanted
+from pvc_core.store.base import Entry
 from pvc_core.testing.clock import FakeClock
 from pvc_core.testing.store import FakeStoreServer
 
@@ -21,11 +22,11 @@ def vm(number: int) -> VmWanted:
 
 
 class Rig:
-    def __init__(self, live: bool = False) -> None:
+    def __init__(self, live: bool = False, spread_s: float = 0.0) -> None:
         self.server, self.clock = FakeStoreServer(), FakeClock()
         self.store = self.server.client("reader")
         self.writer = Repository(self.server.client("writer"))
-        self.keeper = ViewKeeper(self.store, self.clock, live=live)
+        self.keeper = ViewKeeper(self.store, self.clock, live=live, spread=lambda: spread_s)
         self.settle()
 
     def settle(self) -> None:
@@ -177,3 +178,34 @@ def _one_thing(rig: Rig, choose: random.Random) -> None:
                 rig.writer.save(layout.CLAIMS, id, Claim(uuid=id, holder="hv1", generation=number), claim)
             except StoreUnavailable:
                 pass
+
+
+def test_after_a_reconnect_the_re_read_is_spread_and_until_then_the_picture_says_that_it_is_old() -> None:
+    rig = Rig(spread_s=2.0)
+    assert rig.keeper.view.fresh  # the first reading waits for nobody
+    rig.store.cut()
+    rig.server.deliver()
+    rig.clock.move(1.0)
+    rig.store.mend()
+    reads = rig.keeper.reads
+    rig.settle()
+    assert (rig.keeper.reads, rig.keeper.view.fresh) == (reads, False)
+    rig.clock.move(2.0)
+    rig.settle()
+    rig.assert_equal()
+
+
+def test_a_store_that_refuses_does_not_end_the_thread_that_follows_it() -> None:
+    rig = Rig()
+    rig.writer.add(layout.VM_WANTED, "u1", vm(1))
+    rig.server.deliver()
+    get = rig.store.get
+    rig.store.get = _refuse  # type: ignore[method-assign]  # a server that lost our rights
+    assert rig.keeper.step() is False
+    rig.store.get = get  # type: ignore[method-assign]  # mended
+    rig.settle()
+    rig.assert_equal()
+
+
+def _refuse(key: str, *, deadline_s: float | None = None) -> Entry:
+    raise Refused(f"cannot read {key}: user node may not")
