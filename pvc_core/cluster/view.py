@@ -103,6 +103,8 @@ class ViewKeeper:
             ticket, keys = self._asked, frozenset(self._dirty)
             everything = self._all_due_s is not None and self._clock.boottime_s() >= self._all_due_s
             due = self._all_due_s
+            if due == NOT_YET_S and not keys:
+                return False
             self._dirty.clear()
         try:
             changed = self._read_all() if everything else self._read(keys)
