@@ -309,7 +309,8 @@ def test_it_starts_stops_and_is_disabled(lab: RunningLab, talk: Talk, guest: Gue
     assert talk.get(f"{VM}/state")["state"] == "disable"
     talk.ok(_post(f"{VM}/state", state="start", wait="true"))
     _pvc(lab, "vm", "disable", "-y", "--force", "life")
-    lab.eventually(lambda: qemus(lab, guest.uuid) == [], "disabled by force, it is off")
+    lab.eventually(lambda: talk.get(f"{VM}/state")["state"] == "disable", "disabled by force")
+    assert qemus(lab, guest.uuid) == []
 
 
 def test_removed_with_its_disks_nothing_is_left(lab: RunningLab, talk: Talk, guest: Guest) -> None:
