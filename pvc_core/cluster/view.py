@@ -212,9 +212,9 @@ class ViewKeeper:
         return bool(self._stopping or self._dirty or overdue or self._asked > self._done)
 
     def _patience(self) -> float | None:
-        if self._all_due_s in (None, NOT_YET_S):
+        if self._all_due_s is None or self._all_due_s == NOT_YET_S:
             return None
-        return max(0.01, cast(float, self._all_due_s) - self._clock.boottime_s())
+        return max(0.01, self._all_due_s - self._clock.boottime_s())
 
     def _pause(self) -> None:
         """Between two attempts to read a store that does not answer."""
