@@ -44,7 +44,7 @@ def make_node_files(lab: Lab, plan: Plan, node: str) -> None:
     write("hostname", f"{node}\n")
     write("machine-id", f"{_host_uuid(lab, node).hex}\n")
     write("hosts", _hosts(plan))
-    write("libvirt/libvirtd.conf", _libvirtd_conf(_host_uuid(lab, node)))
+    write("libvirt/libvirtd.conf", _libvirtd_conf(_host_uuid(lab, node), network.CLUSTER.address(number)))
     write("libvirt/qemu.conf", QEMU_CONF)
     write("pvc/pvc.yaml", pvc_yaml(plan, number))
 
@@ -115,10 +115,14 @@ def _host_uuid(lab: Lab, node: str) -> uuid.UUID:
     return uuid.uuid5(uuid.NAMESPACE_DNS, f"{node}.{lab.name}.pvc-lab")
 
 
-def _libvirtd_conf(host: uuid.UUID) -> str:
-    """host_uuid must differ from node to node: libvirt refuses to migrate "to the same host"."""
+def _libvirtd_conf(host: uuid.UUID, cluster_address: str) -> str:
+    """host_uuid must differ from node to node: libvirt refuses to migrate "to the same host".
+
+    Nodes' libvirtds talk to each other without proof of who they are: nobody else is on the lab's cluster network.
+    """
     return (
-        'listen_tls = 0\nlisten_tcp = 0\nauth_unix_rw = "none"\n'
+        f'listen_tls = 0\nlisten_tcp = 1\nlisten_addr = "{cluster_address}"\nauth_tcp = "none"\n'
+        'auth_unix_rw = "none"\n'
         'unix_sock_group = "root"\nunix_sock_rw_perms = "0700"\n'
         f'host_uuid = "{host}"\nlog_outputs = "2:file:/var/log/libvirt/libvirtd.log"\n'
     )
@@ -138,8 +142,8 @@ stdio_handler = "file"
 def pvc_yaml(plan: Plan, number: int) -> str:
     """Return the pvc.yaml of the `number`th node: what a person would have written for it."""
     content = {
-        "cluster": {"name": plan.name, "coordinators": plan.nodes},
-        "store": {"embedded": {}},
+        "cluster": {"name": plan.name, "coordinators": plan.coordinators},
+        "store": {plan.store: {}},
         # Until pvcnoded makes the host's bridges itself, the lab has made brupstream, brcluster and brstorage
         # on these devices.
         "host_networks": {item.name: _host_network(item, number) for item in network.NETWORKS},

@@ -1,8 +1,8 @@
-"""Lets the machine reach a lab's API: listens on a free port of 127.0.0.1 and connects inside the lab's network.
+"""Lets the machine reach a lab's API: listens on free ports of 127.0.0.1 and connects inside the lab's network.
 
-Arguments: the switch's process id, the file to write the port to, and one or more ADDRESS:PORT, tried in that order.
-No address, route or
-interface of the machine is needed for it: the listening socket stays in the machine's network namespace when the
+Arguments: the switch's process id, the file to write the ports to, and one or more NODE=ADDRESS:PORT. Written is a
+JSON object: "" -> the port that leads to whichever node answers, and NODE -> the port of this one. No address, route
+or interface of the machine is needed for it: the listening sockets stay in the machine's network namespace when the
 process moves to the lab's.
 """
 
@@ -10,44 +10,80 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab import kernel
 
 CHUNK_BYTES = 65536
+CONNECT_S = 2.0
+HEAD_START_S = 0.25
+"""A node that is off or cut says nothing: after this long the next one is tried beside it."""
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass(frozen=True)
+class Target:
+    host: str
+    port: int
 
 
 def main() -> None:
-    switch_pid, port_file, *targets = sys.argv[1:]
-    listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+    switch_pid, port_file, *words = sys.argv[1:]
+    targets = {node: Target(host, int(port)) for node, host, port in map(_split, words)}
+    doors = {name: socket.create_server(("127.0.0.1", 0), backlog=128) for name in ("", *targets)}
     kernel.enter_network_of(int(switch_pid))
     new = Path(port_file).with_suffix(".new")
-    new.write_text(str(listening.getsockname()[1]))
+    new.write_text(json.dumps({name: door.getsockname()[1] for name, door in doors.items()}))
     new.rename(port_file)
-    asyncio.run(
-        _serve(listening, [(host, int(port)) for host, _, port in (target.rpartition(":") for target in targets)])
-    )
+    asyncio.run(_serve([(door, [targets[name]] if name else [*targets.values()]) for name, door in doors.items()]))
 
 
-async def _serve(listening: socket.socket, targets: Sequence[tuple[str, int]]) -> None:
-    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+def _split(word: str) -> tuple[str, str, str]:
+    node, _, address = word.partition("=")
+    host, _, port = address.rpartition(":")
+    return node, host, port
+
+
+async def _serve(doors: Sequence[tuple[socket.socket, list[Target]]]) -> None:
+    servers = [await asyncio.start_server(_Door(targets).accepted, sock=door) for door, targets in doors]
+    await asyncio.gather(*(server.serve_forever() for server in servers))
+
+
+class _Door:
+    """One listening socket. The target that answered last is tried first."""
+
+    def __init__(self, targets: list[Target]) -> None:
+        self._targets = targets
+
+    async def accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(ConnectionError):
-            far_reader, far_writer = await _connect(targets)
+            far_reader, far_writer = await self._connect()
             with contextlib.closing(far_writer):
                 await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
 
-    server = await asyncio.start_server(accepted, sock=listening)
-    await server.serve_forever()
+    async def _connect(self) -> Streams:
+        """Raises ConnectionError when no target answers within its time."""
+        tries = [asyncio.ensure_future(self._try(target, n)) for n, target in enumerate(list(self._targets))]
+        try:
+            for answer in asyncio.as_completed(tries):
+                with contextlib.suppress(OSError, TimeoutError):
+                    target, streams = await answer
+                    self._targets.sort(key=lambda other: other != target)
+                    return streams
+        finally:
+            for one in tries:
+                one.cancel()
+        raise ConnectionError("no node answers")
 
-
-async def _connect(targets: Sequence[tuple[str, int]]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    for host, port in targets:
-        with contextlib.suppress(OSError, TimeoutError):
-            return await asyncio.wait_for(asyncio.open_connection(host, port), 2)
-    raise ConnectionError("no node answers")
+    async def _try(self, target: Target, place: int) -> tuple[Target, Streams]:
+        await asyncio.sleep(place * HEAD_START_S)
+        return target, await asyncio.wait_for(asyncio.open_connection(target.host, target.port), CONNECT_S)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -10,13 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lab import LabError, control, guests, node, up
-from lab.state import DEFAULT_NAME, FORWARDER, SWITCH, Lab, Plan, all_labs, the_only_lab
+from lab import LabError, control, guests, network, node, show, up
+from lab.state import DEFAULT_NAME, Lab, Plan, all_labs, the_only_lab
 
+MOST_NODES = 20
 VERBATIM = ("pvc", "exec")  # everything from their first argument on is passed through as it is
+Rewire = Callable[[Lab, str, Sequence[network.Network]], None]
 
 
 def main() -> int:
@@ -78,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     made = command("up", _up, f"make a lab (called {DEFAULT_NAME} without --name) and return when it is ready")
-    made.add_argument("--nodes", type=int, default=1, metavar="N", help="how many nodes (only 1 until the next stage)")
+    how_many = "how many: hv1, hv2...; of three or more the first three are coordinators"
+    made.add_argument("--nodes", type=int, default=1, metavar="N", help=how_many)
     made.add_argument("--store", choices=["embedded", "zookeeper"], default=None)
     made.add_argument("--storage", choices=["dir", "ceph"], default="dir")
     made.add_argument(
@@ -115,8 +118,10 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("what", choices=["start", "stop"])
     made.add_argument("node")
     made.add_argument("unit")
-    for name in ("cut", "heal"):
-        command(name, _later, "(comes with labs of several nodes)").add_argument("node")
+    for word, do, help in (("cut", _cut, "part a node from the others"), ("heal", _heal, "join it to them again")):
+        made = command(word, do, help)
+        made.add_argument("node")
+        made.add_argument("--net", metavar="NETWORK", help="only on this one: upstream, cluster or storage")
     return parser
 
 
@@ -127,12 +132,17 @@ def _lab(name: str | None) -> Lab:
 
 
 def _up(asked: argparse.Namespace, name: str | None) -> int:
-    if asked.nodes != 1 or asked.store == "zookeeper" or asked.storage == "ceph":
-        raise LabError("this stage of the lab has one node, the embedded store and storage in a directory")
+    if asked.storage == "ceph":
+        raise LabError("this stage of the lab has storage in a directory only")
+    if not 1 <= asked.nodes <= MOST_NODES:
+        raise LabError(f"{asked.nodes} nodes are not possible; a lab has 1 to {MOST_NODES}")
+    store = asked.store or ("embedded" if asked.nodes == 1 else "zookeeper")
+    if store == "embedded" and asked.nodes > 1:
+        raise LabError("the embedded store serves one node only; leave --store out, or say --store zookeeper")
     plan = Plan(
         name=name or DEFAULT_NAME,
         nodes=[f"hv{number}" for number in range(1, asked.nodes + 1)],
-        store=asked.store or "embedded",
+        store=store,
         storage=asked.storage,
         plugins=asked.plugin,
     )
@@ -154,26 +164,14 @@ def _status(asked: argparse.Namespace, name: str | None) -> int:
     if not names:
         print("no lab; script/lab up makes one")
     for lab in map(Lab, names):
-        plan = lab.plan()
-        print(
-            f"lab {lab.name}: {up.api_url(plan) if plan.ready else 'not ready'},"
-            f" store {plan.store}, storage {plan.storage}"
-        )
-        for helper in (SWITCH, FORWARDER):
-            print(f"  {helper:24}{'on' if lab.process(helper) else 'off'}")
-        for item in plan.nodes:
-            init = lab.process(item)
-            print(f"  {item:24}{f'on, process {init.pid}' if init else 'off'}")
-            for unit in node.status(init) if init else ():
-                restarts = f", restarted {unit['restarts']} times" if unit["restarts"] else ""
-                print(f"    {unit['unit']:22}{unit['state']}{': ' + unit['why'] if unit['why'] else ''}{restarts}")
+        print("\n".join(show.status(lab)))
     return 0
 
 
 def _logs(asked: argparse.Namespace, name: str | None) -> int:
     lab = _lab(name)
     place = lab.node_dir(lab.checked_node(asked.node)) / "var/log/pvc"
-    files = sorted(place.glob(f"{(asked.unit or '*').removesuffix('.service')}*"))
+    files = sorted(place.glob(f"{(asked.unit or '').removesuffix('.service')}*"))
     if not files:
         raise LabError(
             f"{asked.node} has no log of {asked.unit}; it has {', '.join(sorted(p.name for p in place.iterdir()))}"
@@ -242,8 +240,21 @@ def _unit(asked: argparse.Namespace, name: str | None) -> int:
     return 0
 
 
-def _later(asked: argparse.Namespace, name: str | None) -> int:
-    raise LabError(f"{asked.command} parts a node from the others; this stage of the lab has one node")
+def _cut(asked: argparse.Namespace, name: str | None) -> int:
+    return _rewire(asked, name, node.cut, "cut off from")
+
+
+def _heal(asked: argparse.Namespace, name: str | None) -> int:
+    return _rewire(asked, name, node.heal, "joined to")
+
+
+def _rewire(asked: argparse.Namespace, name: str | None, do: Rewire, what: str) -> int:
+    lab = _lab(name)
+    where, networks = lab.checked_node(asked.node), network.named(asked.net)
+    with lab.locked():
+        do(lab, where, networks)
+    print(f"{where} is {what} {', '.join(item.name for item in networks)}")
+    return 0
 
 
 def _say(line: str) -> None:

@@ -8,7 +8,7 @@ addresses, because none can see another.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from lab import LabError
@@ -25,6 +25,10 @@ class Network:
     device: str
     bridge: str
     subnet: str
+
+    def port(self, node: str) -> str:
+        """The switch's end of the node's cable."""
+        return f"{self.device}.{node}"
 
     def address(self, number: int) -> str:
         return f"{self.subnet}.{10 + number}"
@@ -56,19 +60,22 @@ def make_switch(switch: Process) -> None:
         ]
     _ip(switch, lines)
     _no_bridge_filter(switch)
+    # a cable that is pulled lies beside the bridge: nobody may answer there for the bridge's own address
+    _sysctl(switch, "net/ipv4/conf/all/arp_ignore", 1)
 
 
-def plug_in(switch: Process, node: Process, name: str, number: int) -> None:
+def plug_in(switch: Process, node: Process, name: str, number: int, *, cut: Collection[str] = ()) -> None:
     """Lay three cables from the switch to node `name`, its `number`th from 1, and make the bridges on the node.
 
-    Until pvcnoded makes the host's bridges itself, the lab does: guests plug into brupstream, brcluster and brstorage.
+    Those to the networks in `cut` end beside their bridge. Until pvcnoded makes the host's bridges itself, the lab
+    does: guests plug into brupstream, brcluster and brstorage.
     """
     cables = []
     for network in NETWORKS:
-        port = f"{network.device}.{name}"
+        port = network.port(name)
         cables += [
             f"link add {port} type veth peer name {network.device} netns {node.pid}",
-            f"link set {port} master {network.name} up",
+            f"link set {port} up" if network.name in cut else f"link set {port} master {network.name} up",
         ]
     _ip(switch, cables)
     inside = ["link set lo up"]
@@ -84,10 +91,33 @@ def plug_in(switch: Process, node: Process, name: str, number: int) -> None:
     _no_bridge_filter(node)
 
 
-def _ip(where: Process, lines: Sequence[str]) -> None:
-    argv = ["nsenter", "--target", str(where.pid), "--net", "ip", "-batch", "-"]
+def part(switch: Process, name: str, networks: Sequence[Network] = NETWORKS) -> None:
+    """Take the cables of node `name` off the bridges: silence, without the node seeing its link go."""
+    _ip(switch, [f"link set {network.port(name)} nomaster" for network in networks])
+
+
+def join(switch: Process, name: str, networks: Sequence[Network] = NETWORKS) -> None:
+    """Undo part()."""
+    _ip(switch, [f"link set {network.port(name)} master {network.name}" for network in networks])
+
+
+def unplug(switch: Process, name: str) -> None:
+    """Take away the cables of node `name`, as far as they are there."""
+    _ip(switch, [f"link del {network.port(name)}" for network in NETWORKS], tolerant=True)
+
+
+def named(word: str | None) -> Sequence[Network]:
+    """Return the networks a person means by `word` (None: all). Raises LabError."""
+    found = [network for network in NETWORKS if word in (None, network.name)]
+    if not found:
+        raise LabError(f"there is no network {word!r}; a node has {', '.join(item.name for item in NETWORKS)}")
+    return found
+
+
+def _ip(where: Process, lines: Sequence[str], *, tolerant: bool = False) -> None:
+    argv = ["nsenter", "--target", str(where.pid), "--net", "ip", *(["-force"] if tolerant else []), "-batch", "-"]
     done = subprocess.run(argv, input="\n".join(lines) + "\n", capture_output=True, text=True, check=False)
-    if done.returncode:
+    if done.returncode and not tolerant:
         raise LabError(
             f"the lab's network could not be made: {done.stderr.strip()}; does this kernel have bridge and veth?"
         )
@@ -97,5 +127,10 @@ def _no_bridge_filter(where: Process) -> None:
     """Bridged frames are nobody's IP packets: without this the machine's firewall rules could swallow them
     (br_netfilter).
     """
-    switch_off = "for f in /proc/sys/net/bridge/bridge-nf-call-*; do if [ -e $f ]; then echo 0 >$f; fi; done"
-    subprocess.run(["nsenter", "--target", str(where.pid), "--net", "sh", "-c", switch_off], check=False)
+    _sysctl(where, "net/bridge/bridge-nf-call-*", 0)
+
+
+def _sysctl(where: Process, names: str, value: int) -> None:
+    """Set what there is of the settings `names` (a pattern below /proc/sys)."""
+    script = f"for f in /proc/sys/{names}; do if [ -e $f ]; then echo {value} >$f; fi; done"
+    subprocess.run(["nsenter", "--target", str(where.pid), "--net", "sh", "-c", script], check=False)

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ from lab.state import REPOSITORY, SWITCH, Lab, Plan
 WALLS = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC
 # Where --plugin packages are installed, as the node sees it.
 PLUGINS = "/var/lib/lab-plugins"
-UNITS = ("libvirtd.service", "pvcstored.service", "pvcguard.service", "pvcnoded.service", "pvcapid.service")
+EVERYWHERE = ("libvirtd.service", "pvcguard.service", "pvcnoded.service")
+ON_COORDINATORS = ("pvcapid.service",)
+STORES = {"embedded": "pvcstored.service", "zookeeper": "pvc-zookeeper.service"}
+Prepare = Callable[[Process], None]
 
 
 def environment() -> dict[str, str]:
@@ -40,10 +43,10 @@ def switch_on_network(lab: Lab) -> Process:
     return boot(waiting)
 
 
-def switch_on(lab: Lab, plan: Plan, node: str, *, first_boot: Sequence[Sequence[str]] = ()) -> Process:
+def switch_on(lab: Lab, plan: Plan, node: str, *, first_boot: Prepare | None = None) -> Process:
     """Boot `node`: namespaces, cables, first process, units. Nothing where it runs. Does not wait for the units.
 
-    The commands of `first_boot` run inside it before its units start: what a person does once when installing a node.
+    `first_boot` is called before its units start, for what a person does once when installing a node.
     """
     running = lab.process(node)
     if running is not None:
@@ -54,21 +57,46 @@ def switch_on(lab: Lab, plan: Plan, node: str, *, first_boot: Sequence[Sequence[
     for path in shared.values():
         path.mkdir(exist_ok=True)
     switch = switch_on_network(lab)
-    waiting = prepare(lab, node, [_unit_file(name) for name in units_of(plan)], shared)
-    network.plug_in(switch, waiting.process, node, plan.nodes.index(node) + 1)
+    waiting = prepare(lab, node, [unit_file(name) for name in units_of(plan, node)], shared)
+    network.plug_in(switch, waiting.process, node, plan.nodes.index(node) + 1, cut=lab.cuts(node))
     return boot(waiting, first_boot)
 
 
 def switch_off(lab: Lab, node: str) -> None:
-    """Everything in the node dies at once, as when the power goes. What it had written to disk stays."""
-    running = lab.process(node)
+    """Everything in the node dies at once, as when the power goes. What it had written to disk stays.
+
+    Its cables come off first: a dying process closes its connections, and a machine without power tells nobody.
+    """
+    running, switch = lab.process(node), lab.process(SWITCH)
     if running is not None:
+        if switch is not None:
+            network.part(switch, node)
         running.kill()
+    if switch is not None:
+        network.unplug(switch, node)
     lab.record(node).unlink(missing_ok=True)
 
 
-def units_of(plan: Plan) -> list[str]:
-    return [name for name in UNITS if name != "pvcstored.service" or plan.store == "embedded"]
+def cut(lab: Lab, node: str, networks: Sequence[network.Network]) -> None:
+    """Part the node from the others on `networks`, until heal(), also while and after it is off."""
+    for item in networks:
+        lab.note_cut(node, item.name, cut=True)
+    if lab.process(node) is not None:
+        network.part(lab.needs(SWITCH), node, networks)
+
+
+def heal(lab: Lab, node: str, networks: Sequence[network.Network]) -> None:
+    """Undo cut()."""
+    for item in networks:
+        lab.note_cut(node, item.name, cut=False)
+    if lab.process(node) is not None:
+        network.join(lab.needs(SWITCH), node, networks)
+
+
+def units_of(plan: Plan, node: str) -> list[str]:
+    if node not in plan.coordinators:
+        return list(EVERYWHERE)
+    return [STORES[plan.store], *EVERYWHERE, *ON_COORDINATORS]
 
 
 def enter(init: Process, argv: Sequence[str], *, interactive: bool = False) -> subprocess.CompletedProcess[str]:
@@ -107,17 +135,17 @@ def status(init: Process) -> list[dict[str, Any]]:
     return answer
 
 
-def boot(waiting: processes.Waiting, first_boot: Sequence[Sequence[str]] = ()) -> Process:
-    """Let the first process put up the walls, run `first_boot` inside, start the units (but do not wait for them)."""
+def boot(waiting: processes.Waiting, first_boot: Prepare | None = None) -> Process:
+    """Let the first process put up the walls, call `first_boot`, start the units (but do not wait for them)."""
     init = waiting.go()
     control.await_init(init, waiting.log)
-    for argv in first_boot:
-        run_inside(init, argv, "preparing the node")
+    if first_boot is not None:
+        first_boot(init)
     control.ask(init, "boot")
     return init
 
 
-def _unit_file(name: str) -> Path:
+def unit_file(name: str) -> Path:
     """What ships comes first; the distribution's own units have a stand-in in lab/units."""
     for place in ("deploy", "lab/units"):
         path = REPOSITORY / place / name

@@ -5,6 +5,7 @@ pids/             one record per process (processes.py)
 api-key           the key `lab env` prints
 cli/              the CLI's connection to this lab
 nodes/hv1/        etc, var: what the node sees as its own; boot.json: what its first process is told
+cuts/hv1.cluster  there while hv1's cable to that network is pulled
 volumes/          the pool `vms`, one directory for all nodes
 """
 
@@ -43,7 +44,15 @@ class Plan:
     storage: str = "dir"
     plugins: list[str] = field(default_factory=list)
     api_port: int = 0
+    """On 127.0.0.1; leads to whichever coordinator answers."""
+    node_ports: dict[str, int] = field(default_factory=dict)
+    """On 127.0.0.1; each leads to the API of this coordinator only."""
     ready: bool = False
+
+    @property
+    def coordinators(self) -> list[str]:
+        """The first three of three nodes or more, else the first: an even number has no use."""
+        return self.nodes[: 3 if len(self.nodes) >= 3 else 1]
 
 
 class Lab:
@@ -73,6 +82,19 @@ class Lab:
         """Return the recorded process `name` (a node, SWITCH, FORWARDER) if it runs."""
         found = read_record(self.record(name))
         return found if found is not None and found.runs() else None
+
+    def cuts(self, node: str) -> set[str]:
+        """Return the names of the networks `node` is cut off from."""
+        return {path.suffix[1:] for path in (self.root / "cuts").glob(f"{node}.*")}
+
+    def note_cut(self, node: str, network: str, *, cut: bool) -> None:
+        """Remember it for status and for the next power on."""
+        mark = self.root / "cuts" / f"{node}.{network}"
+        mark.parent.mkdir(exist_ok=True)
+        if cut:
+            mark.touch()
+        else:
+            mark.unlink(missing_ok=True)
 
     def needs(self, name: str, *, what: str = "") -> Process:
         """Like process(), but raises LabError where it does not run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -10,13 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import LabError, network, node, plugins, processes
-from lab.api import Api, ApiError
+from lab import LabError, ensemble, network, node, plugins, processes, ready
+from lab.api import Api
 from lab.processes import Process
 from lab.state import FORWARDER, REPOSITORY, Lab, Plan
 
 API_PORT = 7370
-READY_S = 90.0
 Say = Callable[[str], None]
 
 
@@ -52,12 +52,15 @@ def take_down(lab: Lab) -> None:
         lab.remove()
 
 
-def api_of(lab: Lab) -> Api:
-    """Return the lab's API as it is reached from the machine. Raises LabError where the lab is not ready."""
+def api_of(lab: Lab, coordinator: str = "") -> Api:
+    """Return the lab's API as it is reached from the machine: one coordinator's, or whichever answers. Raises LabError
+    where the lab is not ready.
+    """
     plan = lab.plan()
     if not plan.ready:
         raise LabError(f"lab {lab.name} is not ready; script/lab up --name {lab.name} makes it so")
-    return Api(api_url(plan), lab.key_file.read_text().strip())
+    url = ready.node_url(plan, coordinator) if coordinator else api_url(plan)
+    return Api(url, lab.key_file.read_text().strip())
 
 
 def api_url(plan: Plan) -> str:
@@ -82,53 +85,41 @@ def _make(lab: Lab, plan: Plan, say: Say) -> None:
     say(f"network: {', '.join(item.name for item in network.NETWORKS)} in a namespace of their own")
     switch = node.switch_on_network(lab)
     plan.plugins = plugins.install(lab.root / "plugins", plan.plugins)
-    first = plan.nodes[0]
-    say(f"node {first}: {', '.join(name.removesuffix('.service') for name in node.units_of(plan))}")
-    init = node.switch_on(lab, plan, first, first_boot=[["pvcnoded", "init", "--config", "/etc/pvc/pvc.yaml"]])
-    plan.api_port = _forward(lab, plan, switch)
+    for name in plan.nodes:
+        units = node.units_of(plan, name)
+        say(f"node {name}: {', '.join(unit.removesuffix('.service') for unit in units)}")
+        node.switch_on(lab, plan, name, first_boot=functools.partial(_install, lab, plan, name))
+    _forward(lab, plan, switch)
     say("waiting for the API")
-    _await_api(lab, plan, init)
-    key = node.run_inside(init, ["pvcnoded", "key", "add", "lab", "--role", "admin"], "making an API key").split()[-1]
+    ready.await_apis(lab, plan)
+    first = lab.needs(plan.nodes[0])
+    key = node.run_inside(first, ["pvcnoded", "key", "add", "lab", "--role", "admin"], "making an API key").split()[-1]
     _write_private(lab.key_file, key + "\n")
     _write_connection(lab, plan, key)
-    ensure_pool(Api(api_url(plan), key))
+    ready.await_nodes(lab, plan, key)
+    api = Api(api_url(plan), key)
+    if ready.has_primary(api):
+        ready.ensure_pool(lab, plan, api)
+    else:  # until one of several coordinators becomes it
+        say(f"no node is primary, so there is no pool {ready.POOL}")
     plan.ready = True
     lab.save(plan)
 
 
-def _await_api(lab: Lab, plan: Plan, init: Process) -> None:
-    """Wait until the API answers. Raises LabError with the unit that does not come up and the end of its log."""
-    end = time.monotonic() + READY_S
-    api = Api(api_url(plan), "")
-    while not api.answers():
-        if not init.runs():
-            raise LabError(
-                f"the node went off while booting: {_tail(lab.node_dir(plan.nodes[0]) / 'var/log/pvc/init.log')}"
-            )
-        broken = [unit for unit in node.status(init) if unit["state"] == "failed" or unit["restarts"] >= 3]
-        if broken:
-            unit = broken[0]
-            log = lab.node_dir(plan.nodes[0]) / f"var/log/pvc/{unit['unit']}.log"
-            raise LabError(f"{unit['unit']} does not come up ({unit['why']}). The end of its log:\n{_tail(log)}")
-        if time.monotonic() > end:
-            raise LabError(f"the API does not answer after {READY_S:.0f} s; units: {json.dumps(node.status(init))}")
-        time.sleep(0.1)
+def _install(lab: Lab, plan: Plan, name: str, init: Process) -> None:
+    """What a person does once on a new node, before its daemons start."""
+    if name != plan.nodes[0]:
+        ensemble.share_secrets(lab, plan, name)
+    node.run_inside(init, ["pvcnoded", "init", "--config", "/etc/pvc/pvc.yaml"], f"installing {name}")
+    if plan.store == "zookeeper" and name in plan.coordinators:
+        ensemble.configure(lab, plan, name)
 
 
-def ensure_pool(api: Api) -> None:
-    """Make the default pool `vms` where it is not there yet."""
-    try:
-        api.get("/storage/ceph/pool/vms")
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        api.post("/storage/ceph/pool", pool="vms", pgs=1, replcfg="copies=1,mincopies=1", driver="storage_dir")
-
-
-def _forward(lab: Lab, plan: Plan, switch: Process) -> int:
-    """Start the forwarder and return the port of 127.0.0.1 on which the machine reaches the API."""
-    port_file = lab.root / "api-port"
-    targets = [f"{network.UPSTREAM.address(number)}:{API_PORT}" for number in range(1, len(plan.nodes) + 1)]
+def _forward(lab: Lab, plan: Plan, switch: Process) -> None:
+    """Start the forwarder and note in `plan` the ports of 127.0.0.1 on which the machine reaches the APIs."""
+    port_file = lab.root / "api-ports"
+    numbers = {name: plan.nodes.index(name) + 1 for name in plan.coordinators}
+    targets = [f"{name}={network.UPSTREAM.address(number)}:{API_PORT}" for name, number in numbers.items()]
     processes.prepare(
         lab.record(FORWARDER),
         [sys.executable, "-P", "-m", "lab.forward", str(switch.pid), str(port_file), *targets],
@@ -138,9 +129,10 @@ def _forward(lab: Lab, plan: Plan, switch: Process) -> int:
     end = time.monotonic() + 10
     while not port_file.exists():
         if time.monotonic() > end:
-            raise LabError(f"the lab's forwarder does not start: {_tail(lab.root / 'forwarder.log')}")
+            raise LabError(f"the lab's forwarder does not start: {ready.tail(lab.root / 'forwarder.log')}")
         time.sleep(0.01)
-    return int(port_file.read_text())
+    ports = json.loads(port_file.read_text())
+    plan.api_port, plan.node_ports = ports.pop(""), ports
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -159,10 +151,3 @@ def _write_connection(lab: Lab, plan: Plan, key: str) -> None:
     }
     (lab.root / "cli").mkdir(exist_ok=True)
     _write_private(lab.root / "cli/pvc.json", json.dumps({lab.name: words}))
-
-
-def _tail(path: Path, lines: int = 12) -> str:
-    try:
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-    except FileNotFoundError:
-        return "(there is no log)"

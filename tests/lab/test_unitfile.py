@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lab import LabError
-from lab.node import UNITS
-from lab.state import REPOSITORY
+from lab.node import STORES, unit_file, units_of
+from lab.state import REPOSITORY, Plan
 from lab.unitfile import Command, read_unit, seconds
 
 SHIPPED = sorted([*(REPOSITORY / "deploy").glob("*.service"), *(REPOSITORY / "lab/units").rglob("*.service")])
@@ -31,16 +31,26 @@ def test_systemd_itself_understands_them(tmp_path: Path) -> None:
     assert [line for line in said.splitlines() if "is not executable" not in line] == []
 
 
-def test_the_order_of_the_daemons_is_store_guard_node_api() -> None:
-    units = [read_unit(path) for path in SHIPPED if path.name in UNITS]
+@pytest.mark.parametrize("store", sorted(STORES))
+def test_the_order_of_the_daemons_is_store_guard_node_api(store: str) -> None:
+    units = [read_unit(unit_file(name)) for name in units_of(Plan("t", ["hv1"], store=store), "hv1")]
+    here = {unit.name for unit in units}
     started: list[str] = []
-    while len(started) < len(UNITS):
-        ready = [u.name for u in units if u.name not in started and set(u.after) <= set(started)]
+    while len(started) < len(units):
+        ready = [u.name for u in units if u.name not in started and here & set(u.after) <= set(started)]
         assert ready, "the units wait for each other in a circle"
         started += sorted(ready)
     of_pvc = [name for name in started if name.startswith("pvc")]
-    assert of_pvc == ["pvcstored.service", "pvcguard.service", "pvcnoded.service", "pvcapid.service"]
+    assert of_pvc == [STORES[store], "pvcguard.service", "pvcnoded.service", "pvcapid.service"]
     assert started.index("libvirtd.service") < started.index("pvcnoded.service")
+
+
+def test_coordinators_serve_the_api_and_the_store_and_hypervisors_neither() -> None:
+    plan = Plan("t", ["hv1", "hv2", "hv3", "hv4"], store="zookeeper")
+    assert plan.coordinators == ["hv1", "hv2", "hv3"]
+    both = ["libvirtd.service", "pvcguard.service", "pvcnoded.service"]
+    assert units_of(plan, "hv3") == ["pvc-zookeeper.service", *both, "pvcapid.service"]
+    assert units_of(plan, "hv4") == both
 
 
 def test_the_node_daemon_does_not_go_down_with_libvirtd() -> None:

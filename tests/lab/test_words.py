@@ -64,8 +64,9 @@ def test_only_one_command_changes_a_lab_at_a_time(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("up --nodes 3", "this stage of the lab has one node"),
-        ("cut hv1 --name nosuch", "this stage of the lab has one node"),
+        ("up --nodes 0", "0 nodes are not possible; a lab has 1 to 20"),
+        ("up --nodes 3 --store embedded", "the embedded store serves one node only"),
+        ("cut hv1 --name nosuch", "there is no lab nosuch"),
         ("down --name nosuch", "there is no lab nosuch"),
         ("pvc --name nosuch vm list", "script/lab up --name nosuch makes one"),
         ("exec --name nosuch", "exec needs a node"),

@@ -1,0 +1,111 @@
+"""When a lab is ready: every coordinator's API answers and shows every node at work, and the default pool is usable."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lab import LabError, node
+from lab.api import Api, ApiError
+from lab.state import Lab, Plan
+
+READY_S = 90.0
+PRIMARY_S = 10.0
+POOL = "vms"
+PROBE = "lab-is-it-shared"
+
+
+def await_apis(lab: Lab, plan: Plan) -> None:
+    """Wait until every coordinator's API answers. Raises LabError with the unit that does not come up."""
+    _until(
+        lambda: all(Api(node_url(plan, name), "").answers() for name in plan.coordinators),
+        "every coordinator's API answers",
+        lab,
+        plan,
+    )
+
+
+def await_nodes(lab: Lab, plan: Plan, key: str) -> None:
+    """Wait until every API shows every node at work. Raises LabError."""
+
+    def complete(name: str) -> bool:
+        with contextlib.suppress(LabError):
+            shown = Api(node_url(plan, name), key).get("/node")
+            return {item["name"] for item in shown if item["daemon_state"] == "run"} == set(plan.nodes)
+        return False
+
+    _until(lambda: all(map(complete, plan.coordinators)), "every API shows every node at work", lab, plan)
+
+
+def has_primary(api: Api) -> bool:
+    """Wait a little for a node to be primary, and say whether one is."""
+    end = time.monotonic() + PRIMARY_S
+    while time.monotonic() < end:
+        with contextlib.suppress(LabError):
+            if any(item["coordinator_state"] == "primary" for item in api.get("/node")):
+                return True
+        time.sleep(0.1)
+    return False
+
+
+def ensure_pool(lab: Lab, plan: Plan, api: Api) -> None:
+    """Make the default pool where it is not there yet; shared, where there is somebody to share it with, and then wait
+    until PVC believes that.
+    """
+    try:
+        api.get(f"/storage/ceph/pool/{POOL}")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        option = ["shared=true"] if len(plan.nodes) > 1 else []
+        replcfg = "copies=1,mincopies=1"
+        api.post("/storage/ceph/pool", pool=POOL, pgs=1, replcfg=replcfg, driver="storage_dir", option=option)
+    if len(plan.nodes) > 1:
+        _until(lambda: _usable(api), f"pool {POOL} can be used on all nodes", lab, plan)
+
+
+def _usable(api: Api) -> bool:
+    """Whether a volume can be made there: PVC refuses that until every node has seen the others' marks in it."""
+    path = f"/storage/ceph/volume/{POOL}/{PROBE}"
+    try:
+        api.post("/storage/ceph/volume", volume=PROBE, pool=POOL, size="1M")
+    except ApiError:
+        return False
+    api.delete(path)
+    return True
+
+
+def node_url(plan: Plan, name: str) -> str:
+    return f"http://127.0.0.1:{plan.node_ports[name]}/api/v1"
+
+
+def _until(true: Callable[[], bool], what: str, lab: Lab, plan: Plan) -> None:
+    end = time.monotonic() + READY_S
+    while not true():
+        for name in plan.nodes:
+            _check_units(lab, name)
+        if time.monotonic() > end:
+            units = {name: node.status(lab.needs(name)) for name in plan.nodes}
+            raise LabError(f"not within {READY_S:.0f} s: {what}; units: {json.dumps(units)}")
+        time.sleep(0.1)
+
+
+def _check_units(lab: Lab, name: str) -> None:
+    """Raises LabError when the node is off or one of its units does not come up."""
+    init, logs = lab.process(name), lab.node_dir(name) / "var/log/pvc"
+    if init is None:
+        raise LabError(f"the node {name} went off while booting: {tail(logs / 'init.log')}")
+    for unit in node.status(init):
+        if unit["state"] == "failed" or unit["restarts"] >= 3:
+            log = tail(logs / f"{unit['unit']}.log")
+            raise LabError(f"{unit['unit']} of {name} does not come up ({unit['why']}). The end of its log:\n{log}")
+
+
+def tail(path: Path, lines: int = 12) -> str:
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return "(there is no log)"
