@@ -18,7 +18,7 @@ from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.kinds.guest_off import guest_off
 from pvc_core.reconcile.task import Job
 
-LINES_MAX = 100_000
+LINES_MAX, KEPT_MAX = 100_000, 1000
 ANSWER_MAX = 200_000
 """Characters of a log in one answer; more than that is followed, or exported."""
 
@@ -36,15 +36,23 @@ class Uploads:
         with self._lock:
             return self._states.get(task_id, "waiting")
 
+    def forget(self, task_id: str) -> None:
+        """It was none after all."""
+        with self._lock:
+            self._states.pop(task_id, None)
+
     def begin(self, task_id: str) -> None:
         with self._lock:
             if task_id in self._states:
-                raise Refused(f"the image of task {task_id} is being taken already")
+                raise Refused(f"the image of task {task_id} is being taken already", help="one upload for one task")
             self._states[task_id] = "running"
 
     def end(self, task_id: str, state: str) -> None:
         with self._lock:
             self._states[task_id] = state
+            over = len(self._states) - KEPT_MAX
+            for old in [id for id, state in self._states.items() if state != "running"][: max(0, over)]:
+                del self._states[old]
 
 
 class Bytes:
@@ -84,8 +92,13 @@ class Bytes:
         """Take the image; nothing of it is visible before all of it came. The task's end is put on record by its
         reconciler.
         """
-        task = self._task(str(args["task"]))
-        self._uploads.begin(task.id)
+        id = str(args["task"])
+        self._uploads.begin(id)  # before the look at the task: one under way is not ended meanwhile
+        try:
+            task = self._task(id)
+        except BaseException:
+            self._uploads.forget(id)
+            raise
         try:
             self._take(task, body)
         except PvcError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pvc_core.clock import Clock
+from pvc_core.cluster import layout
 from pvc_core.cluster.descriptions import Descriptions
 from pvc_core.cluster.repository import Repository, Write
 from pvc_core.cluster.view import ViewKeeper
@@ -16,6 +17,9 @@ from pvc_core.contracts.compute import ComputeDefinitions
 from pvc_core.contracts.plugin import Plugin
 from pvc_core.contracts.storage import StorageDefinitions
 from pvc_core.errors import Conflict, Invalid, NotFound, Refused, Retry, StoreUnavailable
+from pvc_core.ids import new_task_id, new_uuid
+from pvc_core.model.storage import Volume
+from pvc_core.model.task import Task
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import VmWanted
 
@@ -77,6 +81,8 @@ class Desk:
     """The simulator's way: settle in this very thread."""
     waiter: Callable[[Callable[[ClusterView], bool]], bool] | None = None
     """The simulator's way: let the cluster go on until it is true."""
+    new_uuid: Callable[[], str] = new_uuid
+    new_task_id: Callable[[], str] = new_task_id
     host_bridges: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -106,7 +112,18 @@ class Desk:
         self.settle(*writes)
 
     def settle(self, *writes: Write) -> None:
-        self.keeper.settle((write.kind.key(write.id) for write in writes), inline=self.inline)
+        self.settle_keys(*(write.kind.key(write.id) for write in writes))
+
+    def settle_keys(self, *keys: str) -> None:
+        """Records of one commit come into the picture one by one: an answer that rests on several settles them all."""
+        self.keeper.settle(keys, inline=self.inline)
+
+    def busy_with(self, volume: Volume) -> Task | None:
+        """The task at work on it; one that the picture does not show yet counts."""
+        if volume.task and volume.task not in self.view.tasks:
+            self.settle_keys(layout.TASKS.key(volume.task))
+        kept = self.view.tasks.get(volume.task)
+        return None if kept is None or kept.value.ended else kept.value
 
     def need_vm(self, ref: str) -> Kept[VmWanted]:
         kept = self.view.vm(ref)

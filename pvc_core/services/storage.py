@@ -11,10 +11,10 @@ from marshmallow import ValidationError
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.layout import volume_id
-from pvc_core.cluster.repository import Add, Set
+from pvc_core.cluster.repository import Add, Set, Unchanged, Write
 from pvc_core.contracts.storage import StorageDefinitions
 from pvc_core.errors import Exists, Invalid, NotFound, PvcError, Refused
-from pvc_core.ids import checked_name, new_uuid
+from pvc_core.ids import checked_name
 from pvc_core.model.node import DaemonState
 from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumePhase
 from pvc_core.model.task import Task
@@ -71,7 +71,7 @@ class StorageService:
                 f"option of pool {name}: {said}", help=f"options of {driver}: {known}", fields=wrong
             ) from None
         if name in self.desk.view.pools:
-            raise Exists(f"a pool called {name!r} exists already")
+            raise Exists(f"a pool called {name!r} exists already", help="choose another name")
         pool = Pool(
             name=name, driver=driver, options=dict(options or {}), pgs=pgs, replcfg=replcfg, tier=tier, asked_by=by
         )
@@ -94,8 +94,9 @@ class StorageService:
                     f"volume {volume.volume.ref} is used by VM {', '.join(volume.users)}",
                     help="remove the VM's disk first",
                 )
-        for volume in self.volumes(pool=name):
-            self.remove_volume(name, volume.volume.name, by=by)
+        for kept in [item for item in self.desk.view.volumes.values() if item.value.pool == name]:
+            if kept.value.phase is not VolumePhase.CREATING:
+                self.remove_volume(name, kept.value.name, by=by)
         self._run(self._task("pool.remove", "", {"pool": name}, by, f"removing pool {name}"))
 
     # -- volumes -------------------------------------------------------------------------------------------------------
@@ -140,9 +141,8 @@ class StorageService:
             home=source.value.home,
             format=source.value.format,
         )
-        self._create(
-            "volume.clone", target, {"source": source.value.name}, by, f"copying {source.value.ref} to {target.ref}"
-        )
+        status = f"copying {source.value.ref} to {target.ref}"
+        self._create("volume.clone", target, {"source": source.value.name}, by, status, source=source)
         return self.volume(pool, new_name)
 
     def resize_volume(self, pool: str, name: str, size_bytes: int, *, by: str, force: bool = False) -> VolumePicture:
@@ -152,10 +152,13 @@ class StorageService:
         if grows < 0 and not (self._capabilities(pool).shrink and force):
             raise Refused(
                 f"volume {kept.value.ref} has {format_size(kept.value.size_bytes)}; a smaller one would cut off data",
-                help="copy what is needed into a smaller volume",
+                help="copy what is needed into a smaller volume"
+                if not self._capabilities(pool).shrink
+                else "use `force` if nothing of what is cut off is needed",
             )
         if grows > 0:
             self._check_room(pool, grows, force)
+        if grows != 0:
             self._work(
                 kept,
                 "volume.resize",
@@ -177,14 +180,11 @@ class StorageService:
         """The volume, its snapshots and all their data are destroyed. Raises Refused while a VM's definition names
         it.
         """
-        kept = self._unused(self._idle(self._need_volume(pool, name)), "removed")
+        kept = self._unused(self._not_busy(self._need_volume(pool, name)), "removed")
         task = self._task(
             "volume.remove", kept.value.home, {"pool": pool, "name": name}, by, f"removing volume {kept.value.ref}"
         )
-        gone = replace(kept.value, phase=VolumePhase.REMOVING, task=task.id)
-        self.desk.commit(
-            Set(layout.VOLUMES, volume_id(pool, name), gone, kept.version), Add(layout.TASKS, task.id, task)
-        )
+        self._submit(task, kept, phase=VolumePhase.REMOVING)
         self._done(task)
 
     def upload(
@@ -203,10 +203,7 @@ class StorageService:
         task = self._task(
             "volume.upload", kept.value.home or self._worker(), args, by, f"uploading into {kept.value.ref}"
         )
-        busy = replace(kept.value, task=task.id)
-        self.desk.commit(
-            Set(layout.VOLUMES, volume_id(pool, name), busy, kept.version), Add(layout.TASKS, task.id, task)
-        )
+        self._submit(task, kept)
         try:
             self.desk.ask(task.node, "upload", {"task": task.id}, body=body, deadline_s=10.0).close()
         except PvcError:
@@ -244,8 +241,8 @@ class StorageService:
         kept = self._idle(self._need_volume(pool, volume))
         self._able(pool, "snapshots")
         if any(old.name == name for old in kept.value.snapshots):
-            raise Exists(f"volume {kept.value.ref} has a snapshot {name!r} already")
-        args = {"snapshot": name, "id": new_uuid()}
+            raise Exists(f"volume {kept.value.ref} has a snapshot {name!r} already", help="choose another name")
+        args = {"snapshot": name, "id": self.desk.new_uuid()}
         self._work(kept, "volume.snapshot_create", args, by, f"taking snapshot {name} of {kept.value.ref}")
         return self.snapshot(pool, volume, name)
 
@@ -254,7 +251,7 @@ class StorageService:
         kept = self._idle(self._need_volume(pool, volume))
         self._need_snapshot(kept.value, name)
         if any(old.name == new_name for old in kept.value.snapshots):
-            raise Exists(f"volume {kept.value.ref} has a snapshot {new_name!r} already")
+            raise Exists(f"volume {kept.value.ref} has a snapshot {new_name!r} already", help="choose another name")
         args = {"snapshot": name, "new_name": new_name}
         self._work(
             kept, "volume.snapshot_rename", args, by, f"renaming snapshot {name} of {kept.value.ref} to {new_name}"
@@ -290,22 +287,49 @@ class StorageService:
         keys = [layout.VOLUMES.key(volume_id(pool, name)) for name in sorted(names)]
         self.desk.keeper.settle([layout.POOLS.key(pool), *keys], inline=self.desk.inline)
 
-    def _create(self, kind: str, volume: Volume, args: dict[str, object], by: str, status: str) -> None:
+    def _create(
+        self,
+        kind: str,
+        volume: Volume,
+        args: dict[str, object],
+        by: str,
+        status: str,
+        source: Kept[Volume] | None = None,
+    ) -> None:
+        """`source` is busy until the task has ended, like the new volume."""
+        pool = self._need_pool(volume.pool)
         args = {"pool": volume.pool, "name": volume.name, **args}
         task = self._task(kind, volume.home, args, by, status)
         record = replace(volume, phase=VolumePhase.CREATING, task=task.id)
-        self.desk.commit(
-            Add(layout.VOLUMES, volume_id(volume.pool, volume.name), record), Add(layout.TASKS, task.id, task)
-        )
+        writes: list[Write] = [
+            Add(layout.VOLUMES, volume_id(volume.pool, volume.name), record),
+            Add(layout.TASKS, task.id, task),
+            Unchanged(layout.POOLS, pool.value.name, pool.version),
+        ]
+        if source is not None:
+            id = volume_id(source.value.pool, source.value.name)
+            writes.append(Set(layout.VOLUMES, id, replace(source.value, task=task.id), source.version))
+        self.desk.commit(*writes)
         self._done(task)
 
     def _work(self, kept: Kept[Volume], kind: str, args: dict[str, Any], by: str, status: str) -> None:
         """One task at a time on a volume: its record names the task in the commit that submits it."""
         volume = kept.value
         task = self._task(kind, self._node_for(volume), {"pool": volume.pool, "name": volume.name, **args}, by, status)
-        busy = Set(layout.VOLUMES, volume_id(volume.pool, volume.name), replace(volume, task=task.id), kept.version)
-        self.desk.commit(busy, Add(layout.TASKS, task.id, task))
+        self._submit(task, kept)
         self._done(task)
+
+    def _submit(self, task: Task, kept: Kept[Volume], **changes: Any) -> None:
+        """A start writes the volume's record over as it was, to be noticed: that alone is no reason to refuse."""
+        id = volume_id(kept.value.pool, kept.value.name)
+        busy = replace(kept.value, task=task.id, **changes)
+        try:
+            self.desk.commit(Set(layout.VOLUMES, id, busy, kept.version), Add(layout.TASKS, task.id, task))
+        except Refused:
+            now = self.desk.view.volumes.get(id)
+            if now is None or now.value != kept.value or now.version == kept.version:
+                raise
+            self.desk.commit(Set(layout.VOLUMES, id, busy, now.version), Add(layout.TASKS, task.id, task))
 
     def _node_for(self, volume: Volume) -> str:
         """Where work on the volume happens: where a guest has it open, else at its home, else on the primary."""
@@ -324,7 +348,7 @@ class StorageService:
         home = "" if self._believed_shared(pool) else self._home(pool.name)
         formats = self._definitions(pool.driver).capabilities.formats
         return Volume(
-            id=new_uuid(),
+            id=self.desk.new_uuid(),
             pool=pool.name,
             name=name,
             size_bytes=size_bytes,
@@ -366,7 +390,7 @@ class StorageService:
 
     def _check_absent(self, pool: str, name: str) -> None:
         if volume_id(pool, name) in self.desk.view.volumes:
-            raise Exists(f"a volume {pool}/{name} exists already")
+            raise Exists(f"a volume {pool}/{name} exists already", help="choose another name")
 
     def _check_room(self, pool: str, more_bytes: int, force: bool) -> None:
         usages = [kept.value.pools[pool] for kept in self.desk.view.storage_seen.values() if pool in kept.value.pools]
@@ -404,16 +428,21 @@ class StorageService:
         for snapshot in volume.snapshots:
             if snapshot.name == name:
                 return snapshot
-        raise NotFound(f"volume {volume.ref} has no snapshot {name!r}")
+        known = ", ".join(snapshot.name for snapshot in volume.snapshots) or "none"
+        raise NotFound(f"volume {volume.ref} has no snapshot {name!r}", help=f"its snapshots: {known}")
 
     def _idle(self, kept: Kept[Volume]) -> Kept[Volume]:
         if kept.value.phase is VolumePhase.REMOVING:
-            raise Refused(f"volume {kept.value.ref} is being removed")
-        task = self.desk.view.tasks.get(kept.value.task)
-        if task is not None and not task.value.ended:
             raise Refused(
-                f"volume {kept.value.ref} is busy: {task.value.status}", help=f"wait for task {task.value.id}"
+                f"volume {kept.value.ref} is being removed, so nothing else can be done with it",
+                help="if that failed, remove it again",
             )
+        return self._not_busy(kept)
+
+    def _not_busy(self, kept: Kept[Volume]) -> Kept[Volume]:
+        task = self.desk.busy_with(kept.value)
+        if task is not None:
+            raise Refused(f"volume {kept.value.ref} is busy: {task.status}", help=f"wait for task {task.id}")
         return kept
 
     def _unused(self, kept: Kept[Volume], verb: str) -> Kept[Volume]:
@@ -447,7 +476,10 @@ class StorageService:
     def _able(self, pool: str, capability: str) -> None:
         if not getattr(self._capabilities(pool), capability):
             driver = self._need_pool(pool).value.driver
-            raise Refused(f"pool {pool} cannot do that: its driver {driver} lacks the capability {capability!r}")
+            raise Refused(
+                f"pool {pool} cannot do that: its driver {driver} lacks the capability {capability!r}",
+                help="use a pool of another driver",
+            )
 
     def _pool_picture(self, pool: Pool) -> PoolPicture:
         seen = [kept.value for kept in self.desk.view.storage_seen.values()]

@@ -8,7 +8,6 @@ from pvc_core import errors
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Add, Write
 from pvc_core.errors import NotFound, PvcError, Retry
-from pvc_core.ids import new_task_id
 from pvc_core.model.task import Task, TaskState
 from pvc_core.services.desk import Desk
 
@@ -34,7 +33,7 @@ class TaskService:
         task)`).
         """
         return Task(
-            id=new_task_id(),
+            id=self._desk.new_task_id(),
             kind=kind,
             node=node,
             args=dict(args),
@@ -54,6 +53,7 @@ class TaskService:
             kept = self._desk.view.tasks.get(task_id)
             return kept is None or kept.value.ended
 
+        self._desk.settle_keys(layout.TASKS.key(task_id))
         if not self._desk.wait_until(ended, timeout_s=timeout_s):
             raise Retry(f"task {task_id} has not ended yet", help=f"it goes on; look with `pvc task info {task_id}`")
         return self.get(task_id)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pvc_core.cluster import layout
+from pvc_core.cluster.layout import volume_id
 from pvc_core.cluster.repository import Add, Drop, Set
 from pvc_core.errors import Exists, Invalid, NotFound, Refused, Retry
-from pvc_core.ids import checked_name, checked_uuid, new_uuid
+from pvc_core.ids import checked_name, checked_uuid
 from pvc_core.model.cluster import NameIndex
 from pvc_core.model.task import Task
 from pvc_core.model.view import Kept
@@ -21,6 +22,8 @@ from pvc_core.services.vm_checks import check_definition, check_stays_the_same
 
 SHUTDOWN_WAIT_S = 200.0
 """Longer than a guest is given to obey (180 s)."""
+FORGOTTEN_MAX = 1000
+"""Pictures of VMs that are gone, kept until there are so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,10 @@ class VmService:
             stamp=stamp,
         )
         self._pictures[uuid] = picture
+        if len(self._pictures) > len(view.vm_wanted) + FORGOTTEN_MAX:
+            for gone in [old for old in list(self._pictures) if old not in view.vm_wanted]:
+                self._pictures.pop(gone, None)
+            self.desk.descriptions.forget_except(view.vm_wanted)
         return picture
 
     def console(self, ref: str, lines: int) -> str:
@@ -138,7 +145,7 @@ class VmService:
         """
         description = self.desk.compute.describe(definition)
         name = checked_name(description.name, "VM")
-        uuid = checked_uuid(description.uuid) if description.uuid else new_uuid()
+        uuid = checked_uuid(description.uuid) if description.uuid else self.desk.new_uuid()
         _check_tags(tags)
         vm = VmWanted(
             uuid=uuid,
@@ -151,10 +158,11 @@ class VmService:
             **(meta.changes() if meta else {}),
         )
         self._check_meta(vm)
-        if name in self.desk.view.vm_names:
+        view = self.desk.view
+        if name in view.vm_names:
             raise Exists(f"a VM called {name!r} exists already", help="choose another name, or modify that VM")
-        if uuid in self.desk.view.vm_wanted:
-            other = self.desk.view.vm_wanted[uuid].value.name
+        if uuid in view.vm_wanted:
+            other = view.vm_wanted[uuid].value.name
             raise Exists(f"UUID {uuid} belongs to VM {other!r}", help="leave out <uuid> to get a new one")
         check_definition(self.desk, vm, description)
         self.desk.commit(Add(layout.VM_WANTED, uuid, vm), Add(layout.VM_NAMES, name, NameIndex(uuid=uuid)))
@@ -176,7 +184,8 @@ class VmService:
             definition = self.desk.compute.with_identity(definition, name=kept.value.name, uuid=kept.value.uuid)
         check_definition(self.desk, replace(kept.value, definition=definition), description)
         runs = vm_state(kept.value, None, None) in ("start", "restart")
-        return self._write(kept, by, definition=definition, restart=kept.value.restart + (1 if restart and runs else 0))
+        again = {"restart": kept.value.restart + 1, "asked": kept.value.asked + 1} if restart and runs else {}
+        return self._write(kept, by, definition=definition, **again)
 
     def set_meta(self, ref: str, meta: VmMeta, *, by: str) -> VmPicture:
         kept = self.desk.need_vm(ref)
@@ -187,16 +196,19 @@ class VmService:
         kept, tag = self.desk.need_vm(ref), Tag(name=name, protected=protected)
         _check_tags((tag,))
         if any(old.name == name for old in kept.value.tags):
-            raise Exists(f"VM {kept.value.name} has the tag {name!r} already")
+            raise Exists(f"VM {kept.value.name} has the tag {name!r} already", help="remove it first to change it")
         return self._write(kept, by, tags=(*kept.value.tags, tag))
 
     def remove_tag(self, ref: str, name: str, *, by: str) -> VmPicture:
         kept = self.desk.need_vm(ref)
         found = [tag for tag in kept.value.tags if tag.name == name]
         if not found:
-            raise NotFound(f"VM {kept.value.name} has no tag {name!r}")
+            known = ", ".join(tag.name for tag in kept.value.tags) or "none"
+            raise NotFound(f"VM {kept.value.name} has no tag {name!r}", help=f"its tags: {known}")
         if found[0].protected:
-            raise Refused(f"tag {name!r} of VM {kept.value.name} is protected")
+            raise Refused(
+                f"tag {name!r} of VM {kept.value.name} is protected and cannot be removed", help="it was made to stay"
+            )
         return self._write(kept, by, tags=tuple(tag for tag in kept.value.tags if tag.name != name))
 
     def rename(self, ref: str, new_name: str, *, by: str) -> VmPicture:
@@ -205,7 +217,7 @@ class VmService:
         checked_name(new_name, "VM")
         self._must_be_off(kept, "renamed")
         if new_name in self.desk.view.vm_names:
-            raise Exists(f"a VM called {new_name!r} exists already")
+            raise Exists(f"a VM called {new_name!r} exists already", help="choose another name")
         old = kept.value
         vm = replace(
             old,
@@ -213,7 +225,9 @@ class VmService:
             asked_by=by,
             definition=self.desk.compute.with_identity(old.definition, name=new_name, uuid=old.uuid),
         )
-        index = self.desk.view.vm_names[old.name]
+        index = self.desk.view.vm_names.get(old.name)
+        if index is None:
+            raise Refused(f"VM {old.name} was renamed or removed at this moment", help="look at it and try again")
         self.desk.commit(
             Set(layout.VM_WANTED, old.uuid, vm, kept.version),
             Drop(layout.VM_NAMES, old.name, index.version),
@@ -277,10 +291,14 @@ class VmService:
             self._ask(kept, by, want=Want.REMOVE, force=True, delete_disks=delete_disks)
         except NotFound:
             return  # its node was quicker than our look at what was written
-        if not self.desk.wait_until(
-            lambda view: uuid not in view.vm_wanted, timeout_s=timeout_s
-        ):
-            raise Retry(f"VM {name} is not gone yet: {self.get(uuid).sentence}", help="the removal goes on by itself")
+        volumes = self.desk.descriptions.of(kept.value).volumes if delete_disks else ()
+        gone = self.desk.wait_until(lambda view: uuid not in view.vm_wanted, timeout_s=timeout_s)
+        left = self.desk.view.vm_wanted.get(uuid)
+        if not gone and left is not None:
+            sentence = self.picture(left).sentence
+            raise Retry(f"VM {name} is not gone yet: {sentence}", help="the removal goes on by itself")
+        ids = [volume_id(*ref.split("/", 1)) for ref in volumes]
+        self.desk.settle_keys(layout.VM_NAMES.key(name), *(layout.VOLUMES.key(id) for id in ids))
 
     # -- tasks ---------------------------------------------------------------------------------------------------------
 
@@ -318,7 +336,10 @@ class VmService:
 
     def _ask(self, kept: Kept[VmWanted], by: str, **changes: Any) -> VmPicture:
         if kept.value.want is Want.REMOVE and changes.get("want") is not Want.REMOVE:
-            raise Refused(f"VM {kept.value.name} is being removed")
+            raise Refused(
+                f"VM {kept.value.name} is being removed, so nothing else can be asked of it",
+                help="define it again when it is gone",
+            )
         return self._write(kept, by, asked=kept.value.asked + 1, **changes)
 
     def _ask_off(self, kept: Kept[VmWanted], by: str, wait: bool, **changes: Any) -> VmPicture:
