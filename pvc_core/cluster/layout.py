@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pvc_core.model.cluster import ApiKey, Era, Leader, NameIndex, Settings, Tombstone
-from pvc_core.model.node import Heartbeat, NodeSeen, NodeStats, NodeWanted
+from pvc_core.model.cluster import ApiKey, Era, Leader, Lease, NameIndex, PrimaryWanted, Settings, Tombstone
+from pvc_core.model.node import Heartbeat, NodePeer, NodeSeen, NodeStats, NodeWanted, RemovedNode
 from pvc_core.model.storage import Pool, StorageSeen, Volume
 from pvc_core.model.task import Task
 from pvc_core.model.vm import Claim, VmSeen, VmWanted
@@ -39,8 +39,11 @@ class Kind(Generic[T]):
 ERA = Kind("era", f"{STATE}/era", Era)
 SETTINGS = Kind("settings", f"{STATE}/settings", Settings, by_api=True)
 LEADER = Kind("leader", f"{STATE}/leader", Leader)
+PRIMARY_WANTED = Kind("primary wanted", f"{STATE}/primary-wanted", PrimaryWanted, by_api=True)
 NODE_WANTED = Kind("node wanted", f"{STATE}/node-wanted", NodeWanted, by_api=True)
 NODE_SEEN = Kind("node seen", f"{STATE}/node-seen", NodeSeen)
+NODE_PEERS = Kind("node peer", f"{STATE}/node-peers", NodePeer)
+REMOVED = Kind("removed node", f"{STATE}/removed-nodes", RemovedNode)
 STORAGE_SEEN = Kind("storage seen", f"{STATE}/storage-seen", StorageSeen)
 VM_WANTED = Kind("vm wanted", f"{STATE}/vm-wanted", VmWanted, by_api=True)
 VM_NAMES = Kind("vm name", f"{STATE}/vm-names", NameIndex, by_api=True)
@@ -52,15 +55,16 @@ VOLUMES = Kind("volume", f"{STATE}/volumes", Volume, by_api=True)
 TASKS = Kind("task", f"{STATE}/tasks", Task, by_api=True)
 KEYS = Kind("key", f"{STATE}/keys", ApiKey, by_api=True)
 HEARTBEATS = Kind("heartbeat", f"{LIVE}/heartbeats", Heartbeat)
+LEASE = Kind("lease", f"{LIVE}/lease", Lease)
 STATS = Kind("stats", f"{LIVE}/stats", NodeStats)
 
 KINDS: tuple[Kind, ...] = (
-    ERA, SETTINGS, LEADER, NODE_WANTED, NODE_SEEN, STORAGE_SEEN, VM_WANTED, VM_NAMES, CLAIMS, VM_SEEN, TOMBSTONES,
-    POOLS, VOLUMES, TASKS, KEYS, HEARTBEATS, STATS,
+    ERA, SETTINGS, LEADER, PRIMARY_WANTED, NODE_WANTED, NODE_SEEN, NODE_PEERS, REMOVED, STORAGE_SEEN, VM_WANTED,
+    VM_NAMES, CLAIMS, VM_SEEN, TOMBSTONES, POOLS, VOLUMES, TASKS, KEYS, HEARTBEATS, LEASE, STATS,
 )  # fmt: skip
 
 ONLY = "cluster"
-"""The id of kinds that have one record only (era, settings, leader)."""
+"""The id of kinds that have one record only (era, settings, leader, primary wanted, lease)."""
 
 _by_prefix = {kind.prefix: kind for kind in KINDS}
 

@@ -21,12 +21,11 @@ Changed = Callable[[frozenset[str] | None], None]
 """Called with the keys that changed, None for "anything", after the picture has them."""
 
 _FIELDS: dict[Kind[Any], str] = {
-    layout.LEADER: "leader", layout.SETTINGS: "settings", layout.NODE_WANTED: "node_wanted", layout.NODE_SEEN:
-    "node_seen",
-    layout.STORAGE_SEEN: "storage_seen", layout.VM_WANTED: "vm_wanted", layout.VM_NAMES: "vm_names",
-    layout.CLAIMS: "claims", layout.VM_SEEN: "vm_seen", layout.TOMBSTONES: "tombstones", layout.POOLS: "pools",
-    layout.VOLUMES: "volumes", layout.TASKS: "tasks", layout.KEYS: "keys", layout.HEARTBEATS: "heartbeats",
-    layout.STATS: "stats",
+    layout.LEADER: "leader", layout.PRIMARY_WANTED: "primary_wanted", layout.SETTINGS: "settings",
+    layout.NODE_WANTED: "node_wanted", layout.NODE_SEEN: "node_seen", layout.STORAGE_SEEN: "storage_seen",
+    layout.VM_WANTED: "vm_wanted", layout.VM_NAMES: "vm_names", layout.CLAIMS: "claims", layout.VM_SEEN: "vm_seen",
+    layout.TOMBSTONES: "tombstones", layout.POOLS: "pools", layout.VOLUMES: "volumes", layout.TASKS: "tasks",
+    layout.KEYS: "keys", layout.HEARTBEATS: "heartbeats", layout.STATS: "stats",
 }  # fmt: skip
 
 

@@ -28,6 +28,28 @@ class Leader:
     node: str
     incarnation: str
     term: int
+    asked: int = 0
+    """The last request (PrimaryWanted) that was carried out, or found to be impossible."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """What keeps the primary primary: renewed about every second, by compare-and-set (cluster/leadership.py)."""
+
+    node: str
+    incarnation: str
+    term: int
+    beat: int
+    """Grows with each renewal; 0: the role was handed to this node, which has not taken it up yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrimaryWanted:
+    """Which coordinator an operator asked to be primary. Each request has a greater `asked` and is met once."""
+
+    node: str
+    asked: int
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,27 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodePeer:
+    """Where a node's peer channel answers, and which certificate is its own. Written by the node when it starts."""
+
+    name: str
+    address: str
+    port: int
+    certificate: str
+    """Serial number in hex."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedNode:
+    """A certificate of a node that was removed: nobody answers who shows it."""
+
+    name: str
+    certificate: str
+    at_s: float = 0.0
+    asked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSeen:
     """Written by pvcnoded when something changes, not by the second."""
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from pvc_core.model.cluster import ApiKey, Leader, NameIndex, Settings, Tombstone
-from pvc_core.model.node import Heartbeat, NodeSeen, NodeStats, NodeWanted
+from pvc_core.model.cluster import ApiKey, Leader, NameIndex, PrimaryWanted, Settings, Tombstone
+from pvc_core.model.node import Heartbeat, NodePeer, NodeSeen, NodeStats, NodeWanted, RemovedNode
 from pvc_core.model.storage import Pool, StorageSeen, Volume
 from pvc_core.model.task import Task
 from pvc_core.model.vm import Claim, VmSeen, VmWanted
@@ -33,8 +33,12 @@ class ClusterView:
 
     leader: Mapping[str, Kept[Leader]] = field(default_factory=dict)
     settings: Mapping[str, Kept[Settings]] = field(default_factory=dict)
+    primary_wanted: Mapping[str, Kept[PrimaryWanted]] = field(default_factory=dict)
     node_wanted: Mapping[str, Kept[NodeWanted]] = field(default_factory=dict)
     node_seen: Mapping[str, Kept[NodeSeen]] = field(default_factory=dict)
+    node_peers: Mapping[str, Kept[NodePeer]] = field(default_factory=dict)
+    removed_nodes: Mapping[str, Kept[RemovedNode]] = field(default_factory=dict)
+    """By the certificate's serial number."""
     storage_seen: Mapping[str, Kept[StorageSeen]] = field(default_factory=dict)
     vm_wanted: Mapping[str, Kept[VmWanted]] = field(default_factory=dict)
     vm_names: Mapping[str, Kept[NameIndex]] = field(default_factory=dict)
