@@ -67,6 +67,11 @@ def refuse_busy(stream: Stream, open_count: int) -> None:
         stream.send(wire.encode(wire.refusal(busy)), 0.05)
 
 
+def refuse(stream: Stream, error: PvcError) -> None:
+    """Tell a client that nothing it asks will be answered; raises nothing."""
+    _refuse(stream, error, HEADER_WAIT_S)
+
+
 def _body(stream: Stream, question: Question, idle_s: float) -> Iterator[bytes]:
     if not question.body:
         return

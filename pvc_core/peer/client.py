@@ -1,4 +1,6 @@
-"""Asking one question. What may be asked is the business of whoever is asked."""
+"""Asking one question, of a process on this node or of another node. What may be asked is the business of whoever is
+asked.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import Any
 from pvc_core.errors import Invalid
 from pvc_core.peer import local, wire
 from pvc_core.peer.frames import Garbage, Gone, Stream
+from pvc_core.peer.network import Address
 from pvc_core.peer.wire import AnswerHeader, Question, Unreachable
 
 
@@ -23,8 +26,17 @@ class Reply:
     def __init__(self, result: dict[str, Any], stream: Stream | None, *, idle_s: float | None, what: str) -> None:
         self.result = result
         self._stream = stream
+        self._idle_s = idle_s
         self._what = what
-        self.body: Iterator[bytes] = self._read(stream, idle_s) if stream else iter(())
+        self.body: Iterator[bytes] = self._read(stream, None) if stream else iter(())
+
+    @property
+    def has_body(self) -> bool:
+        return self._stream is not None
+
+    def ticking(self, tick_s: float) -> Iterator[bytes]:
+        """Like `body` (use one of them), with a b"" each time nothing came for `tick_s`: for who passes it on."""
+        return self._read(self._stream, tick_s) if self._stream else iter(())
 
     def close(self) -> None:
         if self._stream:
@@ -36,9 +48,9 @@ class Reply:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def _read(self, stream: Stream, idle_s: float | None) -> Iterator[bytes]:
+    def _read(self, stream: Stream, tick_s: float | None) -> Iterator[bytes]:
         try:
-            yield from stream.body(idle_s)
+            yield from stream.body(self._idle_s, tick_s=tick_s)
         except (Gone, Garbage) as error:
             raise Unreachable(f"the answer to {self._what} broke off: {error}", help="ask again") from error
         finally:
@@ -46,7 +58,7 @@ class Reply:
 
 
 def ask(
-    path: Path | str,
+    whom: Path | str | Address,
     name: str,
     args: Mapping[str, Any] | None = None,
     *,
@@ -54,7 +66,7 @@ def ask(
     deadline_s: float = 10.0,
     idle_s: float | None = None,
 ) -> Reply:
-    """Ask the process listening at `path` the question `name`.
+    """Ask whoever listens at the socket `whom`, or the node at that address, the question `name`.
 
     `body` is sent after the question (b"" items are left out). `deadline_s` limits the connecting, each stall while
     sending, and the wait for the answer after the last byte was sent. `idle_s` limits each wait for a piece of the
@@ -62,10 +74,11 @@ def ask(
     Raises whatever error of pvc_core.errors the other side answered with; Unreachable (nobody there, no answer in time;
     what was asked may have happened); InternalError; and what iterating over `body` raises.
     """
-    stream = Stream(local.connect(Path(path), deadline_s))
+    sock = whom.connect(deadline_s) if isinstance(whom, Address) else local.connect(Path(whom), deadline_s)
+    stream = Stream(sock)
     question = Question(ask=name, args=dict(args or {}), body=body is not None)
     try:
-        return _exchange(stream, question, body, deadline_s, idle_s, f"{name!r} at {path}")
+        return _exchange(stream, question, body, deadline_s, idle_s, f"{name!r} at {whom}")
     except BaseException:
         stream.close()
         raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator
@@ -56,9 +57,23 @@ class Stream:
             raise Garbage(f"a frame of {length} bytes was announced, at most {FRAME_MAX_BYTES} are allowed")
         return self._exactly(length, until_s)
 
-    def body(self, wait_s: float | None) -> Iterator[bytes]:
-        """Payloads until the frame that ends a body; `wait_s` is for each. Raises Gone when it ends without one."""
-        while payload := self.receive(wait_s):
+    def body(self, wait_s: float | None, *, tick_s: float | None = None) -> Iterator[bytes]:
+        """Payloads until the frame that ends a body; `wait_s` is for each. Raises Gone when it ends without one.
+
+        With `tick_s`, b"" each time nothing came for so long: the reader has something else to look after.
+        """
+        silent_s = 0.0
+        while True:
+            if tick_s is not None and not self._something_came(tick_s):
+                silent_s += tick_s
+                if wait_s is not None and silent_s >= wait_s:
+                    raise Gone(f"no progress for {wait_s:g} s")
+                yield b""
+                continue
+            silent_s = 0.0
+            payload = self.receive(wait_s)
+            if not payload:
+                return
             yield payload
 
     def other_is_gone(self) -> bool:
@@ -77,7 +92,7 @@ class Stream:
         """
         until_s = time.monotonic() + wait_s
         try:
-            self._sock.shutdown(socket.SHUT_WR)
+            _shutdown(self._sock, socket.SHUT_WR)
             while (left_s := until_s - time.monotonic()) > 0:
                 self._sock.settimeout(left_s)
                 if not self._sock.recv(65536):
@@ -105,7 +120,17 @@ class Stream:
     def interrupt(self) -> None:
         """Like close(), but the socket stays its thread's to close."""
         with suppress(OSError):  # it is closed already
-            self._sock.shutdown(socket.SHUT_RDWR)
+            _shutdown(self._sock, socket.SHUT_RDWR)
+
+    def _something_came(self, wait_s: float) -> bool:
+        if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
+            return True
+        poll = select.poll()
+        try:
+            poll.register(self._sock, select.POLLRDHUP | select.POLLIN)
+            return bool(poll.poll(wait_s * 1000))
+        except (OSError, ValueError):
+            return True  # receive() tells why
 
     def _send_all(self, data: bytes, wait_s: float | None) -> None:
         try:
@@ -129,6 +154,11 @@ class Stream:
                 raise Gone("the connection was closed")
             data += piece
         return bytes(data)
+
+
+def _shutdown(sock: socket.socket, how: int) -> None:
+    """Of the transport: SSLSocket's own would go on without TLS, and read what is still to come as plain bytes."""
+    socket.socket.shutdown(sock, how)
 
 
 def _why(error: OSError, wait_s: float | None) -> str:
