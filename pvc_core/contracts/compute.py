@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from pvc_core.contracts.plugin import on_node
 from pvc_core.contracts.targets import DiskSource, NicTarget
+from pvc_core.errors import Refused
 from pvc_core.model.vm import Description, DiskSpec, GuestState, GuestStats, NicSpec
 
 
@@ -122,6 +123,21 @@ class Observation:
     vnc_port: int = 0
     permit_generation: int = 0
     """Generation of the launch permit it was started under, as far as known."""
+    incoming: bool = False
+    """PAUSED, and its memory is still arriving from another node: it cannot be resumed yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """A guest on its way out, as the source sees it."""
+
+    running: bool
+    """Something of it may still be at work; only when this is False has it ended, one way or the other."""
+    reason: str = ""
+    """Why the last one did not arrive, as far as this driver knows; "" while it runs or when none has failed."""
+    done_bytes: int = 0
+    total_bytes: int = 0
+    """Of memory and disks, as the hypervisor counts; 0 while it does not know."""
 
 
 class ComputeDriver(ABC):
@@ -213,6 +229,50 @@ class ComputeDriver(ABC):
     @on_node
     def write_console(self, uuid: str, data: bytes) -> None:
         """Type into the guest's serial console. Raises NotFound when it is off or has none."""
+
+    # Live migration (capability live_migration). The core's claim decides who may run the guest and the driver never
+    # does: the copy arrives paused and stays so until `resume`, whatever becomes of the source or the network.
+
+    @on_node
+    def departing(self, request: RenderRequest, *, deadline_s: float) -> str:
+        """On the source: the definition of the running guest as it is now, also what was plugged in since its start,
+
+        with volumes and networks named as a user names them; `request` is how it would be started here now. Touches
+        nothing. Raises Refused when the guest cannot move, or differs from `request` in what a disk is, in words.
+        """
+        raise Refused("this compute driver cannot move running guests")
+
+    @on_node
+    def prepare_incoming(self, request: RenderRequest, *, deadline_s: float) -> str:
+        """On the target: what `migrate` on the source needs to know (its ticket), with `request.definition` what
+        `departing` gave there and the rest as it is here. Starts nothing; may be called again. Raises Refused when the
+        guest could not run here (its CPU, a machine type), in words.
+        """
+        raise Refused("this compute driver cannot receive running guests")
+
+    @on_node
+    def migrate(self, uuid: str, ticket: str, *, max_downtime_ms: int, deadline_s: float) -> None:
+        """On the source: the guest is on its way to where the ticket is from. Returns when that has begun; under way
+        already: touches nothing. It goes on when this daemon ends. The target's launch permit of kind "incoming" has
+        been given before.
+
+        It ends in one of two ways: the guest is gone here and its copy there is PAUSED and not `incoming` any more
+        (Observation.reason here is "migrated", as far as known), or the guest is here, running, or paused where that
+        could not be helped. A copy that was left there is PAUSED. Raises NotFound if it is off.
+        """
+        raise Refused("this compute driver cannot move running guests")
+
+    @on_node
+    def migration(self, uuid: str, *, deadline_s: float) -> Migration:
+        """On the source: how far it is. Raises Retry when it cannot be found out."""
+        raise Refused("this compute driver cannot move running guests")
+
+    @on_node
+    def abort_migration(self, uuid: str, *, deadline_s: float) -> None:
+        """On the source: it is asked to stop, which `migration` shows when it has. None under way: touches nothing.
+        May come while any other call about this guest is under way.
+        """
+        raise Refused("this compute driver cannot move running guests")
 
     @abstractmethod
     def events(self, call: Callable[[str, GuestEvent], None]) -> None:

@@ -73,6 +73,14 @@ class VmWanted:
     migration_max_downtime_ms: int = 300
     tags: tuple[Tag, ...] = ()
     profile: str | None = None
+    move: int = 0
+    """Grows with every request to live elsewhere; its node answers with VmSeen.move_done."""
+    target: str | None = None
+    """Where the last such request wants it to live."""
+    last_node: str | None = None
+    """Where a migrated VM came from: it is migrated while its claim's holder is another."""
+    live_only: bool = False
+    """The last request to move forbids to shut it down for it."""
     delete_disks: bool = False
     asked_by: str = ""
     asked_at_s: float = 0.0
@@ -86,9 +94,20 @@ class Phase(StrEnum):
     RUN = "run"
     """The holder, in the named incarnation."""
     MIGRATING = "migrating"
-    """Only the holder (the source) still; `target` prepares a paused copy."""
+    """Only the holder (the source) still; `target` prepares for a paused copy and receives it."""
     TASK = "task"
     """Nobody: `holder`'s task needs the guest off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """The target is prepared for a guest (`ticket`), or will not be (`refused` says why)."""
+
+    incarnation: str
+    """The target's."""
+    ticket: str = ""
+    """What the source's compute driver needs to know; only compute drivers read it."""
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +122,13 @@ class Claim:
     """Only grows, with every write."""
     phase: Phase = Phase.FREE
     target: str | None = None
+    """With MIGRATING: where it goes. With RUN: the holder itself, while the guest may be a paused copy that the holder
+    has yet to resume, by another write on this claim.
+    """
+    departing: str = ""
+    """With MIGRATING: the guest's definition as it is now, for the target to prepare for."""
+    arrival: Arrival | None = None
+    """With MIGRATING: the target's answer to `departing`."""
     volumes: tuple[str, ...] = ()
     """"POOL/VOLUME", listed before attach and until after detach."""
     addresses: tuple[str, ...] = ()
@@ -132,6 +158,10 @@ class VmSeen:
     failed_asked: int = -1
     """VmWanted.asked of the request that failed for good; -1 when none did."""
     restart_done: int = 0
+    move_done: int = 0
+    """VmWanted.move of the last request to move that was met, or given up."""
+    move_reason: str = ""
+    """Why that one was given up; "" when it was met."""
     crashes: int = 0
     """Guests ended without being asked to, since the last one that stayed up."""
     vnc_listen: str = ""

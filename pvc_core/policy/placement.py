@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pvc_core.model.node import DaemonState, DomainState
 from pvc_core.model.view import ClusterView
@@ -46,12 +46,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeLoad:
-    """What lives on a node: `provisioned` counts every VM, `allocated` those that run."""
+    """What lives on a node or is on its way there: `provisioned` counts every VM, `allocated` those that run."""
 
     provisioned_bytes: int = 0
     allocated_bytes: int = 0
     vcpus: int = 0
     running: tuple[str, ...] = ()
+    incoming: tuple[str, ...] = ()
+    incoming_bytes: int = 0
+    incoming_vcpus: int = 0
+    """Of those that run elsewhere and are on their way here: counted above, not yet in what the node itself measures.
+    """
 
 
 def need_of(view: ClusterView, vm: VmWanted, description: Description) -> Need:
@@ -66,21 +71,48 @@ def need_of(view: ClusterView, vm: VmWanted, description: Description) -> Need:
 
 
 def loads(view: ClusterView, describe: Describe, *, besides: str = "") -> dict[str, NodeLoad]:
-    """What lives on each node, from the claims; the VM `besides` (a UUID) is not counted."""
+    """What lives on each node, from the claims; the VM `besides` (a UUID) is not counted.
+
+    A VM that shall move counts on both nodes until it has: of twenty that move at once each sees the ones before it.
+    """
     result = {name: NodeLoad() for name in view.node_seen}
     for uuid, claim in view.claims.items():
         kept = view.vm_wanted.get(uuid)
         if kept is None or uuid == besides:
             continue
         what, runs = describe(kept.value), claim.value.phase in (Phase.RUN, Phase.MIGRATING)
-        old = result.get(claim.value.holder, NodeLoad())
-        result[claim.value.holder] = NodeLoad(
-            provisioned_bytes=old.provisioned_bytes + what.memory_bytes,
-            allocated_bytes=old.allocated_bytes + (what.memory_bytes if runs else 0),
-            vcpus=old.vcpus + (what.vcpus if runs else 0),
-            running=old.running + ((uuid,) if runs else ()),
-        )
+        here, there = claim.value.holder, destination(view, uuid)
+        result[here] = _with(result.get(here, NodeLoad()), what, running=(uuid,) if runs else ())
+        if there is not None:
+            result[there] = _with(result.get(there, NodeLoad()), what, incoming=(uuid,) if runs else ())
     return result
+
+
+def destination(view: ClusterView, uuid: str) -> str | None:
+    """The other node this VM is on its way to, or was asked to go to; None when it stays."""
+    kept, claim, seen = view.vm_wanted.get(uuid), view.claims.get(uuid), view.vm_seen.get(uuid)
+    if kept is None or claim is None:
+        return None
+    if claim.value.phase is Phase.MIGRATING:
+        return claim.value.target
+    pending = kept.value.move > (seen.value.move_done if seen else 0)
+    return kept.value.target if pending and kept.value.target != claim.value.holder else None
+
+
+def _with(
+    old: NodeLoad, what: Description, *, running: tuple[str, ...] = (), incoming: tuple[str, ...] = ()
+) -> NodeLoad:
+    runs = bool(running or incoming)
+    return replace(
+        old,
+        provisioned_bytes=old.provisioned_bytes + what.memory_bytes,
+        allocated_bytes=old.allocated_bytes + (what.memory_bytes if runs else 0),
+        vcpus=old.vcpus + (what.vcpus if runs else 0),
+        running=old.running + running,
+        incoming=old.incoming + incoming,
+        incoming_bytes=old.incoming_bytes + (what.memory_bytes if incoming else 0),
+        incoming_vcpus=old.incoming_vcpus + (what.vcpus if incoming else 0),
+    )
 
 
 def choose_node(view: ClusterView, need: Need, describe: Describe, *, exclude: frozenset[str] = frozenset()) -> Choice:
@@ -122,13 +154,14 @@ def weight(view: ClusterView, need: Need, node: str, load: dict[str, NodeLoad]) 
     beat = view.heartbeats.get(node)
     match need.selector or Selector.MEM:
         case Selector.MEM | Selector.NONE:
-            value = float(beat.value.memory_free_bytes if beat else seen.memory_total_bytes - here.allocated_bytes)
+            free = beat.value.memory_free_bytes - here.incoming_bytes if beat else None
+            value = float(seen.memory_total_bytes - here.allocated_bytes if free is None else free)
         case Selector.MEMPROV:
             value = float(seen.memory_total_bytes - here.provisioned_bytes)
         case Selector.VCPUS:
             value = -float(here.vcpus)
         case Selector.LOAD:
-            value = -(beat.value.load if beat else 0.0)
+            value = -(beat.value.load if beat else 0.0) - here.incoming_vcpus
         case Selector.VMS:
-            value = -float(len(here.running))
+            value = -float(len(here.running) + len(here.incoming))
     return value, node
