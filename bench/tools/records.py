@@ -21,9 +21,17 @@ DEFINITION = """<domain type="kvm">
   <name>{name}</name>
   <uuid>{uuid}</uuid>
   <description>web server of customer {number}, ticket 4711</description>
+  <metadata>
+    <libosinfo:libosinfo xmlns:libosinfo="http://libosinfo.org/xmlns/libvirt/domain/1.0">
+      <libosinfo:os id="http://debian.org/debian/12"/>
+    </libosinfo:libosinfo>
+  </metadata>
   <memory unit="MiB">2048</memory>
   <currentMemory unit="MiB">2048</currentMemory>
   <vcpu placement="static">2</vcpu>
+  <cputune>
+    <shares>1024</shares>
+  </cputune>
   <os>
     <type arch="x86_64" machine="pc-q35-7.2">hvm</type>
     <boot dev="hd"/>

@@ -126,7 +126,7 @@ class Relay:
     def _count(self, client: socket.socket, store: socket.socket) -> None:
         """Frames of ZooKeeper's protocol: a length, then a request whose first word is its xid."""
         first = True
-        with contextlib.suppress(OSError), client.makefile("rb") as frames, store:
+        with contextlib.suppress(OSError), client.makefile("rb") as frames, _ending(store):
             while len(head := frames.read(4)) == 4:
                 frame = frames.read(struct.unpack(">i", head)[0])
                 store.sendall(head + frame)
@@ -135,9 +135,20 @@ class Relay:
                 first = False  # the first frame opens the session and has no xid
 
     def _copy(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError), sink:
+        with contextlib.suppress(OSError), _ending(sink):
             while piece := source.recv(1 << 16):
                 sink.sendall(piece)
+
+
+@contextlib.contextmanager
+def _ending(sock: socket.socket) -> Iterator[None]:
+    """Closed at both ends when done: close() alone would wait for the other thread that reads from it."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
 
 
 def free_port() -> int:

@@ -1,0 +1,69 @@
+"""Every bench runs, with tiny sizes, and prints its tables. No time is asserted: a bench never fails on one."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHES = sorted(path.stem for path in (ROOT / "bench").glob("[a-z]*.py"))
+
+pytestmark = [pytest.mark.system, pytest.mark.slow]
+
+
+@pytest.fixture
+def labs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Labs of this test live below its own directory, and none outlives it."""
+    if os.geteuid() != 0:
+        pytest.skip("the lab needs root")
+    monkeypatch.setenv("PVC_LAB_DIR", str(tmp_path))
+    yield
+    assert list(tmp_path.iterdir()) == []
+
+
+def run(name: str, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert importlib.import_module(f"bench.{name}").main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def test_start(labs: None, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run("start", capsys, "--rounds", "2")
+    assert re.search(r"2 rounds\..*\nPVC costs -?[0-9.]+ ms on top of bare libvirt", printed)
+    assert "pvc: permit written" in printed
+
+
+def test_memory(labs: None, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run("memory", capsys, "--vms", "5")
+    for daemon in ("pvcnoded", "pvcapid", "pvcguard", "pvcstored"):
+        cells = re.search(rf"^\| {daemon} +\|(.*)\|$", printed, re.MULTILINE)
+        assert cells is not None
+        assert all(5 < float(cell) < 500 for cell in cells.group(1).split("|"))
+
+
+def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run("lists", capsys, "--vms", "0", "30", "--calls", "3")
+    assert "Requests to the store: 0;" in printed
+    assert re.search(r"^\| 30 VMs +\|", printed, re.MULTILINE)
+
+
+def test_cli(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run("cli", capsys, "--vms", "2", "--rounds", "1")
+    assert re.search(r"^\| pvc vm list +\| +[1-9]", printed, re.MULTILINE)
+
+
+def test_store(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "put to event in another client p50" in run("store", capsys)
+
+
+def test_each_bench_has_a_test_here() -> None:
+    assert [name for name in BENCHES if f"test_{name}" not in globals()] == []
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_each_bench_has_its_figures_in_the_docs(name: str) -> None:
+    assert f"`script/bench {name}`" in (ROOT / "docs/benchmarks.md").read_text()
