@@ -30,7 +30,8 @@ ROUNDS = int(os.environ.get("PVC_FAULT_ROUNDS", "15"))
 VICTIMS = ("pvcnoded", "pvcapid", "pvcstored", "pvcguard", "libvirtd")
 VOLUME = "/storage/ceph/volume"
 BACK_S = 60.0
-IMAGE = os.urandom(1 << 20) * 8
+IMAGE = os.urandom(1 << 20) * 32
+"""Random, so that no copy of it is a hole."""
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,12 @@ class Round:
     def __post_init__(self) -> None:
         self.uuid = ""
 
-    def volume(self, name: str = "cut") -> None:
-        self.talk.ok(post(VOLUME, pool="vms", volume=name, size="8M"))
+    def volume(self) -> None:
+        self.talk.ok(post(VOLUME, pool="vms", volume="cut", size="32M"))
+
+    def filled(self) -> None:
+        self.volume()
+        self.talk.ok(UPLOAD)
 
     def defined(self) -> None:
         self.volume()
@@ -126,6 +131,8 @@ class Work:
     before: Callable[[Round], None]
     asks: Request
     done: Callable[[Round, bool], bool]
+    takes_s: float = 0.06
+    """About how long: the daemon dies within this time, or a little later."""
 
 
 def _either(true: Callable[[Round], bool], false: Callable[[Round], bool]) -> Callable[[Round, bool], bool]:
@@ -140,7 +147,7 @@ def _image_of(one: Round) -> bytes:
 UPLOAD = Request(method="POST", path=f"{VOLUME}/vms/cut/upload", query={"image_format": "raw"}, body=IMAGE)
 WORKS: dict[str, Work] = {
     "make a volume": Work(
-        lambda one: None, post(VOLUME, pool="vms", volume="cut", size="8M"),
+        lambda one: None, post(VOLUME, pool="vms", volume="cut", size="32M"),
         _either(lambda one: "cut" in one.names(), lambda one: "cut" not in one.names()),
     ),
     "define": Work(
@@ -156,6 +163,7 @@ WORKS: dict[str, Work] = {
             lambda one: one.state() == "start" and one.running(),
             lambda one: one.state() == "stop" and not one.running(),
         ),
+        takes_s=1.5,
     ),
     "stop": Work(
         Round.started, post("/vm/cut/state", state="stop", wait="true"),
@@ -163,9 +171,11 @@ WORKS: dict[str, Work] = {
             lambda one: one.state() == "stop" and qemus(one.lab, one.uuid) == [],
             lambda one: one.state() == "start" and one.running(),
         ),
+        takes_s=0.5,
     ),
     "restart": Work(
-        Round.started, post("/vm/cut/state", state="restart"), lambda one, _: one.state() in ("start", "restart"),
+        Round.started, post("/vm/cut/state", state="restart"), lambda one, _: one.state() in ("start", "restart") and one.running(),
+        takes_s=0.5,
     ),
     "remove": Work(
         Round.started, Request(method="DELETE", path="/vm/cut", query={"delete_disks": "true"}),
@@ -174,27 +184,30 @@ WORKS: dict[str, Work] = {
             and qemus(one.lab, one.uuid) == [],
             lambda one: one.state() == "start" and one.running(),
         ),
+        takes_s=0.5,
     ),
     "clone": Work(
-        Round.volume, post(f"{VOLUME}/vms/cut/clone", new_volume="cut-copy"),
+        Round.filled, post(f"{VOLUME}/vms/cut/clone", new_volume="cut-copy"),
         _either(
             lambda one: "cut-copy" in one.names() and one.content("cut-copy") == one.content("cut"),
             lambda one: "cut-copy" not in one.names(),
         ),
+        takes_s=0.2,
     ),
     "upload": Work(
         Round.volume, UPLOAD, _either(lambda one: one.content("cut") == IMAGE, lambda one: _image_of(one) == b""),
+        takes_s=0.4,
     ),
     "snapshot": Work(
-        Round.volume, post("/storage/ceph/snapshot", pool="vms", volume="cut", snapshot="s"),
+        Round.filled, post("/storage/ceph/snapshot", pool="vms", volume="cut", snapshot="s"),
         _either(
             lambda one: len(one.talk.get("/storage/ceph/snapshot", volume="cut")) == 1,
             lambda one: one.talk.get("/storage/ceph/snapshot", volume="cut") == [],
         ),
     ),
     "resize": Work(
-        Round.volume, Request(method="PUT", path=f"{VOLUME}/vms/cut", form={"new_size": "16M"}),
-        _either(lambda one: len(one.content("cut")) == 16 << 20, lambda one: len(one.content("cut")) == 8 << 20),
+        Round.volume, Request(method="PUT", path=f"{VOLUME}/vms/cut", form={"new_size": "64M"}),
+        _either(lambda one: len(one.content("cut")) == 64 << 20, lambda one: len(one.content("cut")) == 32 << 20),
     ),
 }  # fmt: skip
 
@@ -218,7 +231,7 @@ def test_a_daemon_dies_in_the_middle(own: RunningLab, witness: Witness, work: st
     before = everything(own, talk)
     one, todo = Round(own, talk, rng), WORKS[work]
     todo.before(one)
-    delay_s = rng.choice((rng.uniform(0, 0.05), rng.uniform(0, 0.6)))
+    delay_s = rng.uniform(0, 1.2 * todo.takes_s)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(_asked, talk, todo.asks)
         time.sleep(delay_s)
@@ -281,7 +294,7 @@ def records_equal_files(lab: RunningLab, talk: Talk) -> None:
     def equal() -> bool:
         kept = {one["name"] for one in talk.get(VOLUME)}
         there = {path.name for path in top.iterdir() if not path.name.startswith(".")}
-        return kept == there and not list((top / ".pvc/staging/hv1").iterdir())
+        return kept == there and not list(top.glob(".pvc/staging/*/*"))
 
     lab.eventually(equal, "records equal files, no debris")
 

@@ -61,8 +61,8 @@ class PoolDir:
                 if made:  # another node made the pool just now, elsewhere: this is an empty mount point
                     self._unmake()
                 raise self._not_there("")
-            self._id = found
             self._sweep()
+            self._id = found  # last: from here on open() lets others in without the lock
 
     def open(self) -> PoolDir:
         """Itself, once sure that the directory is still the pool (a file system may have been unmounted)."""
@@ -75,8 +75,8 @@ class PoolDir:
                 raise Retry(f'pool "{self.name}" has not been prepared on this node yet')
             if found != recorded:
                 raise self._not_there(found)
-            self._id = found
             self._sweep()
+            self._id = found  # last: from here on open() lets others in without the lock
         return self
 
     def remove(self) -> None:
