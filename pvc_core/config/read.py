@@ -128,6 +128,7 @@ def _build(
         use=use,
         fencing=_fencing(valid.get("fencing", {})),
         intervals=Intervals(**valid.get("intervals", {})),
+        peer_port=valid.get("peer", {}).get("port", 7371),
         paths=paths,
         text=document.text,
         document=document,
@@ -136,7 +137,7 @@ def _build(
 
 def _store(valid: Mapping[str, Any], paths: Paths) -> EmbeddedStore | ZookeeperStore:
     if "zookeeper" in valid:
-        return ZookeeperStore(port=valid["zookeeper"]["port"])
+        return ZookeeperStore(**valid["zookeeper"])
     embedded = valid["embedded"]
     return EmbeddedStore(port=embedded["port"], path=embedded.get("path", paths.state / "store"))
 

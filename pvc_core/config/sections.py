@@ -28,9 +28,10 @@ class EmbeddedStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZookeeperStore:
-    """A server on every coordinator."""
+    """A server on every coordinator; `tls` False only where somebody else runs servers that cannot."""
 
     port: int
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,7 @@ class Config:
     use: Use
     fencing: Fencing
     intervals: Intervals
+    peer_port: int
     paths: Paths
     text: str = field(repr=False)
     document: Document = field(repr=False, compare=False)

@@ -1,4 +1,6 @@
-"""`pvcnoded init`: the first node's secrets and a commented pvc.yaml. What is there already stays as it is."""
+"""`pvcnoded init`: the first node's authority, certificate, secrets and a commented pvc.yaml. What is there already
+stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,13 @@ import os
 import socket
 from pathlib import Path
 
-from pvc_core.daemon.secrets import ensure_secrets
+from pvc_core.clock import SystemClock
+from pvc_core.config import Config
 from pvc_core.errors import Permanent
-from pvc_core.loader import load_all
+from pvc_core.founding import ensemble, firstkey, pki
+from pvc_core.founding.places import cluster_address, pki_of
+from pvc_core.founding.secrets import ensure_secrets
+from pvc_core.loader import Loaded, load_all
 
 TEMPLATE = """\
 # PVC on this node. Every key is explained in docs/configuration.md; `pvcnoded --check` tells every fault at once.
@@ -27,19 +33,40 @@ use:
 """
 
 
-def init(file: Path) -> int:
+def init(file: Path, node: str | None = None, *, first_key: str | None = None) -> int:
     """Exit code 0; prints what it made. Raises Permanent, ConfigError."""
     made = _write_config(file)
-    config, loaded = load_all(file)
-    for name in ensure_secrets(config.paths.secrets):
-        print(f"made {config.paths.secrets / name}")
-    for name, plugin in loaded.plugins.items():
-        for sentence in plugin.prepare_node():
-            print(f"{name}: {sentence}")
+    config, loaded = load_all(file, node=node)
+    for path in _found(config):
+        print(f"made {path}")
+    prepare(config, loaded)
+    if first_key:
+        print(firstkey.make(config.paths.state, first_key, SystemClock()))
     print(
         f"made {file}; look it over, then start the daemons" if made else f"{file} is there already and stays as it is"
     )
     return 0
+
+
+def prepare(config: Config, loaded: Loaded) -> None:
+    """What every node needs once its secrets are there, the first as well as those that join. Prints what it made."""
+    if ensemble.concerns(config):
+        for path in ensemble.ensure_rendered(config):
+            print(f"wrote {path}")
+    for name, plugin in loaded.plugins.items():
+        for sentence in plugin.prepare_node():
+            print(f"{name}: {sentence}")
+
+
+def _found(config: Config) -> list[Path]:
+    """The cluster, if this is its first node."""
+    place, own = pki.Place(pki_of(config)), cluster_address(config)
+    if ensemble.concerns(config) and not place.ca_crt.exists():
+        ensemble.let_vote_empty(config.paths.state)
+    made = pki.ensure_ca(place, config.cluster.name)
+    names = ensure_secrets(config.paths.secrets)
+    made += pki.ensure_node(place, config.node, [own] if own else pki.LOOPBACK)
+    return [*(config.paths.secrets / name for name in names), *made]
 
 
 def _write_config(file: Path) -> bool:

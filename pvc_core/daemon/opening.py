@@ -6,25 +6,31 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pvc_core.cluster import layout
-from pvc_core.config import Config, EmbeddedStore
-from pvc_core.daemon.secrets import STORE_API, STORE_NODE, read_secret
-from pvc_core.store.zookeeper import Credentials, Grant, ZooKeeperStore
+from pvc_core.config import Config, EmbeddedStore, ZookeeperStore
+from pvc_core.founding.places import pki_of, store_hosts
+from pvc_core.founding.secrets import STORE_API, STORE_NODE, read_secret
+from pvc_core.store.zookeeper import Credentials, Grant, ZooKeeperStore, trust
 
 NODE, API = "node", "api"
 
 
-def open_store(config: Config, identity: Literal["node", "api"], *, session_timeout_s: float = 6.0) -> ZooKeeperStore:
-    """A client; connects by itself, now or when the store is there. Raises NotFound or Permanent about the secret."""
+def open_store(
+    config: Config,
+    identity: Literal["node", "api"],
+    *,
+    session_timeout_s: float = 6.0,
+    call_deadline_s: float = 5.0,
+) -> ZooKeeperStore:
+    """A client; connects by itself, now or when the store is there. Raises NotFound (no secret), Permanent."""
     password = read_secret(config.paths.secrets, STORE_NODE if identity == NODE else STORE_API)
-    if isinstance(config.store, EmbeddedStore):
-        hosts = f"127.0.0.1:{config.store.port}"
-    else:
-        hosts = ",".join(f"{name}:{config.store.port}" for name in config.cluster.coordinators)
+    secure = isinstance(config.store, ZookeeperStore) and config.store.tls
     return ZooKeeperStore(
-        hosts,
+        store_hosts(config),
+        tls=trust(pki_of(config) / "ca.crt") if secure else None,
         credentials=Credentials(identity, password, "digest" if isinstance(config.store, EmbeddedStore) else "sasl"),
         acl=grants,
         session_timeout_s=session_timeout_s,
+        call_deadline_s=call_deadline_s,
     )
 
 

@@ -15,7 +15,7 @@ from pvc_core.config import Config, ZookeeperStore
 from pvc_core.errors import Permanent, Refused
 from pvc_core.founding.files import PUBLIC, File, differing, give_to, write_all
 from pvc_core.founding.pki import Place
-from pvc_core.founding.places import cluster_address, pki_of
+from pvc_core.founding.places import bracketed, cluster_address, pki_of
 from pvc_core.founding.secrets import STORE_API, STORE_NODE, STORE_QUORUM, read_secret
 
 USER = "pvcstore"
@@ -34,27 +34,27 @@ def concerns(config: Config) -> bool:
     return isinstance(config.store, ZookeeperStore) and config.coordinator
 
 
-def ensure_rendered(config: Config, *, votes_empty: bool = False) -> list[Path]:
+def ensure_rendered(config: Config) -> list[Path]:
     """Write what differs from what pvc.yaml wants; returns those files, after which the server wants a restart.
 
-    `votes_empty`: a server without data may take part in elections (see first_voters). Only for one that is made now.
     Raises Refused (this cannot be an ensemble), NotFound (a secret), Permanent.
     """
     files = rendered(config)
-    place, data = place_of(config), place_of(config) / "data"
-    _check_number(config, data / "myid")
-    fresh = not data.exists()
-    try:
-        for directory in (place, data):
-            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-            give_to(directory, USER)
-        if votes_empty and fresh:
-            (data / "initialize").touch()
-    except OSError as error:
-        raise Permanent(f"{data} cannot be made: {error.strerror}", help="run it as root") from None
+    _check_number(config, place_of(config) / "data" / "myid")
+    _make_places(config.paths.state)
     changed = differing(files)
     write_all(changed)
     return [file.path for file in changed]
+
+
+def let_vote_empty(state: Path) -> None:
+    """This node's server, if it has no data yet, may take part in elections all the same (see first_voters).
+
+    Only when a node is made, never again: a server that lost its data must not vote. Raises Permanent.
+    """
+    data = _make_places(state)
+    if not (data / "version-2").exists():
+        (data / "initialize").touch()
 
 
 def first_voters(coordinators: Sequence[str], founder: str) -> tuple[str, ...]:
@@ -92,6 +92,17 @@ def rendered(config: Config) -> list[File]:
     ]
 
 
+def _make_places(state: Path) -> Path:
+    data = state / "zookeeper" / "data"
+    try:
+        for directory in (data.parent, data):
+            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+            give_to(directory, USER)
+    except OSError as error:
+        raise Permanent(f"{data} cannot be made: {error.strerror}", help="run it as root") from None
+    return data
+
+
 def _zoo_cfg(config: Config, place: Path, pki: Place) -> str:
     assert isinstance(config.store, ZookeeperStore)
     lines = [
@@ -126,7 +137,7 @@ def _servers(config: Config) -> list[str]:
     if len(names) == 1:
         return []
     hosts = [_own_address(config) if name == config.node else name for name in names]
-    return [f"server.{number}={_host(host)}:{QUORUM_PORT}:{ELECTION_PORT}" for number, host in enumerate(hosts, 1)]
+    return [f"server.{number}={bracketed(host)}:{QUORUM_PORT}:{ELECTION_PORT}" for number, host in enumerate(hosts, 1)]
 
 
 def _jaas(secret: dict[str, str]) -> str:
@@ -182,7 +193,3 @@ def _check_number(config: Config, myid: Path) -> None:
             f"{config.node} is number {number} of cluster.coordinators, but its ZooKeeper server is number {had}",
             help="keep the order of coordinators; a replacement takes the place of the one it replaces",
         )
-
-
-def _host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -27,6 +27,8 @@ _BEFORE = datetime.timedelta(days=1)
 """A new node whose clock is a few hours late must not find its own certificate not yet valid."""
 
 Ip = IPv4Address | IPv6Address
+LOOPBACK: Sequence[Ip] = (IPv4Address("127.0.0.1"),)
+"""What a node without a cluster network calls itself by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pvc_core.errors import Permanent
 from pvc_core.guard.settings import Settings
 from pvc_core.store.access import Credentials, Grant
 from pvc_core.store.base import Store
-from pvc_core.store.zookeeper import ZooKeeperStore
+from pvc_core.store.zookeeper import ZooKeeperStore, trust
 
 USER = "node"
 SESSION_S = 2.0
@@ -17,7 +17,7 @@ SESSION_S = 2.0
 
 
 def opener(settings: Settings, *, call_deadline_s: float, hide: Callable[[str], None]) -> Callable[[], Store]:
-    """What makes a client. It raises Permanent while there is no secret; `hide` is told the secret."""
+    """What makes a client. It raises Permanent while there is no secret or authority; `hide` is told the secret."""
 
     def open_store() -> Store:
         password = _password(settings.secrets / f"store-{USER}")
@@ -25,6 +25,7 @@ def opener(settings: Settings, *, call_deadline_s: float, hide: Callable[[str], 
         return ZooKeeperStore(
             settings.hosts,
             credentials=Credentials(USER, password, "digest" if settings.alone else "sasl"),
+            tls=trust(settings.authority) if settings.authority else None,
             acl=_grants,
             session_timeout_s=SESSION_S,
             call_deadline_s=call_deadline_s,

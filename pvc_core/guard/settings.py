@@ -35,6 +35,8 @@ class Settings:
     self_fence_s: float
     run: Path
     secrets: Path
+    authority: Path | None
+    """Certificate of the authority of the store's servers; None when they are not asked over TLS."""
 
 
 def read_settings(config: Path, *, node: str | None, state: Path) -> tuple[Settings, str]:
@@ -53,15 +55,18 @@ def _read(path: Path, node: str | None) -> Settings:
     coordinators = tree.section("cluster").names("coordinators")
     store, paths, intervals = tree.section("store"), tree.section("paths"), tree.section("intervals")
     embedded = "zookeeper" not in store.data
+    name, secrets = checked_name(node or _hostname(coordinators), "node"), paths.path("secrets", "/etc/pvc/secrets")
+    plain = embedded or store.section("zookeeper").data.get("tls", False) is False
     return Settings(
-        node=checked_name(node or _hostname(coordinators), "node"),
-        hosts=_hosts(store, coordinators, embedded),
+        node=name,
+        hosts=_hosts(tree, name, coordinators, embedded),
         alone=embedded,
         coordinators=coordinators,
         heartbeat_s=intervals.seconds("heartbeat_s", 1.0),
         self_fence_s=intervals.seconds("self_fence_s", 8.0),
         run=paths.path("run", "/run/pvc"),
-        secrets=paths.path("secrets", "/etc/pvc/secrets"),
+        secrets=secrets,
+        authority=None if plain else secrets.with_name("pki") / "ca.crt",
     )
 
 
@@ -84,11 +89,17 @@ def _hostname(coordinators: tuple[str, ...]) -> str:
     return hostname if hostname in coordinators else hostname.partition(".")[0]
 
 
-def _hosts(store: _Section, coordinators: tuple[str, ...], embedded: bool) -> str:
+def _hosts(tree: _Section, node: str, coordinators: tuple[str, ...], embedded: bool) -> str:
+    """As pvc_core/founding/places.py: this node's own server is asked at its cluster address."""
+    store = tree.section("store")
     if embedded:
         return f"127.0.0.1:{store.section('embedded').port('port', 2181)}"
     port = store.section("zookeeper").port("port", 2181)
-    return ",".join(f"{name}:{port}" for name in coordinators)
+    given = str(tree.section("host_networks").section("cluster").data.get("address") or "").partition("/")[0]
+    own = given or ("127.0.0.1" if len(coordinators) == 1 else node)
+    own = f"[{own}]" if ":" in own else own
+    names = [own if name == node else name for name in coordinators]
+    return ",".join(f"{name}:{port}" for name in names)
 
 
 class _Section:

@@ -50,6 +50,7 @@ class EmbeddedSchema(Schema):
 
 class ZookeeperSchema(Schema):
     port = port(load_default=2181)
+    tls = fields.Boolean(load_default=False)
 
 
 class StoreSchema(Schema):
@@ -100,6 +101,10 @@ class IntervalsSchema(Schema):
     self_fence_s = seconds(1, 600, load_default=8.0)
 
 
+class PeerSchema(Schema):
+    port = port(load_default=7371)
+
+
 class PathsSchema(Schema):
     state = AbsolutePath()
     run = AbsolutePath()
@@ -122,4 +127,5 @@ class ConfigSchema(Schema):
     use = fields.Nested(UseSchema)
     fencing = fields.Nested(FencingSchema)
     intervals = fields.Nested(IntervalsSchema)
+    peer = fields.Nested(PeerSchema)
     paths = fields.Nested(PathsSchema)

@@ -31,27 +31,14 @@ class KeyService:
 
     def add(self, name: str, role: str, *, description: str = "") -> str:
         """The new key, which cannot be shown again. Raises Exists, Invalid."""
-        checked_name(name, "key")
-        if "." in name:
-            raise Invalid(f"{name!r} cannot be the name of a key", help="leave out the dot")
-        if role not in ROLES:
-            raise Invalid(f"{role!r} is no role", help=f"roles: {', '.join(ROLES)}", fields={"role": "unknown"})
-        secret, salt = secrets.token_urlsafe(32), secrets.token_bytes(16)
-        record = ApiKey(
-            name=name,
-            role=role,
-            salt=salt.hex(),
-            digest=_scrypt(secret, salt).hex(),
-            description=description,
-            created_at_s=self.clock.wall_s(),
-        )
+        record, key = new_key(name, role, description=description, now_s=self.clock.wall_s())
         try:
             self.repository.add(layout.KEYS, name, record)
         except Exists:
             raise Exists(
                 f"a key called {name!r} exists already", help="remove it first, or choose another name"
             ) from None
-        return f"{name}.{secret}"
+        return key
 
     def remove(self, name: str) -> None:
         try:
@@ -84,6 +71,25 @@ class KeyService:
             self._good.clear()
         self._good[_print(key)] = (name, kept.stamp)
         return kept.value
+
+
+def new_key(name: str, role: str, *, description: str, now_s: float) -> tuple[ApiKey, str]:
+    """(what is kept, the key itself). Raises Invalid."""
+    checked_name(name, "key")
+    if "." in name:
+        raise Invalid(f"{name!r} cannot be the name of a key", help="leave out the dot")
+    if role not in ROLES:
+        raise Invalid(f"{role!r} is no role", help=f"roles: {', '.join(ROLES)}", fields={"role": "unknown"})
+    secret, salt = secrets.token_urlsafe(32), secrets.token_bytes(16)
+    record = ApiKey(
+        name=name,
+        role=role,
+        salt=salt.hex(),
+        digest=_scrypt(secret, salt).hex(),
+        description=description,
+        created_at_s=now_s,
+    )
+    return record, f"{name}.{secret}"
 
 
 def _print(key: str) -> bytes:

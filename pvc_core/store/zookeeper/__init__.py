@@ -6,5 +6,6 @@ store.py the ten primitives on top of them.
 
 from pvc_core.store.access import ANYONE, Credentials, Grant
 from pvc_core.store.zookeeper.store import ZooKeeperStore
+from pvc_core.store.zookeeper.tls import trust
 
-__all__ = ["ANYONE", "Credentials", "Grant", "ZooKeeperStore"]
+__all__ = ["ANYONE", "Credentials", "Grant", "ZooKeeperStore", "trust"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from kazoo.retry import KazooRetry
 
 from pvc_core.store.access import Credentials
 from pvc_core.store.zookeeper.order import Order
+from pvc_core.store.zookeeper.tls import secured, select_with_pending
 
 _RETRY_MAX_DELAY_S = 0.5
 """After an outage every client is back within this and a dial; kazoo's own default is a minute."""
@@ -40,6 +42,7 @@ class Link(KazooClient):
         hosts: str,
         *,
         credentials: Credentials | None,
+        tls: ssl.SSLContext | None,
         session_timeout_s: float,
         call_deadline_s: float,
         on_event: OnEvent,
@@ -52,7 +55,7 @@ class Link(KazooClient):
         super().__init__(
             hosts,
             timeout=session_timeout_s,
-            handler=_Handler(call_deadline_s),
+            handler=_Handler(call_deadline_s, tls),
             auth_data=auth_data,
             sasl_options=sasl_options,
             connection_retry=KazooRetry(max_tries=-1, delay=0.05, max_delay=_RETRY_MAX_DELAY_S),
@@ -88,7 +91,7 @@ class Link(KazooClient):
         if sock is None:
             return
         try:
-            sock.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's own would go on without TLS
         except OSError:
             pass  # it went by itself
 
@@ -133,12 +136,18 @@ class Link(KazooClient):
 class _Handler(SequentialThreadingHandler):
     """kazoo's threads and sockets; a server that does not even accept is given up after a call's time."""
 
-    def __init__(self, dial_deadline_s: float) -> None:
+    def __init__(self, dial_deadline_s: float, tls: ssl.SSLContext | None) -> None:
         super().__init__()
         self._dial_deadline_s = dial_deadline_s
+        self._tls = tls
 
-    def create_connection(self, *args: Any, timeout: float, **options: Any) -> Any:
-        return super().create_connection(*args, timeout=min(timeout, self._dial_deadline_s), **options)
+    def create_connection(self, *args: Any, timeout: float, hostname: str, **options: Any) -> Any:
+        wait_s = min(timeout, self._dial_deadline_s)
+        sock = super().create_connection(*args, hostname=hostname, timeout=wait_s, **options)
+        return secured(sock, self._tls, hostname) if self._tls else sock
+
+    def select(self, readers: Any, writers: Any, others: Any, timeout: float | None = None) -> Any:
+        return select_with_pending(readers, writers, others, timeout, super().select)
 
 
 class _Connection(ConnectionHandler):

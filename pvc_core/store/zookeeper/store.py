@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -36,7 +37,8 @@ class ZooKeeperStore(Store):
     """A client of ZooKeeper or pvcstored. `hosts` is "host:port,host:port".
 
     Begins to connect at once and never gives up. Until the first connection calls wait (within their deadline); after
-    it they fail at once while there is none. `acl` gives the grants of each new key (None: everyone who is let in).
+    it they fail at once while there is none. `acl` gives the grants of each new key (None: everyone who is let in);
+    `tls` (see tls.py) is for servers that speak it.
     `call_deadline_s` is the default deadline, and the longest a server may be silent before another is dialled.
     Raises nothing: a store that cannot be reached is a StoreUnavailable of the first call.
     """
@@ -46,6 +48,7 @@ class ZooKeeperStore(Store):
         hosts: str,
         *,
         credentials: Credentials | None = None,
+        tls: ssl.SSLContext | None = None,
         acl: GrantsFor | None = None,
         session_timeout_s: float = 6.0,
         call_deadline_s: float = 5.0,
@@ -61,6 +64,7 @@ class ZooKeeperStore(Store):
         self._link = Link(
             hosts,
             credentials=credentials,
+            tls=tls,
             session_timeout_s=session_timeout_s,
             call_deadline_s=call_deadline_s,
             on_event=self._watches.changed,
