@@ -10,7 +10,7 @@ from pathlib import Path
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Repository
-from pvc_core.errors import Exists
+from pvc_core.errors import Exists, Permanent
 from pvc_core.founding.files import File, write_all
 from pvc_core.model.cluster import ApiKey
 from pvc_core.schema.records import decode, encode
@@ -28,11 +28,14 @@ def make(state: Path, name: str, clock: Clock) -> str:
 
 
 def hand_in(state: Path, repository: Repository) -> None:
-    """Put it into the store if it is not there yet. Raises StoreUnavailable; Permanent when the file cannot be read."""
+    """Put it into the store if it is not there yet; a file that is none is forgotten. Raises StoreUnavailable."""
     path = _path(state)
     try:
         record = decode(path.read_bytes(), ApiKey)
-    except FileNotFoundError:
+    except OSError:
+        return  # there is none
+    except Permanent:
+        path.unlink(missing_ok=True)
         return
     try:
         repository.add(layout.KEYS, record.name, record)
