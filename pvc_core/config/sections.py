@@ -31,7 +31,7 @@ class ZookeeperStore:
     """A server on every coordinator; `tls` False only where somebody else runs servers that cannot."""
 
     port: int
-    tls: bool = False
+    tls: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ def _read(path: Path, node: str | None) -> Settings:
     store, paths, intervals = tree.section("store"), tree.section("paths"), tree.section("intervals")
     embedded = "zookeeper" not in store.data
     name, secrets = checked_name(node or _hostname(coordinators), "node"), paths.path("secrets", "/etc/pvc/secrets")
-    plain = embedded or store.section("zookeeper").data.get("tls", False) is False
+    plain = embedded or store.section("zookeeper").data.get("tls") is False
     return Settings(
         node=name,
         hosts=_hosts(tree, name, coordinators, embedded),

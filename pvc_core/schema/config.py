@@ -50,7 +50,7 @@ class EmbeddedSchema(Schema):
 
 class ZookeeperSchema(Schema):
     port = port(load_default=2181)
-    tls = fields.Boolean(load_default=False)
+    tls = fields.Boolean(load_default=True)
 
 
 class StoreSchema(Schema):
