@@ -33,6 +33,10 @@ class Network:
     def address(self, number: int) -> str:
         return f"{self.subnet}.{10 + number}"
 
+    def mac(self, number: int) -> str:
+        """A NIC keeps its address for life: the others remember it across a power cut."""
+        return f"02:70:{self.subnet.split('.')[1]}:00:00:{number:02x}"
+
     @property
     def gateway(self) -> str:
         return f"{self.subnet}.1"
@@ -74,7 +78,7 @@ def plug_in(switch: Process, node: Process, name: str, number: int, *, cut: Coll
     for network in NETWORKS:
         port = network.port(name)
         cables += [
-            f"link add {port} type veth peer name {network.device} netns {node.pid}",
+            f"link add {port} type veth peer name {network.device} address {network.mac(number)} netns {node.pid}",
             f"link set {port} up" if network.name in cut else f"link set {port} master {network.name} up",
         ]
     _ip(switch, cables)

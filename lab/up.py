@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import LabError, ensemble, network, node, plugins, processes, ready
+from lab import LabError, founding, network, node, plugins, processes, ready
 from lab.api import Api
 from lab.processes import Process
 from lab.state import FORWARDER, REPOSITORY, Lab, Plan
@@ -88,7 +88,7 @@ def _make(lab: Lab, plan: Plan, say: Say) -> None:
     for name in plan.nodes:
         units = node.units_of(plan, name)
         say(f"node {name}: {', '.join(unit.removesuffix('.service') for unit in units)}")
-        node.switch_on(lab, plan, name, first_boot=functools.partial(_install, lab, plan, name))
+        node.switch_on(lab, plan, name, first_boot=functools.partial(founding.install, lab, plan, name))
     _forward(lab, plan, switch)
     say("waiting for the API")
     ready.await_apis(lab, plan)
@@ -104,15 +104,6 @@ def _make(lab: Lab, plan: Plan, say: Say) -> None:
         say(f"no node is primary, so there is no pool {ready.POOL}")
     plan.ready = True
     lab.save(plan)
-
-
-def _install(lab: Lab, plan: Plan, name: str, init: Process) -> None:
-    """What a person does once on a new node, before its daemons start."""
-    if name != plan.nodes[0]:
-        ensemble.share_secrets(lab, plan, name)
-    node.run_inside(init, ["pvcnoded", "init", "--config", "/etc/pvc/pvc.yaml"], f"installing {name}")
-    if plan.store == "zookeeper" and name in plan.coordinators:
-        ensemble.configure(lab, plan, name)
 
 
 def _forward(lab: Lab, plan: Plan, switch: Process) -> None:

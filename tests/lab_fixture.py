@@ -9,7 +9,8 @@
         lab.eventually(lambda: lab.api.get("/vm/db")["state"] == "start", "db runs")
         lab.remove_guest("db")
 
-A test leaves the lab as it found it. `own_lab` gives a lab of the test's own, for those that power nodes off.
+A test leaves the lab as it found it. `own_lab` gives a lab of the test's own, for those that power nodes off; `lab3`
+is one of three nodes, with ZooKeeper, for the whole run. A run that is killed leaves nothing either (lab/leash.py).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from lab import LabError, control, guests, node, up
+from lab import LabError, control, ensemble, guests, leash, network, node, up
 from lab.api import Api
 from lab.state import REPOSITORY, Lab, Plan
 
@@ -31,11 +32,16 @@ from lab.state import REPOSITORY, Lab, Plan
 class RunningLab:
     """A lab that is up. Everything raises LabError with a sentence."""
 
-    def __init__(self, name: str, *, plugins: list[str] | None = None) -> None:
+    def __init__(self, name: str, *, nodes: int = 1, plugins: list[str] | None = None) -> None:
+        """With more than one node: on ZooKeeper, with three coordinators from three nodes on."""
         self.name = name
         self._lab = Lab(name)
-        up.bring_up(self._lab, Plan(name=name, nodes=["hv1"], plugins=plugins or []), print)
-        self.nodes = self._lab.plan().nodes
+        self._leash = leash.hold(name)
+        names = [f"hv{number}" for number in range(1, nodes + 1)]
+        store = "embedded" if nodes == 1 else "zookeeper"
+        up.bring_up(self._lab, Plan(name=name, nodes=names, store=store, plugins=plugins or []), print)
+        self.nodes = names
+        self.coordinators = self._lab.plan().coordinators
         self.api: Api = up.api_of(self._lab)
         self.api_url = self.api.url
         self.api_key = self.api.key
@@ -76,6 +82,23 @@ class RunningLab:
         with self._lab.locked():
             node.switch_on(self._lab, self._lab.plan(), where)
 
+    def cut(self, where: str, net: str | None = None) -> None:
+        """Part the node from the others, on one network or on all."""
+        with self._lab.locked():
+            node.cut(self._lab, where, network.named(net))
+
+    def heal(self, where: str, net: str | None = None) -> None:
+        with self._lab.locked():
+            node.heal(self._lab, where, network.named(net))
+
+    def api_of(self, coordinator: str) -> Api:
+        """This coordinator's own API; `api` is whichever answers."""
+        return up.api_of(self._lab, coordinator)
+
+    def store_role(self, coordinator: str) -> str:
+        """What its ZooKeeper server is: leader, follower, or "not serving"."""
+        return ensemble.role(self._lab, self._init(coordinator), coordinator)
+
     def guest(self, name: str, **wish: str) -> str:
         """Make and start a guest whose console counts seconds; return its console once it shows a login."""
         return guests.make_guest(self.api, guests.Wish(name=name, **wish))
@@ -105,6 +128,7 @@ class RunningLab:
 
     def down(self) -> None:
         up.take_down(self._lab)
+        leash.let_go(self._leash)
 
     def _init(self, where: str) -> Any:
         return self._lab.needs(self._lab.checked_node(where))
@@ -116,15 +140,21 @@ def lab() -> Iterator[RunningLab]:
     yield from _one(f"t{os.getpid()}")
 
 
+@pytest.fixture(scope="session")
+def lab3() -> Iterator[RunningLab]:
+    """One lab of three nodes for all tests of the run; taken down at its end."""
+    yield from _one(f"three{os.getpid()}", nodes=3)
+
+
 @pytest.fixture
 def own_lab() -> Iterator[RunningLab]:
     """A lab for one test."""
     yield from _one(f"own{os.getpid()}")
 
 
-def _one(name: str) -> Iterator[RunningLab]:
+def _one(name: str, *, nodes: int = 1) -> Iterator[RunningLab]:
     if os.geteuid() != 0:
         pytest.skip("the lab needs root")
-    running = RunningLab(name)
+    running = RunningLab(name, nodes=nodes)
     yield running
     running.down()
