@@ -59,6 +59,8 @@ class Leadership:
         self.lower: Callable[[], None] = lambda: None
         self.renewed: Callable[[float], None] = lambda until_s: None
         self.changed: Callable[[], None] = lambda: None
+        self.led = False
+        """Whether it acted at all since this object was made."""
         self._standing: Standing | None = None
         self._silence: _Silence | None = None
         self._beat = 0
@@ -115,16 +117,15 @@ class Leadership:
         self._woken.set()
 
     def resign(self) -> None:
-        """This daemon ends (`run` has): let another be primary now, not after E. Raises nothing."""
+        """This daemon ends (`run` has): let another be primary now, not after E; without another it may come back in
+        time itself. Raises nothing.
+        """
         standing = self._standing
-        if standing is None:
-            return
         others = [name for name in self._coordinators if self._may_lead(name)]
+        if standing is None or not others:
+            return
         try:
-            if others:
-                self._hand_over(standing, others[0], self._asked_so_far(), "its pvcnoded ends")
-            else:
-                self._let_go(standing)
+            self._hand_over(standing, others[0], self._asked_so_far(), "its pvcnoded ends")
         except PvcError as error:
             self._log.warning(f"the role of primary could not be handed on: {error}")
 
@@ -166,6 +167,7 @@ class Leadership:
 
     def _act_until(self, until_s: float, standing: Standing) -> None:
         acted = self.acts()
+        self.led = True
         self.renewed(until_s)
         self._standing = replace(standing, until_s=until_s)
         if not acted:

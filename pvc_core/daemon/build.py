@@ -4,7 +4,7 @@ use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -21,6 +21,7 @@ from pvc_core.daemon.bytes import Bytes, Uploads
 from pvc_core.daemon.context import DaemonContext
 from pvc_core.daemon.facts import node_facts
 from pvc_core.daemon.health import node_health
+from pvc_core.daemon.host import Host, build_host, build_leadership
 from pvc_core.daemon.ring import LogRing
 from pvc_core.daemon.stats import StatsReconciler
 from pvc_core.errors import Permanent, PvcError, Refused
@@ -28,7 +29,7 @@ from pvc_core.loader import Hooks, Loaded, driver_faults
 from pvc_core.model.node import DaemonState, PluginSeen
 from pvc_core.peer import ask
 from pvc_core.reconcile.calls import ThreadCalls
-from pvc_core.reconcile.engine import Engine
+from pvc_core.reconcile.engine import Engine, Reconciler
 from pvc_core.reconcile.ground import Ground, Permits
 from pvc_core.reconcile.kinds import all_kinds
 from pvc_core.reconcile.node import NodeReconciler
@@ -65,6 +66,7 @@ class Node:
     state: DaemonState = DaemonState.INIT
     custody: str = ""
     stuck: Callable[[], Mapping[str, str]] = field(default=dict)
+    host: Host
 
 
 def build_node(
@@ -78,8 +80,11 @@ def build_node(
     incarnation: str,
     ring: LogRing,
     custody: str = "",
+    lease_store: Store | None = None,
 ) -> Node:
-    """Raises Permanent naming the plugin whose drivers cannot be built (in custody it is shown as broken instead)."""
+    """`lease_store`: a client of its own for the primary's lease, on a coordinator that is one of several.
+
+    Raises Permanent naming the plugin whose drivers cannot be built (in custody it is shown as broken instead)."""
     keeper = ViewKeeper(store, clock, live=config.coordinator, spread=_spread(config))
     contexts, drivers, broken = _drivers(config, loaded, store, keeper, clock, log, tolerant=bool(custody))
     hooks = Hooks({name: made.hooks for name, made in drivers.items() if made.hooks is not None}, clock=clock, log=log)
@@ -102,7 +107,11 @@ def build_node(
         permits=permits,
         hooks=hooks,
         calls=calls,
+        leadership=build_leadership(
+            config, incarnation=incarnation, store=lease_store or store, clock=clock, log=log, keeper=keeper
+        ),
     )
+    host = build_host(config, ground, lease_store=lease_store, in_custody=bool(custody))
     uploads = Uploads()
     node = Node(
         config=config,
@@ -117,6 +126,7 @@ def build_node(
         drivers=drivers,
         custody=custody,
         stuck=lambda: dict(calls.stuck),
+        host=host,
     )
     node.bytes.ended = lambda task_id: node.slow.wake("task", task_id)
     seen = partial(_plugins_seen, loaded, broken, bool(custody))
@@ -127,7 +137,8 @@ def build_node(
         log=log,
         in_custody=bool(custody),
         facts=lambda: node_facts(config.node, incarnation, seen, lambda: node.state, custody),
-        health=lambda strangers: node_health(node, strangers, broken),
+        health=lambda strangers: (*node_health(node, strangers, broken), *host.health()),
+        more=host.reconcilers(in_custody=bool(custody)),
     )
     keeper.subscribe(lambda keys: node.quick.changed(keeper.view, keys))
     keeper.subscribe(lambda keys: node.slow.changed(keeper.view, keys))
@@ -143,20 +154,22 @@ def engines(
     facts: Any,
     health: Any,
     in_custody: bool = False,
+    more: Sequence[Reconciler] = (),
 ) -> tuple[Engine, Engine]:
     """(quick, slow). In custody only the node's own record is kept: nothing starts, stops or moves."""
     starter = Starter(ground, dict(host_bridges))
     strangers = StrangersReconciler(ground)
     node = NodeReconciler(ground, facts, lambda: health(strangers))
     if in_custody:
-        return Engine((node,), ground.clock, log), Engine((), ground.clock, log)
-    quick = (
+        return Engine((node, *more), ground.clock, log), Engine((), ground.clock, log)
+    quick: tuple[Reconciler, ...] = (
         node,
         VmReconciler(ground, starter),
         PlaceReconciler(ground),
         PoolReconciler(ground),
         strangers,
         StatsReconciler(ground),
+        *more,
     )
     return Engine(quick, ground.clock, log), Engine(
         (TaskReconciler(ground, all_kinds(starter, uploads)),), ground.clock, log

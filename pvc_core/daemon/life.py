@@ -46,6 +46,7 @@ class NodeLife:
         for number in range(SLOW_THREADS):
             self._thread(f"slow-{number}", lambda: node.slow.work(lambda: node.keeper.view))
         node.state = DaemonState.RUN
+        node.host.begin(node.quick, self._wake_all, self._thread)
         node.quick.wake("node", node.config.node)
         for kind in () if node.custody else ("stats", "strangers"):
             node.quick.wake(kind, node.config.node)
@@ -55,6 +56,7 @@ class NodeLife:
         node = self._node
         node.state = DaemonState.STOP
         self._peer.stop()
+        node.host.end(self._join)
         for engine in (node.quick, node.slow):
             engine.stop()
         for context in node.contexts.values():
@@ -74,6 +76,16 @@ class NodeLife:
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
+
+    def _join(self, name: str) -> None:
+        for thread in self._threads:
+            if thread.name == name:
+                thread.join(END_S)
+
+    def _wake_all(self) -> None:
+        """Who is primary changed: everybody looks."""
+        for engine in (self._node.quick, self._node.slow):
+            engine.wake_all(self._node.keeper.view)
 
     def _guest_event(self, uuid: str, event: GuestEvent) -> None:
         """Something happened to a guest: look at it. RECONNECTED means that anything may have."""

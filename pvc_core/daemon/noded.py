@@ -13,6 +13,7 @@ import structlog
 
 from pvc_core import __version__
 from pvc_core.clock import SystemClock
+from pvc_core.cluster.lease import CALL_S
 from pvc_core.config import Config, ConfigError, LastGood
 from pvc_core.daemon import custody, logs
 from pvc_core.daemon.build import build_node
@@ -116,10 +117,12 @@ def _run(
     incarnation = _incarnation(config)
     formatter.hide(read_secret(config.paths.secrets, STORE_NODE))
     store = open_store(config, "node")
+    several = config.coordinator and len(config.cluster.coordinators) > 1
+    lease_store = open_store(config, "node", session_timeout_s=2.0, call_deadline_s=CALL_S) if several else None
     try:
         node = build_node(
             config, loaded, store=store, clock=clock, log=log, permits=Guard(config.paths.run), incarnation=incarnation,
-            ring=ring, custody=custody_reason,
+            ring=ring, custody=custody_reason, lease_store=lease_store,
         )  # fmt: skip
     except PvcError:
         store.close()

@@ -9,15 +9,17 @@ from typing import Any, Literal, Protocol
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
 from pvc_core.cluster.descriptions import Descriptions
-from pvc_core.cluster.repository import Repository, Write
+from pvc_core.cluster.leadership import Leadership
+from pvc_core.cluster.repository import Repository, Unchanged, Write
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.contracts.compute import ComputeDefinitions, ComputeDriver
 from pvc_core.contracts.plugin import Plugin
 from pvc_core.contracts.storage import StorageDriver
-from pvc_core.errors import Permanent
+from pvc_core.errors import Conflict, Permanent
 from pvc_core.ids import new_task_id
+from pvc_core.model.cluster import Leader
 from pvc_core.model.storage import Pool, Volume
-from pvc_core.model.view import ClusterView
+from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import Description, Phase
 from pvc_core.reconcile.calls import Calls
 
@@ -79,6 +81,8 @@ class Ground:
     permits: Permits
     hooks: HookCalls
     calls: Calls
+    leadership: Leadership | None = None
+    """Of a coordinator that is one of several; a cluster's only one needs no lease."""
     inline: bool = False
     new_task_id: Callable[[], str] = new_task_id
     vnc_listen: str = "127.0.0.1"
@@ -88,14 +92,34 @@ class Ground:
         return self.keeper.view
 
     def is_primary(self) -> bool:
-        """This node holds the lease, in this very incarnation."""
+        """This node may act as primary at this moment. To be asked before every act on the world, not once for many."""
+        if self.leadership is not None:
+            return self.leadership.acts()
+        return self.coordinators == (self.node,) and self._only_term() is not None
+
+    def lead(self) -> Unchanged:
+        """Part of every commit that only a primary makes: it fails with Conflict once another term has begun.
+
+        Raises Conflict when this node is not primary now.
+        """
+        if self.leadership is not None:
+            return self.leadership.condition()
+        kept = self._only_term()
+        if kept is None:
+            raise Conflict(f"node {self.node} is not primary now")
+        return Unchanged(layout.LEADER, layout.ONLY, kept.version)
+
+    def _only_term(self) -> Kept[Leader] | None:
+        """The term of the only coordinator, begun in this very incarnation."""
         kept = self.view.leader.get(layout.ONLY)
-        return kept is not None and kept.value.node == self.node and kept.value.incarnation == self.incarnation
+        mine = kept is not None and kept.value.node == self.node and kept.value.incarnation == self.incarnation
+        return kept if mine else None
 
     def commit(self, *writes: Write) -> None:
         """All or nothing; the picture shows it when this returns."""
         self.repository.commit(writes)
-        self.keeper.settle((write.kind.key(write.id) for write in writes), inline=self.inline)
+        changed = (write.kind.key(write.id) for write in writes if not isinstance(write, Unchanged))
+        self.keeper.settle(changed, inline=self.inline)
 
     def driver(self, pool: Pool) -> StorageDriver:
         """Raises Permanent when the pool's driver is not loaded here."""

@@ -66,6 +66,7 @@ class PlaceReconciler:
         if node is None:
             return Outcome(choice.sentence, 5.0)
         self.ground.commit(
+            self.ground.lead(),
             # Generations only grow, also for a UUID that is used again: every write of a claim moves the store's stamp.
             Add(layout.CLAIMS, vm.uuid, Claim(uuid=vm.uuid, holder=node, generation=wanted.stamp)),
             Unchanged(layout.VM_WANTED, vm.uuid, wanted.version),
@@ -88,7 +89,7 @@ class PlaceReconciler:
         if choice.node is None:
             return Outcome(choice.sentence, 10.0)
         moved = replace(claim.value, holder=choice.node, incarnation="", generation=claim.value.generation + 1)
-        self.ground.commit(Set(layout.CLAIMS, vm.uuid, moved, claim.version))
+        self.ground.commit(self.ground.lead(), Set(layout.CLAIMS, vm.uuid, moved, claim.version))
         return Outcome(choice.sentence)
 
     def _remove(self, wanted: Kept[VmWanted], claim: Kept[Claim] | None) -> Outcome:
@@ -110,7 +111,7 @@ class PlaceReconciler:
         for kind, id, table in others:
             if id in table:
                 writes.append(Drop(kind, id, table[id].version))
-        self.ground.commit(*writes)
+        self.ground.commit(self.ground.lead(), *writes)
         self._known.pop(vm.uuid, None)
         self.ground.hooks.notify("pvc_vm_removed", key=vm.uuid, vm=vm)
         return Outcome(f"VM {vm.name} is removed")
@@ -151,6 +152,7 @@ class PlaceReconciler:
         )
         gone = replace(kept.value, phase=VolumePhase.REMOVING, task=new.id)
         self.ground.commit(
+            self.ground.lead(),
             Set(layout.VOLUMES, volume_id(kept.value.pool, kept.value.name), gone, kept.version),
             Add(layout.TASKS, new.id, new),
         )

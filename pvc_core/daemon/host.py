@@ -1,0 +1,90 @@
+"""pvcnoded's part in the host's networks and in the primary's role, wired: what runs, what wakes whom, how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pvc_core.clock import Clock
+from pvc_core.cluster import layout
+from pvc_core.cluster.leadership import Leadership
+from pvc_core.cluster.view import ViewKeeper
+from pvc_core.config import Config
+from pvc_core.hostnet.floating import Floating
+from pvc_core.model.node import HealthSeen
+from pvc_core.reconcile.engine import Engine, Reconciler
+from pvc_core.reconcile.ground import Ground
+from pvc_core.reconcile.hostnet import HostNetReconciler
+from pvc_core.reconcile.primary import PrimaryReconciler
+from pvc_core.store.base import Store
+
+ROLE_KEYS = frozenset({layout.LEADER.key(layout.ONLY), layout.PRIMARY_WANTED.key(layout.ONLY)})
+
+
+def build_leadership(
+    config: Config, *, incarnation: str, store: Store, clock: Clock, log: Any, keeper: ViewKeeper
+) -> Leadership | None:
+    """This coordinator's part in the lease; None on a hypervisor's node, and where there is one coordinator only."""
+    if not config.coordinator or len(config.cluster.coordinators) == 1:
+        return None
+    leadership = Leadership(
+        node=config.node,
+        incarnation=incarnation,
+        coordinators=config.cluster.coordinators,
+        store=store,
+        clock=clock,
+        log=log,
+        view=lambda: keeper.view,
+    )
+    keeper.subscribe(lambda keys: leadership.wake() if keys is None or keys & ROLE_KEYS else None)
+    return leadership
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """`lease_store` is the lease's own client: a renewal never queues behind the view's reading."""
+
+    networks: HostNetReconciler
+    primary: PrimaryReconciler | None
+    leadership: Leadership | None
+    lease_store: Store | None
+
+    def reconcilers(self, *, in_custody: bool) -> Sequence[Reconciler]:
+        """In custody the networks stay as they are wanted; nobody in custody is primary."""
+        return (self.networks,) if in_custody or self.primary is None else (self.networks, self.primary)
+
+    def health(self) -> Sequence[HealthSeen]:
+        return (*self.networks.health(), *(self.primary.health() if self.primary else ()))
+
+    def begin(
+        self, quick: Engine, wake_all: Callable[[], None], thread: Callable[[str, Callable[[], None]], Any]
+    ) -> None:
+        """The networks at once, before there is a store; the role as soon as there is one."""
+        for network in self.networks.networks:
+            quick.wake(self.networks.kind, network)
+        if self.leadership is not None and self.primary is not None:
+            self.leadership.lower = self.primary.floating.lower
+            self.leadership.renewed = self.primary.floating.extend
+            self.leadership.changed = wake_all
+            thread("leadership", self.leadership.run)
+
+    def end(self, join: Callable[[str], None]) -> None:
+        """Another coordinator becomes primary now, if one can; else the addresses stay until the lease ends."""
+        if self.leadership is not None:
+            self.leadership.stop()
+            join("leadership")
+            self.leadership.resign()
+        if self.lease_store is not None:
+            self.lease_store.close()
+
+
+def build_host(config: Config, ground: Ground, *, lease_store: Store | None, in_custody: bool) -> Host:
+    floating = {name: net.floating.ip for name, net in config.host_networks.items() if net.floating is not None}
+    leads = config.coordinator and not in_custody
+    return Host(
+        networks=HostNetReconciler(config.host_networks),
+        primary=PrimaryReconciler(ground, Floating(floating, config.paths.run)) if leads else None,
+        leadership=ground.leadership if leads else None,
+        lease_store=lease_store,
+    )
