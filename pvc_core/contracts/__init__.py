@@ -4,7 +4,7 @@
 from pvc_core.contracts.actions import Action
 from pvc_core.contracts.compute import ComputeCapabilities, ComputeDefinitions, ComputeDriver, GuestEvent, RenderRequest
 from pvc_core.contracts.frontend import Frontend
-from pvc_core.contracts.plugin import API_VERSION, Drivers, Plugin, PluginContext, on_node, once
+from pvc_core.contracts.plugin import API_VERSION, Drivers, Plugin, PluginContext
 from pvc_core.contracts.storage import StorageCapabilities, StorageDefinitions, StorageDriver, Upload
 from pvc_core.contracts.targets import (
     Block,
@@ -19,6 +19,7 @@ from pvc_core.contracts.targets import (
     Rbd,
     VhostUser,
 )
+from pvc_core.contracts.where import on_node, once
 
 __all__ = [
     "API_VERSION",

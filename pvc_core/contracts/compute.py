@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pvc_core.contracts.plugin import on_node
 from pvc_core.contracts.targets import DiskSource, NicTarget
+from pvc_core.contracts.where import on_node
 from pvc_core.errors import Refused
 from pvc_core.model.vm import Description, DiskSpec, GuestState, GuestStats, NicSpec
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from marshmallow import Schema
 
@@ -20,20 +20,6 @@ if TYPE_CHECKING:
 
 API_VERSION = 1
 """The contracts' version that this pvc-core speaks. It accepts any plugin whose range contains it."""
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def on_node(call: _F) -> _F:
-    """Marks a driver call that acts on the node it runs on: every node calls it for itself."""
-    call.__pvc_where__ = "node"  # type: ignore[attr-defined]  # a mark for the core and the conformance suites
-    return call
-
-
-def once(call: _F) -> _F:
-    """Marks a driver call that acts on something all nodes share: one node calls it for all."""
-    call.__pvc_where__ = "once"  # type: ignore[attr-defined]  # a mark for the core and the conformance suites
-    return call
 
 
 class Plugin(ABC):

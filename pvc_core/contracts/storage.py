@@ -11,8 +11,8 @@ from typing import Any, Literal
 from marshmallow import Schema
 
 from pvc_core.contracts.actions import Progress
-from pvc_core.contracts.plugin import on_node, once
 from pvc_core.contracts.targets import DiskSource
+from pvc_core.contracts.where import on_node, once
 from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
 
 
