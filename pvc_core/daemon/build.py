@@ -28,10 +28,13 @@ from pvc_core.errors import Permanent, PvcError, Refused
 from pvc_core.loader import Hooks, Loaded, driver_faults
 from pvc_core.model.node import DaemonState, PluginSeen
 from pvc_core.peer import ask
+from pvc_core.reconcile.arrival import Arrivals, LeftoversReconciler
 from pvc_core.reconcile.calls import ThreadCalls
 from pvc_core.reconcile.engine import Engine, Reconciler
 from pvc_core.reconcile.ground import Ground, Permits
 from pvc_core.reconcile.kinds import all_kinds
+from pvc_core.reconcile.migration import Departure
+from pvc_core.reconcile.moving import Mover
 from pvc_core.reconcile.node import NodeReconciler
 from pvc_core.reconcile.place import PlaceReconciler
 from pvc_core.reconcile.pool import PoolReconciler
@@ -158,20 +161,23 @@ def engines(
 ) -> tuple[Engine, Engine]:
     """(quick, slow). In custody only the node's own record is kept: nothing starts, stops or moves."""
     starter = Starter(ground, dict(host_bridges))
+    arrivals = Arrivals(ground, starter)
     strangers = StrangersReconciler(ground)
     node = NodeReconciler(ground, facts, lambda: health(strangers))
     if in_custody:
         return Engine((node, *more), ground.clock, log), Engine((), ground.clock, log)
     quick: tuple[Reconciler, ...] = (
         node,
-        VmReconciler(ground, starter),
+        VmReconciler(ground, starter, Mover(ground, starter, Departure(ground, starter)), arrivals),
+        LeftoversReconciler(ground, arrivals, lambda uuid: guests.wake("vm", uuid)),
         PlaceReconciler(ground),
         PoolReconciler(ground),
         strangers,
         StatsReconciler(ground),
         *more,
     )
-    return Engine(quick, ground.clock, log), Engine(
+    guests = Engine(quick, ground.clock, log)
+    return guests, Engine(
         (TaskReconciler(ground, all_kinds(starter, uploads)),), ground.clock, log
     )
 

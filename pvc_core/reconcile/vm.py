@@ -16,7 +16,9 @@ from pvc_core.contracts.compute import Observation
 from pvc_core.errors import Conflict, NotFound, StoreUnavailable
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import Claim, GuestState, Phase, VmSeen, VmWanted, Want
+from pvc_core.reconcile.arrival import Arrivals, arriving
 from pvc_core.reconcile.ground import Ground
+from pvc_core.reconcile.moving import Mover
 from pvc_core.reconcile.outcome import Outcome
 from pvc_core.reconcile.vm_start import STEADY_S, Starter
 
@@ -31,14 +33,16 @@ OBSERVE_S, STOP_S, ASK_S = 5.0, 20.0, 5.0
 class VmReconciler:
     ground: Ground
     starter: Starter
+    mover: Mover
+    arrivals: Arrivals
     kind: str = "vm"
     _shutdowns: dict[str, tuple[str, float]] = field(default_factory=dict)
     """UUID -> (request, when this daemon first asked): a restart of the daemon only gives the guest more time."""
 
     def keys(self, view: ClusterView) -> Iterable[str]:
-        return {uuid for uuid, claim in view.claims.items() if claim.value.holder == self.ground.node} | set(
-            view.tombstones
-        )
+        node = self.ground.node
+        mine = {uuid for uuid, claim in view.claims.items() if node in (claim.value.holder, claim.value.target)}
+        return mine | self.arrivals.expected | set(view.tombstones)
 
     def concerned(self, store_key: str) -> str | None:
         found = layout.split(store_key)
@@ -53,12 +57,20 @@ class VmReconciler:
         claim, wanted = view.claims.get(key), view.vm_wanted.get(key)
         if claim is None or wanted is None or claim.value.holder != self.ground.node:
             self._forget(key)
-            return Outcome("")
+            if wanted and claim and claim.value.phase is Phase.MIGRATING and claim.value.target == self.ground.node:
+                return self.arrivals.prepare(wanted, claim)
+            return self.arrivals.tidy(key)
         if claim.value.phase is Phase.TASK:
             return self._held_by_task(claim)
         there = self.observe(key)
         if there.guest is GuestState.UNKNOWN:
             return Outcome(f"cannot tell whether the guest runs: {there.reason}", 2.0)
+        if claim.value.phase is Phase.MIGRATING:
+            return self.mover.departure.step(wanted.value, claim, there)
+        if wanted.value.want is Want.START and arriving(claim.value, self.ground.node):
+            return self.arrivals.arrive(wanted.value, claim, there)
+        if moves := self.mover.step(wanted, claim, self._seen(key), there):
+            return moves
         if wanted.value.want is Want.START:
             return self._wanted_on(wanted, claim, there)
         return self._wanted_off(wanted.value, claim, there)
@@ -82,6 +94,7 @@ class VmReconciler:
         """It lives here no more: nothing of it stays in memory."""
         self._shutdowns.pop(uuid, None)
         self.starter.forget(uuid)
+        self.mover.forget(uuid)
         self.ground.descriptions.forget_except(self.ground.view.vm_wanted)
 
     def _held_by_task(self, claim: Kept[Claim]) -> Outcome:
@@ -107,6 +120,8 @@ class VmReconciler:
         seen = self._show_running(vm, claim.value, there)
         if vm.restart > seen.restart_done:
             return self._go_down(vm, f"restart {vm.restart}", there)
+        if moving := self.mover.shut_down_for(vm, seen):
+            return self._go_down(vm, moving, there)
         self._shutdowns.pop(vm.uuid, None)
         if there.guest is GuestState.PAUSED:
             return Outcome(
@@ -211,7 +226,12 @@ class VmReconciler:
         if claim.value.phase is Phase.RUN:
             self.starter.let_go(vm.uuid, claim.value)
             free = replace(
-                claim.value, phase=Phase.FREE, generation=claim.value.generation + 1, volumes=(), addresses=()
+                claim.value,
+                phase=Phase.FREE,
+                generation=claim.value.generation + 1,
+                target=None,
+                volumes=(),
+                addresses=(),
             )
             self.ground.commit(Set(layout.CLAIMS, vm.uuid, free, claim.version))
             if seen.guest is not GuestState.OFF:
