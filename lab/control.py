@@ -5,6 +5,7 @@ the node's /run.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -23,12 +24,14 @@ async def serve(supervisor: Supervisor) -> None:
     """Answer on SOCKET until the node is switched off."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readline()
+        if not asked:
+            writer.close()  # somebody only looked whether we listen
+            return
         try:
-            reply = {"ok": await _do(supervisor, json.loads(await reader.readline()))}
+            reply = {"ok": await _do(supervisor, json.loads(asked))}
         except LabError as error:
             reply = {"error": str(error)}
-        except ConnectionError:
-            return
         writer.write(json.dumps(reply).encode() + b"\n")
         writer.close()
 
@@ -64,7 +67,7 @@ def _signal(name: str) -> int:
 def await_init(init: Process, log: Path, *, deadline_s: float = 20.0) -> None:
     """Return when the node's first process has put up the walls and listens. Raises LabError with its last words."""
     end = time.monotonic() + deadline_s
-    while not Path(f"/proc/{init.pid}/root{SOCKET}").exists():
+    while not _listens(init):
         if not init.runs() or time.monotonic() > end:
             said = log.read_text(errors="replace").strip().splitlines()[-5:] if log.exists() else []
             raise LabError(
@@ -72,6 +75,14 @@ def await_init(init: Process, log: Path, *, deadline_s: float = 20.0) -> None:
                 "the lab needs root, and a kernel with all namespaces and tmpfs"
             )
         time.sleep(0.01)
+
+
+def _listens(init: Process) -> bool:
+    """The socket's name is there a moment before anybody listens."""
+    with socket.socket(socket.AF_UNIX) as line, contextlib.suppress(OSError):
+        line.connect(f"/proc/{init.pid}/root{SOCKET}")
+        return True
+    return False
 
 
 def ask(init: Process, do: str, **words: str) -> Any:

@@ -13,9 +13,9 @@ from lab.api import Api, ApiError
 from lab.state import Lab, Plan
 
 READY_S = 90.0
-PRIMARY_S = 10.0
 POOL = "vms"
 PROBE = "lab-is-it-shared"
+Say = Callable[[str], None]
 
 
 def await_apis(lab: Lab, plan: Plan) -> None:
@@ -40,31 +40,45 @@ def await_nodes(lab: Lab, plan: Plan, key: str) -> None:
     _until(lambda: all(map(complete, plan.coordinators)), "every API shows every node at work", lab, plan)
 
 
-def has_primary(api: Api) -> bool:
-    """Wait a little for a node to be primary, and say whether one is."""
-    end = time.monotonic() + PRIMARY_S
-    while time.monotonic() < end:
+def await_primary(lab: Lab, plan: Plan, api: Api) -> None:
+    """Wait until a node is primary. Raises LabError."""
+
+    def is_there() -> bool:
         with contextlib.suppress(LabError):
-            if any(item["coordinator_state"] == "primary" for item in api.get("/node")):
-                return True
-        time.sleep(0.1)
-    return False
+            return any(item["coordinator_state"] == "primary" for item in api.get("/node"))
+        return False
+
+    _until(is_there, "a node is primary", lab, plan)
 
 
-def ensure_pool(lab: Lab, plan: Plan, api: Api) -> None:
+def ensure_pool(lab: Lab, plan: Plan, api: Api, say: Say) -> None:
     """Make the default pool where it is not there yet; shared, where there is somebody to share it with, and then wait
     until PVC believes that.
     """
+    _until(lambda: _has_pool(plan, api, say), f"there is a pool {POOL}", lab, plan)
+    if len(plan.nodes) > 1:
+        _until(lambda: _usable(api), f"pool {POOL} can be used on all nodes", lab, plan)
+
+
+def _has_pool(plan: Plan, api: Api, say: Say) -> bool:
     try:
         api.get(f"/storage/ceph/pool/{POOL}")
     except ApiError as error:
         if error.status != 404:
             raise
-        option = ["shared=true"] if len(plan.nodes) > 1 else []
-        replcfg = "copies=1,mincopies=1"
-        api.post("/storage/ceph/pool", pool=POOL, pgs=1, replcfg=replcfg, driver="storage_dir", option=option)
-    if len(plan.nodes) > 1:
-        _until(lambda: _usable(api), f"pool {POOL} can be used on all nodes", lab, plan)
+    else:
+        return True
+    option = ["shared=true"] if len(plan.nodes) > 1 else []
+    try:
+        api.post(
+            "/storage/ceph/pool", pool=POOL, pgs=1, replcfg="copies=1,mincopies=1", driver="storage_dir", option=option
+        )
+    except ApiError as error:
+        if error.status < 500:
+            raise
+        say(f"once more: {error}")
+        return False
+    return True
 
 
 def _usable(api: Api) -> bool:

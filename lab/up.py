@@ -98,10 +98,8 @@ def _make(lab: Lab, plan: Plan, say: Say) -> None:
     _write_connection(lab, plan, key)
     ready.await_nodes(lab, plan, key)
     api = Api(api_url(plan), key)
-    if ready.has_primary(api):
-        ready.ensure_pool(lab, plan, api)
-    else:  # until one of several coordinators becomes it
-        say(f"no node is primary, so there is no pool {ready.POOL}")
+    ready.await_primary(lab, plan, api)
+    ready.ensure_pool(lab, plan, api, say)
     plan.ready = True
     lab.save(plan)
 
