@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.tools.client import Client
-from bench.tools.figures import Spread, begin, say, table
+from bench.tools.figures import Spread, begin, machine, say, table
 from bench.tools.records import fill, name, renew_stats
-from bench.tools.servers import Relay, Servers, proportional_kib, servers
+from bench.tools.servers import Relay, Servers, busy_s, proportional_kib, servers
 from pvc_core.cluster import layout
 
 GOAL_MS = {1000: 20.0, 10_000: 250.0}
@@ -45,12 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @dataclass(frozen=True)
+class Asked:
+    ms: Spread
+    busy_ms: float
+    """Processor time of pvcapid per call, what it does for the change between calls included."""
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class Figures:
     count: int
     first_answer_s: list[float]
+    first_answer_busy_s: list[float]
     pss_kib: int
-    calls: dict[str, tuple[Spread, int]]
-    """What was asked -> (milliseconds, bytes of the body)."""
+    calls: dict[str, Asked]
+    """By what was asked."""
     store_requests: int
 
 
@@ -62,19 +71,23 @@ def _measure(running: Servers, count: int, calls: int) -> Figures:
     process, port = running.start_api()
     client = Client(port, running.key)
     client.first_list(count)
-    figures = {what: _often(client, path, calls, before) for what, path, before in _questions(running, uuids)}
+    figures = {
+        what: _often(client, process.pid, path, calls, before) for what, path, before in _questions(running, uuids)
+    }
     pss_kib = proportional_kib(process.pid)
     running.stop(process)
-    return Figures(count, starts, pss_kib, figures, _store_requests(running, count, calls))
+    took_s, busy = zip(*starts, strict=True)
+    return Figures(count, list(took_s), list(busy), pss_kib, figures, _store_requests(running, count, calls))
 
 
-def _start(running: Servers, count: int) -> float:
+def _start(running: Servers, count: int) -> tuple[float, float]:
+    """(seconds, seconds of processor time) from the launch of a pvcapid to its first whole list."""
     began_s = time.monotonic()
     process, port = running.start_api()
     Client(port, running.key).first_list(count)
-    took_s = time.monotonic() - began_s
+    took_s, busy = time.monotonic() - began_s, busy_s(process.pid)
     running.stop(process)
-    return took_s
+    return took_s, busy
 
 
 def _questions(running: Servers, uuids: list[str]) -> list[tuple[str, str, Callable[[], None]]]:
@@ -90,19 +103,23 @@ def _questions(running: Servers, uuids: list[str]) -> list[tuple[str, str, Calla
     ]
 
 
-def _often(client: Client, path: str, calls: int, before: Callable[[], None]) -> tuple[Spread, int]:
-    taken, size = [], 0
-    for number in range(calls + 1 if before is _nothing else max(3, calls // 10)):
+def _often(client: Client, pid: int, path: str, calls: int, before: Callable[[], None]) -> Asked:
+    count = calls if before is _nothing else max(3, calls // 10)
+    taken, size = [], len(_get(client, path))  # the first one warms up
+    began_busy_s = busy_s(pid)
+    for _ in range(count):
         before()
         began_s = time.perf_counter()
-        status, body = client.get(path)
+        size = len(_get(client, path))
         taken.append((time.perf_counter() - began_s) * 1000)
-        size = len(body)
-        if status != 200:
-            raise RuntimeError(f"GET {path}: {status} {body[:300]!r}")
-        if number == 0 and before is _nothing:
-            taken.clear()  # the first one warms up
-    return Spread.of(taken), size
+    return Asked(Spread.of(taken), (busy_s(pid) - began_busy_s) * 1000 / count, size)
+
+
+def _get(client: Client, path: str) -> bytes:
+    status, body = client.get(path)
+    if status != 200:
+        raise RuntimeError(f"GET {path}: {status} {body[:300]!r}")
+    return body
 
 
 def _nothing() -> None: ...
@@ -139,25 +156,26 @@ def _store_requests(running: Servers, count: int, calls: int) -> int:
 
 
 def _print_starts(found: list[Figures]) -> None:
-    rows = [
-        [f"{figures.count} VMs", *Spread.of(figures.first_answer_s).cells(2)[:2], f"{figures.pss_kib / 1024:.0f}"]
-        for figures in found
-    ]
-    table(("pvcapid: launch to the first whole list", "p50 s", "worst s", "PSS after the calls, MiB"), rows)
+    rows = []
+    for figures in found:
+        took_s, busy = Spread.of(figures.first_answer_s), Spread.of(figures.first_answer_busy_s)
+        rows.append([f"{figures.count} VMs", *took_s.cells(2)[:2], f"{busy.p50:.2f}", f"{figures.pss_kib / 1024:.0f}"])
+    head = ("pvcapid: launch to the first whole list", "p50 s", "worst s", "CPU p50 s", "PSS after the calls, MiB")
+    table(head, rows)
 
 
 def _print_lists(found: list[Figures]) -> None:
     for figures in found:
         rows = [
-            [what, *spread.cells(), f"{size / 1000:.0f}", spread.count]
-            for what, (spread, size) in figures.calls.items()
+            [what, *asked.ms.cells(), f"{asked.busy_ms:.1f}", f"{asked.size_bytes / 1000:.0f}", asked.ms.count]
+            for what, asked in figures.calls.items()
         ]
-        table((f"{figures.count} VMs, ms", "p50", "p95", "p99", "kB", "calls"), rows)
-        p50 = figures.calls["GET /vm, nothing changed between"][0].p50
+        table((f"{figures.count} VMs, ms", "p50", "p95", "p99", "CPU a call", "kB", "calls"), rows)
+        p50 = figures.calls["GET /vm, nothing changed between"].ms.p50
         goal_ms = GOAL_MS.get(figures.count)
         goal = f"; goal: {goal_ms:.0f} ms" if goal_ms else ""
         say(f"{figures.count} VMs: p50 {p50:.1f} ms{goal}. Requests to the store: {figures.store_requests}; goal: 0")
-    say(YARDSTICK)
+    say(f"{YARDSTICK}. {machine()}")
 
 
 if __name__ == "__main__":

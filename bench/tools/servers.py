@@ -167,6 +167,14 @@ def _await_port(port: int, deadline_s: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+def busy_s(pid: int) -> float:
+    """How long the threads of a process that live now have been on a processor: what a loaded machine distorts least.
+
+    Linux's Documentation/scheduler/sched-stats: the first word of schedstat, in nanoseconds.
+    """
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
 def proportional_kib(pid: int) -> int:
     """PSS: what a process costs, shared pages counted by their share."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
