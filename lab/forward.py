@@ -1,8 +1,8 @@
 """Lets the machine reach a lab's API: listens on free ports of 127.0.0.1 and connects inside the lab's network.
 
-Arguments: the switch's process id, the file to write the ports to, and one or more NODE=ADDRESS:PORT. Written is a
-JSON object: "" -> the port that leads to whichever node answers, and NODE -> the port of this one. No address, route
-or interface of the machine is needed for it: the listening sockets stay in the machine's network namespace when the
+Arguments: the switch's process id, the file to write the ports to, and one or more NAME=ADDRESS:PORT. Written is a
+JSON object: "" -> the port that leads to the first that answers, and NAME -> the port of this one. No address, route or
+interface of the machine is needed for it: the listening sockets stay in the machine's network namespace when the
 process moves to the lab's.
 """
 
@@ -22,7 +22,7 @@ from lab import kernel
 CHUNK_BYTES = 65536
 CONNECT_S = 2.0
 HEAD_START_S = 0.25
-"""A node that is off or cut says nothing: after this long the next one is tried beside it."""
+"""Who is off or cut says nothing: after this long the next one is tried beside it."""
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -35,7 +35,7 @@ class Target:
 
 def main() -> None:
     switch_pid, port_file, *words = sys.argv[1:]
-    targets = {node: Target(host, int(port)) for node, host, port in map(_split, words)}
+    targets = {name: Target(host, int(port)) for name, host, port in map(_split, words)}
     doors = {name: socket.create_server(("127.0.0.1", 0), backlog=128) for name in ("", *targets)}
     kernel.enter_network_of(int(switch_pid))
     new = Path(port_file).with_suffix(".new")
@@ -45,9 +45,9 @@ def main() -> None:
 
 
 def _split(word: str) -> tuple[str, str, str]:
-    node, _, address = word.partition("=")
+    name, _, address = word.partition("=")
     host, _, port = address.rpartition(":")
-    return node, host, port
+    return name, host, port
 
 
 async def _serve(doors: Sequence[tuple[socket.socket, list[Target]]]) -> None:
@@ -56,7 +56,7 @@ async def _serve(doors: Sequence[tuple[socket.socket, list[Target]]]) -> None:
 
 
 class _Door:
-    """One listening socket. The target that answered last is tried first."""
+    """One listening socket. Its targets are tried in their order."""
 
     def __init__(self, targets: list[Target]) -> None:
         self._targets = targets
@@ -69,21 +69,19 @@ class _Door:
 
     async def _connect(self) -> Streams:
         """Raises ConnectionError when no target answers within its time."""
-        tries = [asyncio.ensure_future(self._try(target, n)) for n, target in enumerate(list(self._targets))]
+        tries = [asyncio.ensure_future(self._try(target, n)) for n, target in enumerate(self._targets)]
         try:
             for answer in asyncio.as_completed(tries):
                 with contextlib.suppress(OSError, TimeoutError):
-                    target, streams = await answer
-                    self._targets.sort(key=lambda other: other != target)
-                    return streams
+                    return await answer
         finally:
             for one in tries:
                 one.cancel()
         raise ConnectionError("no node answers")
 
-    async def _try(self, target: Target, place: int) -> tuple[Target, Streams]:
+    async def _try(self, target: Target, place: int) -> Streams:
         await asyncio.sleep(place * HEAD_START_S)
-        return target, await asyncio.wait_for(asyncio.open_connection(target.host, target.port), CONNECT_S)
+        return await asyncio.wait_for(asyncio.open_connection(target.host, target.port), CONNECT_S)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

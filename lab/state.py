@@ -44,9 +44,9 @@ class Plan:
     storage: str = "dir"
     plugins: list[str] = field(default_factory=list)
     api_port: int = 0
-    """On 127.0.0.1; leads to whichever coordinator answers."""
+    """On 127.0.0.1; leads to the primary's API, or else to whichever coordinator answers."""
     node_ports: dict[str, int] = field(default_factory=dict)
-    """On 127.0.0.1; each leads to the API of this coordinator only."""
+    """On 127.0.0.1; each leads to the API of this coordinator only, or ("floating") to the floating address."""
     ready: bool = False
 
     @property

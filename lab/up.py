@@ -17,6 +17,8 @@ from lab.processes import Process
 from lab.state import FORWARDER, REPOSITORY, Lab, Plan
 
 API_PORT = 7370
+FLOATING = "floating"
+"""The name under which the forwarder leads to whoever is primary."""
 Say = Callable[[str], None]
 
 
@@ -107,8 +109,8 @@ def _make(lab: Lab, plan: Plan, say: Say) -> None:
 def _forward(lab: Lab, plan: Plan, switch: Process) -> None:
     """Start the forwarder and note in `plan` the ports of 127.0.0.1 on which the machine reaches the APIs."""
     port_file = lab.root / "api-ports"
-    numbers = {name: plan.nodes.index(name) + 1 for name in plan.coordinators}
-    targets = [f"{name}={network.UPSTREAM.address(number)}:{API_PORT}" for name, number in numbers.items()]
+    hosts = {name: network.UPSTREAM.address(plan.nodes.index(name) + 1) for name in plan.coordinators}
+    targets = [f"{name}={host}:{API_PORT}" for name, host in {FLOATING: network.UPSTREAM.floating, **hosts}.items()]
     processes.prepare(
         lab.record(FORWARDER),
         [sys.executable, "-P", "-m", "lab.forward", str(switch.pid), str(port_file), *targets],

@@ -42,6 +42,11 @@ def test_three_coordinators_and_two_hypervisors(labs: Path) -> None:
     assert status.count("pvc-zookeeper.service active, leader") == 1
     assert status.count("pvcapid.service") == 3
     assert status.count("pvcnoded.service      active") == 5
+    _ok("power", "off", "hv5")
+    assert "hv5                     off" in _ok("status")
+    assert up.api_of(Lab("five")).get("/node/hv4")["daemon_state"] == "run"
+    _ok("power", "on", "hv5")
+    _eventually(lambda: _ok("status").count("pvcnoded.service      active") == 5)
     _ok("down")
     assert list(labs.iterdir()) == []
     assert lab_traces.processes_of(labs) == []

@@ -38,10 +38,14 @@ def test_nodes_reach_each_other_on_all_three_networks_and_their_libvirts_too(lab
     assert there == "hv2"
 
 
-def test_one_directory_is_the_pool_of_all(lab3: RunningLab) -> None:
-    lab3.exec("hv1", "touch", "/var/lib/pvc/volumes/from-hv1")
-    assert "from-hv1" in lab3.exec("hv3", "ls", "/var/lib/pvc/volumes")
-    lab3.exec("hv2", "rm", "/var/lib/pvc/volumes/from-hv1")
+def test_a_guest_runs_where_it_shall_on_the_pool_of_all(lab3: RunningLab) -> None:
+    assert "login:" in lab3.guest("roams", node="hv3")
+    assert "roams" in lab3.exec("hv3", "virsh", "list", "--name")
+    for name in lab3.nodes:
+        assert "roams-root" in lab3.exec(name, "find", "/var/lib/pvc/volumes", "-name", "*roams*")
+        console = lab3.api_of(name).get("/vm/roams/console", lines=50)["data"]
+        assert "login:" in console, f"through {name}'s API"
+    lab3.remove_guest("roams")
 
 
 def test_a_write_through_one_api_is_seen_through_the_others(lab3: RunningLab) -> None:
