@@ -33,6 +33,11 @@ class VmPicture:
         return self.claim.holder if self.claim else ""
 
     @property
+    def last_node(self) -> str:
+        """Where a migrated VM came from; "" when it lives where it belongs."""
+        return self.wanted.last_node if self.wanted.last_node and self.wanted.last_node != self.node else ""
+
+    @property
     def runs(self) -> bool:
         return self.seen is not None and self.seen.guest is GuestState.RUNNING
 
@@ -91,4 +96,6 @@ def vm_state(wanted: VmWanted, claim: Claim | None, seen: VmSeen | None) -> str:
         return "migrate"
     if seen is not None and seen.failed_asked == wanted.asked:
         return "fail"
+    if claim is not None and wanted.move > (seen.move_done if seen else 0) and wanted.target != claim.holder:
+        return "migrate"
     return "restart" if wanted.restart > (seen.restart_done if seen else 0) else "start"

@@ -16,12 +16,15 @@ from pvc_core.model.view import Kept
 from pvc_core.model.vm import GuestState, MigrationMethod, Phase, Selector, Tag, VmWanted, Want
 from pvc_core.services.desk import Desk, Flow
 from pvc_core.services.filters import name_filter
+from pvc_core.services.moves import Moves
 from pvc_core.services.pictures import VmPicture, vm_state
 from pvc_core.services.tasks import TaskService
 from pvc_core.services.vm_checks import check_definition, check_stays_the_same
 
 SHUTDOWN_WAIT_S = 200.0
 """Longer than a guest is given to obey (180 s)."""
+MOVE_WAIT_S = 3600.0
+"""A large guest on a slow network."""
 FORGOTTEN_MAX = 1000
 """Pictures of VMs that are gone, kept until there are so many."""
 
@@ -300,6 +303,33 @@ class VmService:
         ids = [volume_id(*ref.split("/", 1)) for ref in volumes]
         self.desk.settle_keys(layout.VM_NAMES.key(name), *(layout.VOLUMES.key(id) for id in ids))
 
+    # -- where it lives ------------------------------------------------------------------------------------------------
+
+    def move(
+        self, ref: str, *, by: str, node: str | None = None, live_only: bool = False, wait: bool = False
+    ) -> VmPicture:
+        """Another node for good, chosen if none is named; a running guest moves live where it can. See Moves."""
+        kept = self.desk.need_vm(ref)
+        return self._ask_to_move(kept, by, wait, Moves(self.desk).move(kept, node, live_only=live_only))
+
+    def migrate(
+        self,
+        ref: str,
+        *,
+        by: str,
+        node: str | None = None,
+        force: bool = False,
+        live_only: bool = False,
+        wait: bool = False,
+    ) -> VmPicture:
+        """Another node for a while: `unmigrate` brings it back."""
+        kept = self.desk.need_vm(ref)
+        return self._ask_to_move(kept, by, wait, Moves(self.desk).migrate(kept, node, force=force, live_only=live_only))
+
+    def unmigrate(self, ref: str, *, by: str, live_only: bool = False, wait: bool = False) -> VmPicture:
+        kept = self.desk.need_vm(ref)
+        return self._ask_to_move(kept, by, wait, Moves(self.desk).unmigrate(kept, live_only=live_only))
+
     # -- tasks ---------------------------------------------------------------------------------------------------------
 
     def attach_device(self, ref: str, device: str, *, by: str) -> Task:
@@ -347,6 +377,21 @@ class VmService:
         if wait:
             self._wait(picture, "is not off yet", lambda vm: vm.claim is None or vm.claim.phase is not Phase.RUN)
         return self.get(picture.wanted.uuid)
+
+    def _ask_to_move(self, kept: Kept[VmWanted], by: str, wait: bool, changes: dict[str, Any]) -> VmPicture:
+        """With `wait`, returns when it lives there; raises Refused with the reason when it does not."""
+        picture = self._ask(kept, by, **changes)
+        uuid, request, moves = picture.wanted.uuid, picture.wanted.move, Moves(self.desk)
+        if not wait:
+            return picture
+        if not self.desk.wait_until(lambda _: moves.answered(uuid, request) is not None, timeout_s=MOVE_WAIT_S):
+            raise Retry(
+                f"VM {kept.value.name} has not moved yet: {self.get(uuid).sentence}", help="it goes on by itself"
+            )
+        answer = moves.answered(uuid, request)
+        if answer is not None and answer.move_reason and answer.move_done == request:
+            raise Refused(f"VM {kept.value.name} was not moved: {answer.move_reason}")
+        return self.get(uuid)
 
     def _wait(self, picture: VmPicture, what: str, done: Any) -> None:
         uuid = picture.wanted.uuid

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from pvc_core.contracts.compute import ComputeDriver, GuestEvent, Observation, RenderRequest
+from pvc_core.contracts.compute import ComputeDriver, GuestEvent, Migration, Observation, RenderRequest
 from pvc_core.contracts.targets import DiskSource, NicTarget
 from pvc_core.errors import Invalid, NotFound, Permanent, PvcError, Refused, Retry
 from pvc_core.model.vm import DiskSpec, GuestState, GuestStats, NicSpec
+from pvc_core.testing.compute_moves import FakeMoves
 from pvc_core.testing.compute_text import FakeComputeDefinitions
 from pvc_core.testing.storage import Crashed
 
@@ -35,6 +36,10 @@ class FakeGuest:
     console: bytes = b""
     deaf: bool = False
     """Does not obey a request to shut down."""
+    text: str = ""
+    """What it was started from."""
+    incoming: bool = False
+    """A copy whose memory is still arriving."""
 
 
 @dataclass
@@ -74,6 +79,9 @@ class FakeComputeWorld:
         """What every guest says on its console when it starts."""
         self.double: list[str] = []
         """A sentence for each time a guest executed on two nodes."""
+        self.moves = FakeMoves(self)
+        self.moves_by_looking = False
+        """A migration goes on with each look at it; otherwise with each `moves.advance()`."""
 
     def host(self, node: str = "hv1") -> FakeHost:
         return self.hosts.setdefault(node, FakeHost(node))
@@ -99,6 +107,12 @@ class FakeComputeWorld:
     def power_off(self, node: str) -> None:
         """Everything on the node is gone at once."""
         self.hosts[node] = FakeHost(node)
+        self.moves.power_off(node)
+
+    def copy_of(self, guest: FakeGuest, request: RenderRequest) -> FakeGuest:
+        """What the target's hypervisor makes of a guest that is on its way."""
+        disks, nics = dict(request.disks), dict(request.nics)
+        return replace(guest, paused=True, incoming=True, disks=disks, nics=nics, console=b"")
 
     def restart_hypervisor(self, node: str) -> None:
         """Its daemon died and is back; guests ran on."""
@@ -156,7 +170,10 @@ class FakeCompute(ComputeDriver):
 
     def resume(self, uuid: str, *, deadline_s: float) -> None:
         with self._call():
-            self._there(uuid).paused = False
+            guest = self._there(uuid)
+            if guest.incoming:
+                raise Retry(f"guest {uuid} is still arriving", again_in_s=1.0)
+            guest.paused = False
             self._world.note_execution(uuid)
 
     def request_shutdown(self, uuid: str, *, deadline_s: float) -> None:
@@ -217,6 +234,42 @@ class FakeCompute(ComputeDriver):
     def write_console(self, uuid: str, data: bytes) -> None:
         self._there(uuid).console += data
 
+    def departing(self, request: RenderRequest, *, deadline_s: float) -> str:
+        with self._call():
+            guest = self._there(request.uuid)
+            if guest.disks != dict(request.disks):
+                raise Refused(f"guest {request.name} has other disks than its definition names")
+            return guest.text
+
+    def prepare_incoming(self, request: RenderRequest, *, deadline_s: float) -> str:
+        with self._call():
+            try:
+                text = self._definitions.render(request)
+            except Invalid as error:
+                raise Refused(error.message) from None
+            if f'foreign="{self._host.node}"' in text:
+                raise Refused(f"its CPU is not one that {self._host.node} has")
+            return self._world.moves.ticket(self._host.node, request)
+
+    def migrate(self, uuid: str, ticket: str, *, max_downtime_ms: int, deadline_s: float) -> None:
+        with self._call():
+            self._there(uuid)
+            self._world.moves.begin(uuid, self._host.node, ticket)
+
+    def migration(self, uuid: str, *, deadline_s: float) -> Migration:
+        with self._call():
+            if self._world.moves_by_looking:
+                self._world.moves.advance()
+            move = self._world.moves.of(uuid, self._host.node)
+            if move is None:
+                return Migration(running=False, reason=self._world.moves.failure(uuid))
+            return Migration(running=True, done_bytes=25 * move.stage, total_bytes=100)
+
+    def abort_migration(self, uuid: str, *, deadline_s: float) -> None:
+        with self._call():
+            if self._world.moves.of(uuid, self._host.node) is not None:
+                self._world.moves.call_off(uuid)
+
     def events(self, call: Callable[[str, GuestEvent], None]) -> None:
         self._host.listeners.append(call)
 
@@ -253,6 +306,7 @@ class FakeCompute(ComputeDriver):
             nics=dict(request.nics),
             console=self._world.first_words,
             deaf='deaf="yes"' in text,
+            text=text,
         )
         self._host.ended.pop(request.uuid, None)
         self._world.starts += 1
@@ -264,7 +318,10 @@ class FakeCompute(ComputeDriver):
         if guest is None:
             return Observation(uuid=uuid, guest=GuestState.OFF, reason=self._host.ended.get(uuid, ""))
         there = Observation(uuid=uuid, guest=GuestState.RUNNING, name=guest.name, pid=1)
-        return replace(there, guest=GuestState.PAUSED, reason="started paused") if guest.paused else there
+        if not guest.paused:
+            return there
+        reason = "arriving" if guest.incoming else "started paused"
+        return replace(there, guest=GuestState.PAUSED, reason=reason, incoming=guest.incoming)
 
     def _there(self, uuid: str) -> FakeGuest:
         guest = self._host.guests.get(uuid)

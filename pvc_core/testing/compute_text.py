@@ -23,7 +23,13 @@ from pvc_core.units import MIB
 
 TEXT_MAX = 1_000_000
 CAPABILITIES = ComputeCapabilities(
-    disk_sources=(File,), nic_targets=(Bridge,), hotplug_disks=True, hotplug_nics=True, online_resize=True, console=True
+    disk_sources=(File,),
+    nic_targets=(Bridge,),
+    live_migration=True,
+    hotplug_disks=True,
+    hotplug_nics=True,
+    online_resize=True,
+    console=True,
 )
 
 

@@ -100,7 +100,7 @@ def test_known_but_not_there_yet(client: httpx2.Client, method: str, path: str) 
 def test_moving_on_a_single_node(client: httpx2.Client) -> None:
     client.post("/vm", data={"xml": definition("fixed")})
     answer = client.post("/vm/fixed/node", data={"action": "migrate"})
-    assert answer.status_code == 501 and "only node" in answer.json()["message"]
+    assert answer.status_code == 400 and "only node" in answer.json()["message"]
     assert client.post("/vm/fixed/node", data={"action": "fly"}).status_code == 400
 
 

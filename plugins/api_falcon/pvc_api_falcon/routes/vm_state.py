@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from marshmallow import Schema
 
-from pvc_api_falcon.errors import NotYet
 from pvc_api_falcon.fields import choice, flag, lines, long_text, text
 from pvc_api_falcon.route import Answer, Call, Route, Streamed, data, started
 from pvc_core.services.pictures import VmPicture
@@ -58,15 +59,22 @@ def _told(vm: VmPicture, what: str) -> Answer:
 
 def show_place(call: Call) -> Answer:
     vm = call.services.vms.get(call.names["vm"])
-    return data({"name": vm.wanted.name, "node": vm.node, "last_node": "", "status": vm.sentence})
+    return data({"name": vm.wanted.name, "node": vm.node, "last_node": vm.last_node, "status": vm.sentence})
 
 
 def move(call: Call) -> Answer:
-    vm = call.services.vms.get(call.names["vm"])
-    nodes = call.services.nodes.list()
-    if len(nodes) == 1:
-        raise NotYet(f"VM {vm.wanted.name} cannot {call.args['action']}: {nodes[0].seen.name} is the only node")
-    raise NotYet(f"VM {vm.wanted.name} cannot {call.args['action']}: moving VMs is not there yet in this version")
+    vms, vm, args = call.services.vms, call.names["vm"], call.args
+    how: dict[str, Any] = {"by": call.by, "live_only": args["force_live"], "wait": args["wait"]}
+    node = args.get("node") or None
+    match args["action"]:
+        case "migrate":
+            picture = vms.migrate(vm, node=node, force=args["force"], **how)
+        case "unmigrate":
+            picture = vms.unmigrate(vm, **how)
+        case _:
+            picture = vms.move(vm, node=node, **how)
+    goes = picture.wanted.target or picture.node
+    return _told(picture, f"lives on {picture.node}" if picture.node == goes else f"will move to {goes}")
 
 
 def flush_locks(call: Call) -> Answer:
@@ -99,7 +107,10 @@ ROUTES = (
         help="start, shutdown, stop, restart, disable; wait=true answers when it is; force disables without asking.",
     ),
     Route(method="GET", path="/vm/{vm}/node", does=show_place, help="Where it lives."),
-    Route(method="POST", path="/vm/{vm}/node", does=move, takes=MoveIn, help="Moving a VM: not there yet."),
+    Route(
+        method="POST", path="/vm/{vm}/node", does=move, takes=MoveIn,
+        help="move it for good, migrate it for a while, unmigrate it; wait=true answers when it lives there.",
+    ),
     Route(method="POST", path="/vm/{vm}/locks", does=flush_locks, task=True, help="Break locks a dead guest left."),
     Route(
         method="GET", path="/vm/{vm}/console", does=show_console, takes=ConsoleIn, asks=True,
