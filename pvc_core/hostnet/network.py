@@ -66,7 +66,7 @@ class _Ensuring:
         parent_name, dot, id = name.rpartition(".")
         parent = self._links.find(parent_name) if dot and id.isdecimal() and 1 <= int(id) <= 4094 else None
         if parent is None:
-            there = ", ".join(sorted(link.name for link in self._links.all() if not link.kind and link.name != "lo"))
+            there = ", ".join(sorted(link.name for link in self._links.all() if _could_carry(link)))
             raise Permanent(
                 f"host network {self._network}: there is no device {name} on this machine",
                 help=f"mend host_networks.{self._network}.device in pvc.yaml; there are: {there or 'none'}",
@@ -170,6 +170,11 @@ class _Ensuring:
         if not right:
             self._links.add_default_route(gateway, bridge)
             self._changed(f"the default route goes to {gateway}")
+
+
+def _could_carry(link: Link) -> bool:
+    """A real device, bond or VLAN; or the end of a cable between namespaces."""
+    return link.kind in ("", "bond", "vlan", "veth") and link.name != "lo"
 
 
 def _promote_secondaries(bridge: str) -> None:

@@ -60,6 +60,13 @@ class ClusterView:
         return next((kept.value.node for kept in self.leader.values()), "")
 
     @property
+    def primary_asked(self) -> str:
+        """The node that was asked to be primary and is not yet; "" when there is no such request."""
+        asked = next((kept.value for kept in self.primary_wanted.values()), None)
+        done = max((kept.value.asked for kept in self.leader.values()), default=0)
+        return asked.node if asked is not None and asked.asked > done else ""
+
+    @property
     def maintenance(self) -> bool:
         return any(kept.value.maintenance for kept in self.settings.values())
 
