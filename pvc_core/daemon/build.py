@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -23,11 +24,12 @@ from pvc_core.daemon.facts import node_facts
 from pvc_core.daemon.health import node_health
 from pvc_core.daemon.host import Host, build_host, build_leadership
 from pvc_core.daemon.ring import LogRing
-from pvc_core.daemon.stats import StatsReconciler
-from pvc_core.errors import Permanent, PvcError, Refused
+from pvc_core.daemon.stats import LINKS, StatsReconciler
+from pvc_core.errors import Permanent, PvcError
 from pvc_core.loader import Hooks, Loaded, driver_faults
 from pvc_core.model.node import DaemonState, PluginSeen
 from pvc_core.peer import ask
+from pvc_core.peer.relay import MORE_S, relayed
 from pvc_core.reconcile.arrival import Arrivals, LeftoversReconciler
 from pvc_core.reconcile.calls import ThreadCalls
 from pvc_core.reconcile.engine import Engine, Reconciler
@@ -158,6 +160,7 @@ def engines(
     health: Any,
     in_custody: bool = False,
     more: Sequence[Reconciler] = (),
+    links: Path = LINKS,
 ) -> tuple[Engine, Engine]:
     """(quick, slow). In custody only the node's own record is kept: nothing starts, stops or moves."""
     starter = Starter(ground, dict(host_bridges))
@@ -173,7 +176,7 @@ def engines(
         PlaceReconciler(ground),
         PoolReconciler(ground),
         strangers,
-        StatsReconciler(ground),
+        StatsReconciler(ground, net=links),
         *more,
     )
     guests = Engine(quick, ground.clock, log)
@@ -214,12 +217,14 @@ def build_services(
 
 
 def ask_nodes(config: Config) -> Ask:
-    """Questions to nodes over the peer channel; so far to this very node, over its socket."""
+    """Questions to nodes over the peer channel, through this node's own daemon: it alone has a certificate."""
+    socket = config.paths.run / "node.sock"
 
     def to(node: str, question: str, args: Mapping[str, Any], *, body: Any = None, deadline_s: float = 10.0) -> Any:
-        if node != config.node:
-            raise Refused(f"node {node} cannot be asked from {config.node} yet", help="ask the API on that node")
-        return ask(config.paths.run / "node.sock", question, args, body=body, deadline_s=deadline_s)
+        if node == config.node:
+            return ask(socket, question, args, body=body, deadline_s=deadline_s)
+        relay, passed = relayed(node, question, args, with_body=body is not None, deadline_s=deadline_s)
+        return ask(socket, relay, passed, body=body, deadline_s=deadline_s + MORE_S)
 
     return to
 

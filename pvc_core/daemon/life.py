@@ -14,12 +14,13 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Repository
 from pvc_core.contracts.compute import GuestEvent
 from pvc_core.daemon.build import Node
+from pvc_core.daemon.channel import Channel
 from pvc_core.daemon.notify import notify
 from pvc_core.errors import Conflict, Exists, NotFound, PvcError, Refused, StoreUnavailable
+from pvc_core.founding import firstkey
 from pvc_core.model.cluster import Era
 from pvc_core.model.node import DaemonState
 from pvc_core.model.view import Kept
-from pvc_core.peer import PeerServer
 from pvc_core.store.base import Store
 
 QUICK_THREADS, SLOW_THREADS = 8, 16
@@ -30,7 +31,7 @@ END_S = 10.0
 class NodeLife:
     """Runs one pvcnoded until `stop`. Ending it disturbs no guest (design rule 11)."""
 
-    def __init__(self, node: Node, peer: PeerServer, log: Any) -> None:
+    def __init__(self, node: Node, peer: Channel, log: Any) -> None:
         self._node, self._peer, self._log = node, peer, log
         self._threads: list[threading.Thread] = []
 
@@ -99,7 +100,11 @@ class NodeLife:
         while self._node.state is not DaemonState.STOP:
             try:
                 prepare(self._node.store, self._node.config.cluster.name)
+                firstkey.hand_in(self._node.config.paths.state, self._node.ground.repository)
+                self._peer.announce()
                 return
+            except Conflict:
+                continue  # the answer to an earlier attempt was lost
             except StoreUnavailable as error:
                 self._log.info(f"waiting for the store: {error.message}")
                 threading.Event().wait(0.5)

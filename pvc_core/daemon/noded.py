@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -17,16 +18,18 @@ from pvc_core.cluster.lease import CALL_S
 from pvc_core.config import Config, ConfigError, LastGood
 from pvc_core.daemon import custody, logs
 from pvc_core.daemon.build import build_node
+from pvc_core.daemon.channel import Channel
 from pvc_core.daemon.init import init
+from pvc_core.daemon.joining import ensemble_command, join_command, token_command
 from pvc_core.daemon.key import key_command
 from pvc_core.daemon.life import NodeLife, run_until_signal
 from pvc_core.daemon.opening import open_store
 from pvc_core.daemon.ring import LogRing
-from pvc_core.daemon.secrets import GROUP, STORE_NODE, group_id, read_secret
+from pvc_core.daemon.secrets import STORE_NODE, read_secret
 from pvc_core.errors import PvcError, Retry
+from pvc_core.founding import ensemble
 from pvc_core.guard.client import Guard
 from pvc_core.loader import Loaded, load_all
-from pvc_core.peer import PeerServer
 from pvc_core.peer.local import Lock
 
 CONFIG = "/etc/pvc/pvc.yaml"
@@ -57,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     made = commands.add_parser("init", help="make this node's secrets, and a commented pvc.yaml if there is none")
     _common(made, again=True)
-    made.set_defaults(run=lambda options: init(Path(options.config)))
+    made.add_argument("--first-key", metavar="NAME", help="make and print an admin's API key of this name, too")
+    made.set_defaults(run=lambda options: init(Path(options.config), options.node, first_key=options.first_key))
+    _joining(commands)
     key = commands.add_parser("key", help="API keys: add, remove, list")
     actions = key.add_subparsers(required=True, metavar="ACTION")
     for action, help in (
@@ -74,6 +79,26 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--description", default="")
         one.set_defaults(run=key_command, action=action)
     return parser
+
+
+def _joining(commands: Any) -> None:
+    token = commands.add_parser("token", help="print a one-time token with which a new node joins this cluster")
+    _common(token, again=True)
+    token.add_argument("--for", dest="for_node", metavar="NODE", help="only this node may use it")
+    token.add_argument("--minutes", type=float, default=60.0, help="how long it is good (default: 60)")
+    token.set_defaults(run=token_command)
+    join = commands.add_parser("join", help="make this machine a node of the cluster a token is from")
+    _common(join, again=True)
+    join.add_argument("token", metavar="TOKEN")
+    join.add_argument(
+        "--address", action="append", default=[], metavar="NETWORK=ADDRESS/PREFIX",
+        help="this node's address, for the pvc.yaml that is made if there is none; once for each network",
+    )  # fmt: skip
+    join.set_defaults(run=join_command)
+    ensemble = commands.add_parser("ensemble", help="ZooKeeper's files on a coordinator")
+    _common(ensemble, again=True)
+    ensemble.add_argument("action", choices=["render"], help="write them anew from pvc.yaml")
+    ensemble.set_defaults(run=ensemble_command)
 
 
 def _common(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
@@ -132,15 +157,27 @@ def _run(
         raise ConfigError(custody.faults(Path(options.config), options.node))
     if not custody_reason:
         LastGood(config.paths.state).save(config)
-    peer = PeerServer(
-        config.paths.run / "node.sock",
-        node.bytes.handlers(),
-        group=GROUP if group_id() is not None else None,
-        name="pvcnoded",
-    )
+    _render(config, log)
+    peer = Channel(
+        config, node.bytes.handlers(), view=lambda: node.keeper.view, store=store, incarnation=incarnation, clock=clock,
+        log=log,
+    )  # fmt: skip
     life = NodeLife(node, peer, log)
     log.info(f"pvcnoded {__version__} begins", incarnation=incarnation, plugins=", ".join(sorted(loaded.plugins)))
     return run_until_signal(life.begin, life.end, log)
+
+
+def _render(config: Config, log: Any) -> None:
+    """ZooKeeper's files follow pvc.yaml; the server takes them at its next start."""
+    if not ensemble.concerns(config):
+        return
+    try:
+        changed = ensemble.ensure_rendered(config)
+    except PvcError as error:
+        log.error(f"ZooKeeper's files cannot be written: {error}")
+        return
+    if changed:
+        log.warning("ZooKeeper's files have changed: restart it, one coordinator at a time", files=str(changed))
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
 
 INTERVAL_S, CALL_S = 5.0, 4.0
+LINKS = Path("/sys/class/net")
 COUNTERS = ("rx_bytes", "rx_packets", "tx_bytes", "tx_packets")
 
 
@@ -25,7 +26,7 @@ class StatsReconciler:
 
     ground: Ground
     kind: str = "stats"
-    net: Path = Path("/sys/class/net")
+    net: Path = LINKS
     _last: dict[str, dict[str, int]] = field(default_factory=dict)
     _last_at_s: float = 0.0
     _there: bool = False
@@ -60,9 +61,8 @@ class StatsReconciler:
 
     def _interfaces(self) -> dict[str, dict[str, object]]:
         now, since = self.ground.clock.boottime_s(), self._last_at_s
-        counters = {
-            path.name: _counters(path) for path in self.net.iterdir() if not path.name.startswith(("lo", "vnet", "tap"))
-        }
+        links = self.net.iterdir() if self.net.is_dir() else ()
+        counters = {path.name: _counters(path) for path in links if not path.name.startswith(("lo", "vnet", "tap"))}
         rates = {
             name: _rates(values, self._last.get(name), now - since) | _link(self.net / name)
             for name, values in counters.items()

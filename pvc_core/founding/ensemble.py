@@ -54,7 +54,7 @@ def let_vote_empty(state: Path) -> None:
     """
     data = _make_places(state)
     if not (data / "version-2").exists():
-        (data / "initialize").touch()
+        write_all([File(data / "initialize", "", PUBLIC)])
 
 
 def first_voters(coordinators: Sequence[str], founder: str) -> tuple[str, ...]:
@@ -95,9 +95,10 @@ def rendered(config: Config) -> list[File]:
 def _make_places(state: Path) -> Path:
     data = state / "zookeeper" / "data"
     try:
-        for directory in (data.parent, data):
-            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-            give_to(directory, USER)
+        data.parent.mkdir(parents=True, exist_ok=True)
+        # Only the data is the server's: in a directory of its own it could lead root's hand elsewhere.
+        data.mkdir(mode=0o750, exist_ok=True)
+        give_to(data, USER)
     except OSError as error:
         raise Permanent(f"{data} cannot be made: {error.strerror}", help="run it as root") from None
     return data
