@@ -20,6 +20,8 @@ STORE_AGAIN_S = 1.0
 PERMANENT_AGAIN_S = 60.0
 CRASH_AGAIN_S = 10.0
 HEAP_SPARE = 1000
+EVERY = "*"
+"""What `concerned` answers when a change concerns all of a kind's keys; no name of an object."""
 
 
 class Reconciler(Protocol):
@@ -32,7 +34,7 @@ class Reconciler(Protocol):
         """Every key it may have to look at."""
 
     def concerned(self, store_key: str) -> str | None:
-        """Its own key that a change of `store_key` concerns, None if none."""
+        """Its own key that a change of `store_key` concerns, None if none, EVERY if all."""
 
     def step(self, key: str) -> Outcome:
         """One step. May raise any PvcError: the engine words it and comes back in time."""
@@ -75,8 +77,9 @@ class Engine:
             return self.wake_all(view)
         for store_key in store_keys:
             for kind, reconciler in self._kinds.items():
-                if (key := reconciler.concerned(store_key)) is not None:
-                    self.wake(kind, key)
+                key = reconciler.concerned(store_key)
+                for one in list(reconciler.keys(view)) if key is EVERY else () if key is None else (key,):
+                    self.wake(kind, one)
         return None
 
     def take(self) -> Job | None:

@@ -16,6 +16,7 @@ from pvc_core.model.task import Task
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import Claim, Phase, VmWanted, Want
 from pvc_core.policy.placement import choose_node, loads, need_of, objection
+from pvc_core.reconcile.engine import EVERY
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
 
@@ -34,6 +35,8 @@ class PlaceReconciler:
 
     def concerned(self, store_key: str) -> str | None:
         found = layout.split(store_key)
+        if found and found[0] is layout.LEADER:
+            return EVERY  # whoever becomes primary looks at all that waited for one
         return found[1] if found and found[0] in (layout.VM_WANTED, layout.CLAIMS) else None
 
     def step(self, key: str) -> Outcome:

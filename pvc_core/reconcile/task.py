@@ -11,6 +11,7 @@ from pvc_core.cluster.repository import Drop, Set, Write
 from pvc_core.errors import Conflict, NotFound, Permanent, PvcError, Retry, StoreUnavailable
 from pvc_core.model.task import Task, TaskState
 from pvc_core.model.view import ClusterView, Kept
+from pvc_core.reconcile.engine import EVERY
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
 
@@ -75,6 +76,8 @@ class TaskReconciler:
 
     def concerned(self, store_key: str) -> str | None:
         found = layout.split(store_key)
+        if found and found[0] is layout.LEADER:
+            return EVERY  # the primary carries on what is nobody's own
         return found[1] if found and found[0] is layout.TASKS else None
 
     def step(self, key: str) -> Outcome:

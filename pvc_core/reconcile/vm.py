@@ -210,7 +210,8 @@ class VmReconciler:
             lambda: self.ground.compute.request_shutdown(vm.uuid, deadline_s=ASK_S),
         )
         return Outcome(
-            f"asked to shut down; it has {SHUTDOWN_LIMIT_S:.0f} s to obey", min(ASK_AGAIN_S, SHUTDOWN_LIMIT_S - waited)
+            f"asked to shut down; it has {SHUTDOWN_LIMIT_S:.0f} s to obey",
+            min(ASK_AGAIN_S, max(0.1, SHUTDOWN_LIMIT_S - waited)),
         )
 
     def _switch_off(self, uuid: str, sentence: str) -> Outcome:

@@ -99,6 +99,9 @@ class Starter:
         for ref, user in self.ground.users(description.volumes, besides=vm.uuid):
             if ref in writes(description) or user.writes(ref):
                 return Outcome(f"waiting for volume {ref}, which VM {user.name} uses", WAIT_S)
+        for task in (kept.value for kept in view.tasks.values()):
+            if task.kind == "vm.device_attach" and not task.ended and task.args.get("uuid") == vm.uuid:
+                return Outcome(f"waiting for task {task.id}: {task.status}", BUSY_S)
         try:
             self.ground.hooks.check("pvc_check_vm_start", vm=vm, description=description)
         except Refused as error:

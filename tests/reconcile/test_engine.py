@@ -8,7 +8,7 @@ import pytest
 
 from pvc_core.errors import Conflict, Permanent, Refused, Retry, StoreUnavailable
 from pvc_core.model.view import ClusterView
-from pvc_core.reconcile.engine import Engine
+from pvc_core.reconcile.engine import EVERY, Engine
 from pvc_core.reconcile.outcome import Outcome
 from pvc_core.testing.clock import FakeClock
 
@@ -149,3 +149,10 @@ def test_appointments_brought_forward_leave_nothing_behind() -> None:
     assert len(engine._heap) < 2000
     clock.move(3600.0)
     assert engine.take() == ("thing", "a")
+
+
+def test_a_change_may_concern_every_key() -> None:
+    engine, _, _, scripted = rig(lambda key: Outcome(""))
+    scripted.concerned = lambda store_key: EVERY  # type: ignore[method-assign]  # as a new primary's
+    engine.changed(ClusterView(), frozenset({"/leader"}))
+    assert {engine.take(), engine.take()} == {("thing", "a"), ("thing", "b")}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from pvc_core.cluster import layout
@@ -20,13 +22,40 @@ LISTED = "listed"
 
 
 def kinds(starter: Starter) -> Mapping[str, TaskKind]:
+    turns = Turns()
+
+    def in_turn(do: Callable[[Job, Starter], Done]) -> Callable[[Job], Done]:
+        def done(job: Job) -> Done:
+            with turns.taken(str(job.task.args["uuid"])):
+                return do(job, starter)
+
+        return done
+
     return {
-        "vm.device_attach": TaskKind(
-            do=lambda job: attach(job, starter), undo=lambda job, error: unattach(job, starter)
-        ),
-        "vm.device_detach": TaskKind(do=lambda job: detach(job, starter)),
+        "vm.device_attach": TaskKind(do=in_turn(attach), undo=lambda job, error: unattach(job, starter)),
+        "vm.device_detach": TaskKind(do=in_turn(detach)),
         "vm.flush_locks": TaskKind(do=flush_locks),
     }
+
+
+class Turns:
+    """One device task at a time for one guest; they all come to the node that runs it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken: set[str] = set()
+
+    @contextmanager
+    def taken(self, uuid: str) -> Iterator[None]:
+        with self._lock:
+            if uuid in self._taken:
+                raise Retry("waiting until another device of this VM is attached or detached", again_in_s=1.0)
+            self._taken.add(uuid)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken.discard(uuid)
 
 
 def attach(job: Job, starter: Starter) -> Done:
@@ -66,16 +95,20 @@ def unattach(job: Job, starter: Starter) -> tuple[Write, ...]:
 
 
 def detach(job: Job, starter: Starter) -> Done:
-    uuid, _, device = _device(job)
+    """The volume leaves the claim's list only when it is certain that it was this disk."""
+    uuid, text, device = _device(job)
     compute = job.ground.compute
     if isinstance(device, NicSpec):
         job.ground.calls(
             uuid, "detaching a NIC", DEVICE_S, lambda: compute.detach_nic(uuid, device.mac, deadline_s=DEVICE_S)
         )
         return Done(status=f"NIC {device.mac} is detached")
+    known = _is_known(job, uuid, text, device)
     job.ground.calls(
         uuid, "detaching a disk", DEVICE_S, lambda: compute.detach_disk(uuid, device.dev, deadline_s=DEVICE_S)
     )
+    if device.volume and not known:
+        return Done(status=f"disk {device.dev} is detached; volume {device.volume} stays the VM's until it is off")
     if device.volume:
         starter.let_go_of(uuid, device.volume)
         claim = _claim(job, uuid)
@@ -104,6 +137,27 @@ def _device(job: Job) -> tuple[str, str, DiskSpec | NicSpec]:
     return uuid, text, job.ground.definitions.describe_device(text)
 
 
+def _is_known(job: Job, uuid: str, text: str, device: DiskSpec) -> bool:
+    """Whether the guest has the volume as this very disk: by its definition, or attached by a task still on record.
+
+    Raises Refused when the definition says that it is another disk.
+    """
+    vm = job.ground.view.vm_wanted.get(uuid)
+    for disk in job.ground.descriptions.of(vm.value).disks if vm else ():
+        if (disk.dev == device.dev) != (disk.volume == device.volume) and device.volume:
+            raise Refused(
+                f"the VM's disk {disk.dev} is {disk.volume or disk.path}, so {device.volume} is not its {device.dev}",
+                help="name the disk as the VM's definition does",
+            )
+        if disk.dev == device.dev:
+            return True
+    tasks = (kept.value for kept in job.ground.view.tasks.values())
+    return any(
+        task.kind == "vm.device_attach" and task.args.get("uuid") == uuid and task.args.get("device") == text
+        for task in tasks
+    )
+
+
 def _claim(job: Job, uuid: str) -> Kept[Claim]:
     kept = job.ground.repository.find(layout.CLAIMS, uuid)
     if kept is None:
@@ -118,9 +172,9 @@ def _list(job: Job, uuid: str, device: DiskSpec) -> None:
     """
     ref = str(device.volume)
     task = job.ground.repository.get(layout.TASKS, job.task.id)
-    if task.value.checkpoint.get(LISTED) == ref:
-        return  # before a crash
     claim, volume = _claim(job, uuid), _free_volume(job, uuid, device)
+    if ref in claim.value.volumes and task.value.checkpoint.get(LISTED) == ref:
+        return  # listed before a crash
     if ref in claim.value.volumes:
         raise Refused(f"volume {ref} is attached to the VM already", help="detach it first")
     listed = replace(task.value, checkpoint={**task.value.checkpoint, LISTED: ref})
