@@ -159,13 +159,16 @@ def qemus(lab: RunningLab, uuid: str) -> list[int]:
 
 
 def tracebacks(lab: RunningLab, units: Sequence[str] = ("pvcnoded", "pvcapid", "pvcguard", "pvcstored")) -> list[str]:
-    """Every line of the daemons' logs with which Python tells of an error nobody expected."""
-    return [
-        f"{unit}: {line[:2000]}"
-        for unit in units
-        for line in lab.logs("hv1", unit).splitlines()
-        if "Traceback (most recent call last)" in line or "a request failed" in line
-    ]
+    """Every place in the daemons' logs where Python tells of an error nobody expected."""
+    found = []
+    for unit in units:
+        lines = lab.logs("hv1", unit).splitlines()
+        for number, line in enumerate(lines):
+            if "a request failed" in line:
+                found.append(f"{unit}: {line[:2000]}")
+            if "Traceback (most recent call last)" in line:
+                found.append(f"{unit}: " + " / ".join(lines[number : number + 40])[:3000])
+    return found
 
 
 def _still(vm: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ pytest_plugins = ["tests.lab_fixture"]
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 SEED = int(os.environ.get("PVC_FAULT_SEED", "1"))
-ROUNDS = int(os.environ.get("PVC_FAULT_ROUNDS", "15"))
+ROUNDS = int(os.environ.get("PVC_FAULT_ROUNDS", "10"))
 VICTIMS = ("pvcnoded", "pvcapid", "pvcstored", "pvcguard", "libvirtd")
 VOLUME = "/storage/ceph/volume"
 BACK_S = 60.0
@@ -174,7 +174,8 @@ WORKS: dict[str, Work] = {
         takes_s=0.5,
     ),
     "restart": Work(
-        Round.started, post("/vm/cut/state", state="restart"), lambda one, _: one.state() in ("start", "restart") and one.running(),
+        Round.started, post("/vm/cut/state", state="restart"),
+        lambda one, _: one.state() in ("start", "restart") and one.running(),
         takes_s=0.5,
     ),
     "remove": Work(

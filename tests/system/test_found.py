@@ -11,7 +11,7 @@ from pvc_core.testing.context import FakeState
 from pvc_storage_dir.known import KnownPools
 from pvc_storage_dir.pooldir import PoolDir
 
-DEBRIS = 5_000
+DEBRIS = 1_000
 
 
 def test_the_sweep_of_a_new_daemon_takes_no_work_of_its_own(tmp_path: Path) -> None:
