@@ -32,6 +32,19 @@ LEFT_OUT = (
 )
 FIRST_UID = 64001  # above what Debian gives out by itself
 VOLUMES = "/var/lib/pvc/volumes"
+PKI = "/etc/pvc/pki"
+# Where libvirt (as a client of the other nodes' libvirtds) and QEMU (for what a migration carries) look for them.
+CERTIFICATES = {
+    "pki/CA/cacert.pem": "ca.crt",
+    "pki/libvirt/clientcert.pem": "node.crt",
+    "pki/libvirt/private/clientkey.pem": "node.key",
+    "pki/qemu/ca-cert.pem": "ca.crt",
+    "pki/qemu/server-cert.pem": "node.crt",
+    "pki/qemu/server-key.pem": "node.key",
+    "pki/qemu/client-cert.pem": "node.crt",
+    "pki/qemu/client-key.pem": "node.key",
+}
+""".pem files of /etc -> files of PKI."""
 
 
 def make_node_files(lab: Lab, plan: Plan, node: str) -> None:
@@ -45,6 +58,8 @@ def make_node_files(lab: Lab, plan: Plan, node: str) -> None:
     write("machine-id", f"{_host_uuid(lab, node).hex}\n")
     write("hosts", _hosts(plan))
     write("libvirt/libvirtd.conf", _libvirtd_conf(_host_uuid(lab, node), network.CLUSTER.address(number)))
+    for name, target in CERTIFICATES.items():
+        write.link(name, f"{PKI}/{target}")
     write("libvirt/qemu.conf", QEMU_CONF)
     write("pvc/pvc.yaml", pvc_yaml(plan, number))
 
@@ -73,6 +88,12 @@ class _Writer:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # it may be a link to somewhere on the machine
         path.write_text(text)
+
+    def link(self, name: str, target: str) -> None:
+        path = self._root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
 
 
 def _make_var(var: Path) -> None:
@@ -118,11 +139,11 @@ def _host_uuid(lab: Lab, node: str) -> uuid.UUID:
 def _libvirtd_conf(host: uuid.UUID, cluster_address: str) -> str:
     """host_uuid must differ from node to node: libvirt refuses to migrate "to the same host".
 
-    Nodes' libvirtds talk to each other without proof of who they are: nobody else is on the lab's cluster network.
+    Nodes' libvirtds talk to each other over TLS, and each shows the certificate it was given when it joined.
     """
     return (
-        f'listen_tls = 0\nlisten_tcp = 1\nlisten_addr = "{cluster_address}"\nauth_tcp = "none"\n'
-        'auth_unix_rw = "none"\n'
+        f'listen_tls = 1\nlisten_tcp = 0\nlisten_addr = "{cluster_address}"\nauth_unix_rw = "none"\n'
+        f'ca_file = "{PKI}/ca.crt"\ncert_file = "{PKI}/node.crt"\nkey_file = "{PKI}/node.key"\n'
         'unix_sock_group = "root"\nunix_sock_rw_perms = "0700"\n'
         f'host_uuid = "{host}"\nlog_outputs = "2:file:/var/log/libvirt/libvirtd.log"\n'
     )

@@ -34,8 +34,9 @@ def test_nodes_reach_each_other_on_all_three_networks_and_their_libvirts_too(lab
             assert f"{subnet}.{10 + number}/24" in lab3.exec(name, "ip", "-o", "-4", "addr")
             for other in {1, 2, 3} - {number}:
                 assert _reached(lab3, name, f"{subnet}.{10 + other}")
-    there = lab3.exec("hv1", "virsh", "-c", "qemu+tcp://hv2/system", "hostname").strip()
-    assert there == "hv2"
+    assert lab3.exec("hv1", "virsh", "-c", "qemu+tls://hv2/system", "hostname").strip() == "hv2"
+    with pytest.raises(LabError, match="refused"):  # not without certificates
+        lab3.exec("hv1", "virsh", "-c", "qemu+tcp://hv2/system", "hostname")
 
 
 def test_a_guest_runs_where_it_shall_on_the_pool_of_all(lab3: RunningLab) -> None:
@@ -126,7 +127,7 @@ def test_the_forwarder_takes_a_node_that_answers(lab3: RunningLab) -> None:
 
 TALK = """
 import socket, sys
-line = socket.create_connection((sys.argv[1], 16509))
+line = socket.create_connection((sys.argv[1], 16514))
 print("connected", flush=True)
 print(line.recv(1), flush=True)
 """
