@@ -12,6 +12,7 @@ from typing import Any
 
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
+from pvc_core.cluster.heard import Heard
 from pvc_core.cluster.lease import HOLD_S, LATE_S, TAKEOVER_S, LeaseRecords, Standing
 from pvc_core.cluster.repository import Unchanged
 from pvc_core.errors import Conflict, NotFound, PvcError, StoreUnavailable
@@ -61,9 +62,11 @@ class Leadership:
         self.changed: Callable[[], None] = lambda: None
         self.led = False
         """Whether it acted at all since this object was made."""
+        self._heard = Heard(clock)
         self._standing: Standing | None = None
         self._silence: _Silence | None = None
         self._beat = 0
+        self._unanswered = False
         self._not_now = 0
         """A request that could not be met here: it is not tried again."""
         self._woken, self._stopping = threading.Event(), False
@@ -133,6 +136,7 @@ class Leadership:
 
     def tick(self) -> float:
         """Renew, hand on, or look at another's lease; seconds until the next tick."""
+        self._heard.look(self._view())
         try:
             if self._standing:
                 self._hold(self._standing)
@@ -140,8 +144,9 @@ class Leadership:
                 self._look()
         except StoreUnavailable as error:
             self._silence = None
-            if self._standing:
-                self._log.warning(f"the primary's lease was not renewed: {error.message}")
+            if self._standing and not self._unanswered:
+                self._unanswered = True
+                self._log.warning(f"the primary's lease is not renewed: {error.message}")
             return AGAIN_S if self._standing else LOOK_S
         except (Conflict, NotFound):
             self._find_out()
@@ -167,6 +172,9 @@ class Leadership:
 
     def _act_until(self, until_s: float, standing: Standing) -> None:
         acted = self.acts()
+        if self._unanswered:
+            self._unanswered = False
+            self._log.info("the primary's lease is renewed again")
         self.led = True
         self.renewed(until_s)
         self._standing = replace(standing, until_s=until_s)
@@ -196,7 +204,7 @@ class Leadership:
     def _answer(self, standing: Standing, wanted: PrimaryWanted) -> None:
         if wanted.node == self.node or not self._may_lead(wanted.node):
             if wanted.node != self.node:
-                self._log.warning(f"node {wanted.node} cannot be primary as asked: its pvcnoded does not run")
+                self._log.warning(f"node {wanted.node} cannot be primary as asked: it is silent, or its pvcnoded is")
             leader = self._records.note(replace(standing.leader.value, asked=wanted.asked), standing.leader)
             self._standing = replace(standing, leader=leader)
             return
@@ -230,7 +238,7 @@ class Leadership:
             self.changed()
 
     def _lose(self, sentence: str) -> None:
-        self._standing, self._silence = None, None
+        self._standing, self._silence, self._unanswered = None, None, False
         self._log.info(sentence)
         self.changed()
 
@@ -288,10 +296,10 @@ class Leadership:
     # -- helpers -------------------------------------------------------------------------------------------------------
 
     def _may_lead(self, name: str) -> bool:
-        """Another coordinator whose daemon works, as far as its record says."""
+        """Another coordinator that is heard, and whose daemon works."""
         kept = self._view().node_seen.get(name)
         works = kept is not None and kept.value.daemon_state is DaemonState.RUN and not kept.value.custody
-        return works and name in self._coordinators and name != self.node
+        return works and name in self._heard and name in self._coordinators and name != self.node
 
     def _asked_so_far(self) -> int:
         """A move that has another reason answers the requests of before too."""

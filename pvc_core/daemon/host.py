@@ -66,8 +66,14 @@ class Host:
         if self.leadership is not None and self.primary is not None:
             self.leadership.lower = self.primary.floating.lower
             self.leadership.renewed = self.primary.floating.extend
-            self.leadership.changed = wake_all
+            self.leadership.changed = lambda: self._changed(quick, wake_all)
             thread("leadership", self.leadership.run)
+
+    def _changed(self, quick: Engine, wake_all: Callable[[], None]) -> None:
+        """The addresses before all else: somebody waits for them."""
+        if self.primary is not None:
+            quick.wake(self.primary.kind, self.primary.ground.node)
+        wake_all()
 
     def end(self, join: Callable[[str], None]) -> None:
         """Another coordinator becomes primary now, if one can; else the addresses stay until the lease ends."""

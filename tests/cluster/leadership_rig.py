@@ -11,8 +11,9 @@ from pvc_core.cluster.leadership import Leadership
 from pvc_core.cluster.repository import Repository
 from pvc_core.errors import PvcError, StoreUnavailable
 from pvc_core.model.cluster import Leader, Lease, PrimaryWanted
-from pvc_core.model.node import DaemonState, NodeSeen
-from pvc_core.model.view import ClusterView
+from pvc_core.model.node import DaemonState, Heartbeat, NodeSeen
+from pvc_core.model.view import ClusterView, Kept
+from pvc_core.schema.records import decode
 from pvc_core.store.base import SessionState
 from pvc_core.testing.clock import FakeClock
 from pvc_core.testing.sim import QuietLog
@@ -46,13 +47,15 @@ class Coordinator:
     incarnation: str = "boot-1"
     log: QuietLog = field(default_factory=QuietLog)
     lower_fails: bool = False
+    dead: bool = False
 
     def __post_init__(self) -> None:
-        self._eyes, self._seen = Repository(self.server.client()), ClusterView(fresh=False)
+        self._eyes, self._seen = self.server.client(), ClusterView(fresh=False)
         self.begin()
 
     def begin(self) -> None:
         """A new process of the daemon."""
+        self.dead = False
         self.store: FakeStore = self.server.client(self.name)
         self.holds = False
         self.leadership = Leadership(
@@ -69,6 +72,7 @@ class Coordinator:
     def end(self) -> None:
         """kill -9: what it held is taken down by the node's guard, at the latest when its lease ends."""
         self.holds = False
+        self.dead = True
         self.store.close()
 
     def view(self) -> ClusterView:
@@ -76,10 +80,19 @@ class Coordinator:
         if self.store.session().state is not SessionState.CONNECTED:
             return self._seen
         try:
-            wanted, seen = self._eyes.all(layout.PRIMARY_WANTED), self._eyes.all(layout.NODE_SEEN)
+            entries = self._eyes.tree(layout.ROOT)
         except StoreUnavailable:
             return self._seen
-        self._seen = ClusterView(primary_wanted=wanted, node_seen=seen)
+        tables: dict[str, dict[str, Any]] = {kind.name: {} for kind in layout.KINDS}
+        for key, entry in entries.items():
+            if (found := layout.split(key)) is not None:
+                kind, id = found
+                tables[kind.name][id] = Kept(decode(entry.value, kind.record), entry.version, entry.stamp)
+        self._seen = ClusterView(
+            primary_wanted=tables[layout.PRIMARY_WANTED.name],
+            node_seen=tables[layout.NODE_SEEN.name],
+            heartbeats=tables[layout.HEARTBEATS.name],
+        )
         return self._seen
 
     def follow(self) -> None:
@@ -120,11 +133,21 @@ class Rig:
         for name in NAMES:
             seen = NodeSeen(name=name, incarnation="boot-1", daemon_state=DaemonState.RUN)
             self.repository.add(layout.NODE_SEEN, name, seen)
+            self.repository.add(layout.HEARTBEATS, name, Heartbeat(node=name, incarnation="boot-1", beat=0))
+
+    def beat(self) -> None:
+        """The guards' heartbeats, of all nodes that have power."""
+        for name in NAMES:
+            if not self.nodes[name].dead:
+                beat = Heartbeat(node=name, incarnation="boot-1", beat=0)
+                self.repository.set(layout.HEARTBEATS, name, beat, if_version=None)
 
     def run(self, seconds: float, *names: str, step_s: float = 0.25) -> None:
         """The named nodes (all of them) tick, time passes."""
         end_s = self.true.boottime_s() + seconds - 1e-9
         while self.true.boottime_s() < end_s:
+            if self.repository.store.session().state is SessionState.CONNECTED:
+                self.beat()
             for name in names or NAMES:
                 self.nodes[name].leadership.tick()
             self.true.move(step_s)

@@ -218,7 +218,17 @@ def test_a_daemon_that_ends_hands_the_role_on(rig: Rig) -> None:
     assert rig.leader().term == 2
 
 
-def test_handed_to_a_node_that_died_it_comes_back_after_e(rig: Rig) -> None:
+def test_the_role_is_not_handed_to_a_node_that_is_not_heard(rig: Rig) -> None:
+    rig.nodes["hv2"].end()
+    rig.run(3.5, "hv1", "hv3")
+    rig.ask("hv2")
+    rig.run(1.0, "hv1", "hv3")
+    assert rig.acting() == ["hv1"]
+    rig.nodes["hv1"].leadership.resign()
+    assert rig.leader().node == "hv3"
+
+
+def test_handed_to_a_node_that_just_died_it_comes_back_after_e(rig: Rig) -> None:
     rig.ask("hv2")
     rig.nodes["hv2"].end()
     rig.run(TAKEOVER_S + 2.0, "hv1", "hv3")

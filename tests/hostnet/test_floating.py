@@ -1,4 +1,4 @@
-"""Floating addresses between hosts on one switch: given, announced, refused when taken, taken back, dropped by the guard."""
+"""Floating addresses between hosts on a switch: given, announced, refused when taken, taken back, also by the guard."""
 
 from __future__ import annotations
 

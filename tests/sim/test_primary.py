@@ -30,6 +30,8 @@ class Run:
             node.begin()
 
     def step(self) -> None:
+        if self.random.random() < 0.3:
+            self.beat()
         name = self.random.choice(NAMES)
         node = self.rig.nodes[name]
         if self.random.random() < 0.15:
@@ -77,6 +79,12 @@ class Run:
             self.check()
             self.rig.true.move(0.25)
             self.check()
+
+    def beat(self) -> None:
+        try:
+            self.rig.beat()
+        except StoreUnavailable:
+            pass
 
     def ask(self) -> None:
         try:
