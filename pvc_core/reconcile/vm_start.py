@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Set, Unchanged
@@ -70,8 +71,14 @@ class Starter:
         return self.ground.descriptions.of(kept.value).volumes if kept else ()
 
     def let_go(self, uuid: str, claim: Claim) -> None:
-        """The guest was seen gone: no permit, no volume is held for it any more."""
+        """The guest was seen off: let no start that is still on its way begin, look once more, let its volumes go.
+
+        Without its permit a start that waits in a hanging hypervisor is refused when that wakes (A15). Raises Retry
+        when the guest is not off after all.
+        """
         self.ground.permits.revoke(uuid)
+        if self._look(uuid).guest is not GuestState.OFF:
+            raise Retry("a start that was still on its way has begun the guest; looking again", again_in_s=0.5)
         for ref in claim.volumes:
             self.let_go_of(uuid, ref)
 
@@ -227,13 +234,8 @@ class Starter:
 
     def _failed(self, vm: VmWanted, seen: VmSeen, reason: str) -> Outcome:
         """It cannot start here. The claim is given up only when the guest was seen off: nothing may be in flight."""
-        there = self.ground.calls(
-            vm.uuid,
-            "looking at the guest",
-            OBSERVE_S,
-            lambda: self.ground.compute.observe(vm.uuid, deadline_s=OBSERVE_S),
-        )
-        if there.guest is not GuestState.OFF:
+        self.ground.permits.revoke(vm.uuid)
+        if self._look(vm.uuid).guest is not GuestState.OFF:
             raise Retry(f"start failed ({reason}), and whether the guest is off is not clear yet", again_in_s=2.0)
         claim = self.ground.repository.get(layout.CLAIMS, vm.uuid)
         self.let_go(vm.uuid, claim.value)
@@ -245,6 +247,10 @@ class Starter:
         )
         self.ground.hooks.notify("pvc_vm_failed", key=vm.uuid, vm=vm, reason=reason)
         return Outcome(f"failed: {reason}")
+
+    def _look(self, uuid: str) -> Observation:
+        look = partial(self.ground.compute.observe, uuid, deadline_s=OBSERVE_S)
+        return self.ground.calls(uuid, "looking at the guest", OBSERVE_S, look)
 
     def _save(self, uuid: str, record: VmSeen) -> None:
         self.ground.repository.save(layout.VM_SEEN, uuid, record, self.ground.repository.find(layout.VM_SEEN, uuid))

@@ -1,9 +1,5 @@
 """Use cases: check, then write what is wanted or submit a task. The Python function library, and the API's only door.
 
-    from pvc_core.services import connect
-    with connect("/etc/pvc/pvc.yaml") as pvc:
-        pvc.vms.start("web1", by="me")
-
 Every call raises the errors of pvc_core.errors and nothing else; a call that raised has changed nothing.
 """
 
