@@ -13,7 +13,7 @@ GIB = 1024**3
 TIB = 1024**4
 
 _LETTERS = {"": 1, "B": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB, "P": 1024**5, "E": 1024**6}
-_SIZE = re.compile(r"(\d{1,18})\s*([BKMGTPE]?)(?:I?B)?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"(\d{1,20})\s*([BKMGTPE]?)(?:I?B)?", re.IGNORECASE | re.ASCII)
 
 
 def parse_size_bytes(text: str) -> int:
