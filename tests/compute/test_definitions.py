@@ -310,3 +310,14 @@ def test_random_cuts_never_crash() -> None:
                 rendered(hostile)
             except Invalid:
                 continue
+
+
+@pytest.mark.parametrize("tag", ["name", "uuid", "memory", "vcpu", "devices"])
+def test_what_must_stand_once_is_refused_twice(tag: str) -> None:
+    text = "<domain><name>a</name><uuid>2b57194c-777e-54d9-9dee-6a6bada3c400</uuid><memory>64</memory><vcpu>1</vcpu>"
+    text += "<os><type>hvm</type></os><devices><emulator>/usr/bin/kvm</emulator></devices></domain>"
+    end = text.index(f"</{tag}>") + len(tag) + 3
+    twice = text[:end] + text[text.index(f"<{tag}>") : end] + text[end:]
+    LibvirtDefinitions().describe(text)
+    with pytest.raises(Invalid, match=f"<{tag}> is given twice"):
+        LibvirtDefinitions().describe(twice)

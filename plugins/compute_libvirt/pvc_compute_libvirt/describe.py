@@ -25,6 +25,7 @@ def describe(definition: str) -> Description:
     """Raises Invalid with a sentence naming the element and line that is wrong or missing."""
     document = parse(definition, root=("domain",))
     root = document.root
+    _once_each(root, "name", "uuid", "memory", "vcpu", "os", "devices")
     outside, failover = find_outside(root)
     graphics = next((item for item in root.all("devices/graphics") if item.get("type") == "vnc"), None)
     os_type = root.find("os/type")
@@ -221,6 +222,13 @@ def _name(root: Element) -> str:
     if element is None or not element.text.strip():
         raise Invalid("the definition has no <name>", help="give one, like <name>web1</name>")
     return element.text
+
+
+def _once_each(root: Element, *tags: str) -> None:
+    """libvirt would take the first of two and say nothing; which one was meant is a guess."""
+    for tag in tags:
+        if len(found := list(root.all(tag))) > 1:
+            raise Invalid(f"line {found[1].line}: <{tag}> is given twice", help=f"a definition has one <{tag}>")
 
 
 def _topology(root: Element) -> str:
