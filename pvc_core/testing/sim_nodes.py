@@ -319,5 +319,18 @@ class Nodes:
         return False
 
 
+def cluster(seed: int, *vms: str, count: int = 3) -> Nodes:
+    """A cluster at rest, with a shared pool and these VMs running."""
+    sim = Nodes(seed, count=count)
+    sim.settle(10)
+    assert sim.ask(lambda pvc: pvc.storage.add_pool(POOL, by="test", driver="fake", options={"shared": "true"})) == ""
+    sim.settle(10)
+    for name in vms:
+        sim.define(name)
+        assert sim.ask(lambda pvc, name=name: pvc.vms.start(name, by="test")) == ""  # type: ignore[misc]
+    sim.settle(30)
+    return sim
+
+
 def _nobody(*_: Any, **__: Any) -> Any:
     raise Retry("the simulator carries no bytes")

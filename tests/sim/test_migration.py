@@ -10,23 +10,10 @@ from pvc_core.errors import Retry
 from pvc_core.model.vm import MigrationMethod
 from pvc_core.services import Services
 from pvc_core.services.vms import VmMeta
-from pvc_core.testing.sim_nodes import POOL, Nodes
+from pvc_core.testing.sim_nodes import Nodes, cluster
 from pvc_core.testing.storage import Crashed
 
 NAMES = ("a", "b", "c")
-
-
-def cluster(seed: int, *vms: str, count: int = 3) -> Nodes:
-    """A cluster at rest, with a shared pool and these VMs running."""
-    sim = Nodes(seed, count=count)
-    sim.settle(10)
-    assert sim.ask(lambda pvc: pvc.storage.add_pool(POOL, by="test", driver="fake", options={"shared": "true"})) == ""
-    sim.settle(10)
-    for name in vms:
-        sim.define(name)
-        assert sim.ask(lambda pvc, name=name: pvc.vms.start(name, by="test")) == ""  # type: ignore[misc]
-    sim.settle(30)
-    return sim
 
 
 def test_a_running_guest_moves_and_comes_back() -> None:
