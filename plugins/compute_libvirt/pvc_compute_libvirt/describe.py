@@ -25,7 +25,7 @@ def describe(definition: str) -> Description:
     """Raises Invalid with a sentence naming the element and line that is wrong or missing."""
     document = parse(definition, root=("domain",))
     root = document.root
-    _once_each(root, "name", "uuid", "memory", "vcpu", "os", "devices")
+    _once_each(root, "name", "uuid", "memory", "vcpu", "devices")
     outside, failover = find_outside(root)
     graphics = next((item for item in root.all("devices/graphics") if item.get("type") == "vnc"), None)
     os_type = root.find("os/type")
