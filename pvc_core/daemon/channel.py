@@ -14,7 +14,7 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Repository
 from pvc_core.config import Config
 from pvc_core.daemon.secrets import GROUP, group_id
-from pvc_core.errors import NotFound, Permanent, PvcError
+from pvc_core.errors import NotFound, Permanent, PvcError, Refused
 from pvc_core.founding.pki import Place, names_of, serial_of
 from pvc_core.founding.places import cluster_address, pki_of
 from pvc_core.founding.welcome import Welcome
@@ -73,11 +73,16 @@ class Channel:
             self._network.stop()
 
     def announce(self) -> None:
-        """Put on record where this node is asked. Raises StoreUnavailable, Conflict."""
+        """Put on record where this node is asked. Raises StoreUnavailable, Conflict; Refused when it was removed."""
         host = cluster_address(self._config)
-        if self._network is None or host is None:
+        if not self._serial or host is None:
             return
         name, repository = self._config.node, Repository(self._store)
+        if repository.find(layout.REMOVED, self._serial) is not None:
+            raise Refused(
+                f"node {name} was removed from the cluster",
+                help="`pvcnoded join` with a new token makes it a member again",
+            )
         peer = NodePeer(name=name, address=str(host), port=self._config.peer_port, certificate=self._serial)
         kept = repository.find(layout.NODE_PEERS, name)
         if kept is None or kept.value != peer:

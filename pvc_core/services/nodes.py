@@ -9,10 +9,13 @@ from pvc_core.cluster.repository import Add, Set
 from pvc_core.errors import Invalid, NotFound, Refused, Retry
 from pvc_core.model.cluster import PrimaryWanted
 from pvc_core.model.node import CoordinatorState, DaemonState, DomainState, NodeWanted
+from pvc_core.model.task import Task
+from pvc_core.policy.leaving import ties
 from pvc_core.policy.placement import NodeLoad, loads
 from pvc_core.services.desk import Desk, Flow
 from pvc_core.services.filters import name_filter
 from pvc_core.services.pictures import NodePicture
+from pvc_core.services.tasks import TaskService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,23 @@ class NodeService:
             raise Refused(f"node {name} is the only coordinator, so it stays primary")
         self._ask_primary(name if state == "primary" else self._another(name), by)
         return self.get(name)
+
+    def remove(self, name: str, *, by: str, confirm: bool = False) -> Task:
+        """Forget a node that is gone for good; the task that does it. `confirm`: a person knows that it is off.
+
+        Raises NotFound; Refused for a coordinator, and while anything ties the cluster to it.
+        """
+        self.get(name)
+        if name in self.coordinators:
+            raise Refused(
+                f"node {name} is a coordinator",
+                help="take it out of cluster.coordinators in every pvc.yaml first, as docs/installing.md says",
+            )
+        if why := ties(self.desk.view, name):
+            raise Refused(f"node {name} cannot be removed: {why}", help="move or remove that first")
+        args = {"node": name, "confirmed": confirm}
+        tasks = TaskService(self.desk)
+        return tasks.submit(tasks.new("node.remove", node="", args=args, by=by, status=f"removing node {name}"))
 
     def log(self, name: str, lines: int) -> str:
         self.get(name)

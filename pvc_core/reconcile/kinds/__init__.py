@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pvc_core.reconcile.kinds import plugins, pools, snapshots, vms, volumes
+from pvc_core.reconcile.kinds import nodes, plugins, pools, snapshots, vms, volumes
 from pvc_core.reconcile.task import TaskKind
 from pvc_core.reconcile.vm_start import Starter
 
@@ -16,4 +16,5 @@ def all_kinds(starter: Starter, uploads: volumes.Uploads) -> Mapping[str, TaskKi
         **snapshots.KINDS,
         **vms.kinds(starter),
         **plugins.KINDS,
+        **nodes.kinds(),
     }
