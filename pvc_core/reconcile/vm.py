@@ -225,16 +225,7 @@ class VmReconciler:
         self._shutdowns.pop(vm.uuid, None)
         seen = self._seen(vm.uuid)
         if claim.value.phase is Phase.RUN:
-            self.starter.let_go(vm.uuid, claim.value)
-            free = replace(
-                claim.value,
-                phase=Phase.FREE,
-                generation=claim.value.generation + 1,
-                target=None,
-                volumes=(),
-                addresses=(),
-            )
-            self.ground.commit(Set(layout.CLAIMS, vm.uuid, free, claim.version))
+            self.starter.give_up(claim)
             if seen.guest is not GuestState.OFF:
                 self.ground.hooks.notify("pvc_vm_stopped", key=vm.uuid, vm=vm, reason=there.reason or str(vm.want))
         off = replace(

@@ -45,6 +45,8 @@ class Starter:
         volumes = {ref: kept for ref in description.volumes if (kept := self.ground.view.volume(ref)) is not None}
         hindrance = self._hindrance(vm, description, volumes)
         if hindrance:
+            if claim.value.phase is Phase.RUN:
+                self.give_up(claim)  # it ended, and will not start soon: what it had is free for others meanwhile
             return hindrance
         for ref in claim.value.volumes:  # attached to a guest that is off, and not to be attached again
             if ref not in volumes:
@@ -81,6 +83,13 @@ class Starter:
             raise Retry("a start that was still on its way has begun the guest; looking again", again_in_s=0.5)
         for ref in claim.volumes:
             self.let_go_of(uuid, ref)
+
+    def give_up(self, claim: Kept[Claim]) -> None:
+        """The same, and then the claim itself is free."""
+        mine = claim.value
+        self.let_go(mine.uuid, mine)
+        free = replace(mine, phase=Phase.FREE, generation=mine.generation + 1, target=None, volumes=(), addresses=())
+        self.ground.commit(Set(layout.CLAIMS, mine.uuid, free, claim.version))
 
     def let_go_of(self, uuid: str, ref: str) -> None:
         kept = self.ground.view.volume(ref)
@@ -237,10 +246,7 @@ class Starter:
         self.ground.permits.revoke(vm.uuid)
         if self._look(vm.uuid).guest is not GuestState.OFF:
             raise Retry(f"start failed ({reason}), and whether the guest is off is not clear yet", again_in_s=2.0)
-        claim = self.ground.repository.get(layout.CLAIMS, vm.uuid)
-        self.let_go(vm.uuid, claim.value)
-        free = replace(claim.value, phase=Phase.FREE, generation=claim.value.generation + 1, volumes=())
-        self.ground.commit(Set(layout.CLAIMS, vm.uuid, free, claim.version))
+        self.give_up(self.ground.repository.get(layout.CLAIMS, vm.uuid))
         self._save(
             vm.uuid,
             replace(seen, node=self.ground.node, guest=GuestState.OFF, failed_reason=reason, failed_asked=vm.asked),

@@ -389,7 +389,12 @@ class StorageService:
         return definitions.shared(definitions.pool_options().load(dict(pool.options)))
 
     def _check_absent(self, pool: str, name: str) -> None:
-        if volume_id(pool, name) in self.desk.view.volumes:
+        kept = self.desk.view.volumes.get(volume_id(pool, name))
+        if kept is not None and kept.value.phase is VolumePhase.REMOVING:
+            raise Exists(
+                f"volume {pool}/{name} is still being removed", help="if that failed, remove it again; or choose a name"
+            )
+        if kept is not None:
             raise Exists(f"a volume {pool}/{name} exists already", help="choose another name")
 
     def _check_room(self, pool: str, more_bytes: int, force: bool) -> None:

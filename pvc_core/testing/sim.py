@@ -162,6 +162,7 @@ class Sim:
         self.power_cycles += 1
         self.brain.stage.die()
         self.world.power_off(NODE)
+        self.disks.attached.clear()
         self.permits = SimPermits()
         self.restart_daemon()
 

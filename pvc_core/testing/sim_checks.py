@@ -72,6 +72,7 @@ class Watcher:
         for id, old in self._ready.items():
             self._demand(id in self._volumes, f"volume {old.ref} vanished though nobody asked for its removal")
         self._ready = {id: volume for id, volume in self._volumes.items() if volume.phase is VolumePhase.READY}
+        self._sim.disks.was_ready |= self._ready.keys()
         for id, volume in self._ready.items():
             self._demand(id in there, f"volume {volume.ref} is READY and has no bytes")
 
@@ -128,6 +129,9 @@ class Watcher:
             self._demand(there[id].name == volume.name, f"{volume} is called {there[id].name} on disk")
             names = sorted(snapshot.name for snapshot in volume.snapshots)
             self._demand(names == sorted(there[id].snapshots), f"snapshots {names}, on disk {there[id].snapshots}")
+        running = {(uuid, id) for uuid in self._sim.world.host(NODE).guests for id in volumes}
+        left = self._sim.disks.attached - running
+        self._demand(not left, f"attached for guests that are off: {left}")
         for ref, id in self.volumes.items():
             self._demand(id in volumes, f"volume {ref} was acknowledged and is gone")
 

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.contracts.plugin import Plugin
 from pvc_core.contracts.storage import Upload
-from pvc_core.contracts.targets import File
+from pvc_core.contracts.targets import DiskSource, File
 from pvc_core.errors import Refused, Retry
 from pvc_core.hookspecs import hookimpl
-from pvc_core.model.storage import Pool, Volume
+from pvc_core.model.storage import Pool, Volume, VolumeFound, VolumePhase
 from pvc_core.testing.compute import FakeHost
 from pvc_core.testing.compute_text import FakeComputeDefinitions
 from pvc_core.testing.sim_stage import Stage
@@ -183,8 +183,10 @@ class SimDisks(FakeStorageWorld):
     def __init__(self, open: Callable[[], set[str]]) -> None:
         super().__init__()
         self.open = open
-        self.made: set[str] = set()
-        """Ids whose bytes were there once."""
+        self.was_ready: set[str] = set()
+        """Ids of volumes that were READY once: never to be made again."""
+        self.attached: set[tuple[str, str]] = set()
+        """(VM, volume id) as the node has them attached, running or not."""
         self.wrongs: list[str] = []
 
     def driver(self, node: str = "hv1") -> SimStorage:
@@ -197,6 +199,20 @@ class SimDisks(FakeStorageWorld):
 
 class SimStorage(FakeStorage):
     world: SimDisks
+
+    def create_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> VolumeFound:
+        if volume.phase is VolumePhase.READY:
+            self.world.wrongs.append(f"volume {volume.ref} is READY and was to be created again")
+        return super().create_volume(pool, volume, deadline_s=deadline_s)
+
+    def attach(self, pool: Pool, volume: Volume, *, vm_uuid: str, read_only: bool, deadline_s: float) -> DiskSource:
+        source = super().attach(pool, volume, vm_uuid=vm_uuid, read_only=read_only, deadline_s=deadline_s)
+        self.world.attached.add((vm_uuid, volume.id))
+        return source
+
+    def detach(self, pool: Pool, volume: Volume, *, vm_uuid: str, deadline_s: float) -> None:
+        super().detach(pool, volume, vm_uuid=vm_uuid, deadline_s=deadline_s)
+        self.world.attached.discard((vm_uuid, volume.id))
 
     def remove_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> None:
         self._closed(pool, volume, "removed")
@@ -224,11 +240,9 @@ class SimStorage(FakeStorage):
         return super().begin_upload(pool, volume, image_format=image_format, size_bytes=size_bytes)
 
     def _made(self, pool: Pool, volume: Volume, content: Any) -> Any:
-        if volume.id in self.world.made and volume.id not in self._volumes(pool):
+        if volume.id in self.world.was_ready and volume.id not in self._volumes(pool):
             self.world.wrongs.append(f"volume {volume.ref} was created again: its bytes were there and are gone")
-        answer = super()._made(pool, volume, content)
-        self.world.made.add(volume.id)
-        return answer
+        return super()._made(pool, volume, content)
 
     def _closed(self, pool: Pool, volume: Volume, verb: str) -> None:
         if volume.id in self.world.open():

@@ -207,6 +207,8 @@ class Story:
             case 13:
                 error = random.choice((Retry("the disks are busy"), Refused("not now"), Permanent("a bad disk")))
                 sim.disks.faults.before[random.choice(STORAGE_CALLS)] = error
+                if random.random() < 0.2:
+                    sim.disks.faults.before["attach"] = NotFound("the bytes are not there")
             case 14:  # the answer is lost; a driver may even find no other words, but Refused is "nothing was changed"
                 if random.random() < 0.5:
                     sim.disks.faults.after[random.choice(STORAGE_CALLS)] = Retry("the disks do not answer")

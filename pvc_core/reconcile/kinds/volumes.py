@@ -72,11 +72,13 @@ def unclone(job: Job, error: PvcError) -> tuple[Write, ...]:
 
 
 def uncreate(job: Job, error: PvcError) -> tuple[Write, ...]:
-    """Leave no debris and no record of a volume that never came to be, even where its driver cannot be asked."""
+    """Leave no debris and no record of a volume that never came to be; debris that stays keeps a tombstone."""
     id = volume_id(str(job.task.args["pool"]), str(job.task.args["name"]))
     kept = job.ground.repository.find(layout.VOLUMES, id)
     if kept is None or kept.value.phase is not VolumePhase.CREATING or kept.value.task != job.task.id:
         return ()
+    if job.ground.repository.find(layout.POOLS, kept.value.pool) is None:
+        return (Drop(layout.VOLUMES, id, kept.version),)
     try:
         pool = job.ground.pool(kept.value.pool)
         driver = job.ground.driver(pool)
@@ -87,8 +89,12 @@ def uncreate(job: Job, error: PvcError) -> tuple[Write, ...]:
             QUICK_S,
             lambda: driver.remove_volume(pool, kept.value, deadline_s=QUICK_S),
         )
-    except (Refused, NotFound, Exists, Permanent) as left:
-        job.ground.log.warning(f"what was half-made is left as it is: {left}", object=f"volume/{kept.value.ref}")
+        left = False
+    except (Refused, NotFound, Exists, Permanent) as why:
+        job.ground.log.warning(f"not removed: {why}", object=f"volume/{kept.value.ref}")
+        left = isinstance(why, Permanent) or _is_there(job, kept.value)
+    if left:
+        return (Set(layout.VOLUMES, id, replace(kept.value, phase=VolumePhase.REMOVING), kept.version),)
     return (Drop(layout.VOLUMES, id, kept.version),)
 
 
@@ -188,6 +194,8 @@ def unremove(job: Job, error: PvcError) -> tuple[Write, ...]:
     kept = job.ground.repository.find(layout.VOLUMES, volume_id(str(job.task.args["pool"]), str(job.task.args["name"])))
     if not isinstance(error, Refused) or kept is None or kept.value.task != job.task.id:
         return ()
+    if not _is_there(job, kept.value):  # what bears its name is another volume; its own bytes are gone already
+        return (Drop(layout.VOLUMES, volume_id(kept.value.pool, kept.value.name), kept.version),)
     return (put(job, replace(kept.value, phase=VolumePhase.READY)),)
 
 
@@ -245,6 +253,14 @@ def _ready(job: Job, kept: Kept[Volume], found: VolumeFound, verb: str) -> Done:
         writes=(Set(layout.VOLUMES, id, volume, kept.version),),
         told=(Told(hook="pvc_volume_created", key=volume.id, args={"volume": volume}),),
     )
+
+
+def _is_there(job: Job, volume: Volume) -> bool:
+    """Whether its driver has bytes under its id."""
+    pool = job.ground.pool(volume.pool)
+    driver = job.ground.driver(pool)
+    found = call(job, volume, "looking for the volume", QUICK_S, lambda: driver.list_volumes(pool, deadline_s=QUICK_S))
+    return any(one.id == volume.id for one in found)
 
 
 def _let_go(job: Job, name: str) -> tuple[Write, ...]:
