@@ -89,7 +89,7 @@ def _guard(settings: Settings, clock: Clock, hide: Callable[[str], None]) -> Non
     beating.start()
     notify("READY=1", os.environ)
     _log.info("guarding this node, incarnation %s", life)
-    Watch(deadline, permits, clock, once).run(stop)
+    Watch(deadline, permits, clock, once, settings.run).run(stop)
     server.stop()
     beating.join(3 * BEAT_DEADLINE_S)
     _log.info("stopped")

@@ -1,4 +1,5 @@
-"""What must go on whatever the store does: the deadline is looked at, permits that ended are removed.
+"""What must go on whatever the store does: the deadline is looked at, permits that ended are removed, and so are
+floating addresses whose lease has ended.
 
 Runs in a thread that never speaks to the store. Freezing at the deadline comes here, with high availability.
 """
@@ -7,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from pathlib import Path
 
 from pvc_core.clock import Clock
 from pvc_core.daemon.once import Once
 from pvc_core.guard.deadline import Deadline
+from pvc_core.guard.floating import drop_overdue
 from pvc_core.guard.permits import Permits
 
 _STEP_S = 0.5
@@ -20,8 +23,11 @@ _log = logging.getLogger("pvcguard")
 
 
 class Watch:
-    def __init__(self, deadline: Deadline, permits: Permits, clock: Clock, once: Once) -> None:
+    """`run` is paths.run, where pvcnoded says which floating addresses this node holds until when."""
+
+    def __init__(self, deadline: Deadline, permits: Permits, clock: Clock, once: Once, run: Path) -> None:
         self._deadline = deadline
+        self._run = run
         self._permits = permits
         self._clock = clock
         self._once = once
@@ -37,12 +43,24 @@ class Watch:
         self._judge(now_s)
         self._tell_gap(now_s - self._last_s)
         self._last_s = now_s
+        self._drop_addresses(now_s)
         try:
             self._permits.sweep()
         except Exception as error:  # noqa: BLE001 - disk or bug: the deadline must be looked at all the same
             self._once.begin("sweep", "launch permits that ended cannot be removed", error=error)
         else:
             self._once.end("sweep", "launch permits that ended are removed again")
+
+    def _drop_addresses(self, now_s: float) -> None:
+        """Also while pvcnoded is stopped: the next primary must find them free (B7)."""
+        try:
+            dropped = drop_overdue(self._run, now_s)
+        except (OSError, ValueError) as error:
+            self._once.begin("floating", "floating addresses whose lease has ended cannot be taken down", error=error)
+            return
+        self._once.end("floating", "floating addresses can be taken down again")
+        if dropped:
+            _log.warning("the lease has ended without pvcnoded: took down %s", ", ".join(dropped))
 
     def _judge(self, now_s: float) -> None:
         if self._deadline.has_passed(now_s):

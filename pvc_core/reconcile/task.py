@@ -114,7 +114,7 @@ class TaskReconciler:
         if kept.value.state is TaskState.RUNNING:
             return kept.value
         running = replace(kept.value, state=TaskState.RUNNING)
-        self.ground.commit(Set(layout.TASKS, running.id, running, kept.version))
+        self.ground.commit(Set(layout.TASKS, running.id, running, kept.version), *self._term(running))
         return running
 
     def _carry_out(self, task: Task, kind: TaskKind) -> Outcome:
@@ -159,7 +159,7 @@ class TaskReconciler:
     def _end(self, id: str, task: Task, writes: tuple[Write, ...]) -> Outcome:
         """Its end and its effect on records are one commit; progress written meanwhile only moved its version."""
         kept = self.ground.repository.get(layout.TASKS, id)
-        self.ground.commit(Set(layout.TASKS, id, task, kept.version), *writes)
+        self.ground.commit(Set(layout.TASKS, id, task, kept.version), *writes, *self._term(task))
         self._since_s.pop(id, None)
         return Outcome(f"{task.state}: {task.status}")
 
@@ -187,8 +187,12 @@ class TaskReconciler:
         left_s = kept.value.ended_at_s + KEPT_S - self.ground.clock.wall_s()
         if left_s > 0:
             return Outcome("", min(left_s, 3600.0))
-        self.ground.commit(Drop(layout.TASKS, kept.value.id, kept.version))
+        self.ground.commit(Drop(layout.TASKS, kept.value.id, kept.version), *self._term(kept.value))
         return Outcome("")
+
+    def _term(self, task: Task) -> tuple[Write, ...]:
+        """What only the primary may do carries its term: a primary that slept writes nothing (design rule 8)."""
+        return () if task.node else (self.ground.lead(),)
 
 
 def _unknown(job: Job) -> Done:
