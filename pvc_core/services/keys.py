@@ -11,7 +11,7 @@ from pvc_core.clock import Clock
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Repository
 from pvc_core.cluster.view import ViewKeeper
-from pvc_core.errors import Exists, Invalid, NotFound
+from pvc_core.errors import Exists, Invalid, NotFound, StoreUnavailable
 from pvc_core.ids import checked_name
 from pvc_core.model.cluster import ApiKey
 
@@ -58,9 +58,15 @@ class KeyService:
         return kept.value
 
     def who(self, key: str) -> ApiKey | None:
-        """Whose key it is; None if it is nobody's. Compares in constant time."""
+        """Whose key it is; None if it is nobody's. Compares in constant time.
+
+        Raises StoreUnavailable when an unknown key may only be unknown because the store gives no answer.
+        """
         name, _, secret = key.partition(".")
-        kept = self.keeper.view.keys.get(name)
+        view = self.keeper.view
+        kept = view.keys.get(name)
+        if kept is None and not view.fresh:
+            raise StoreUnavailable("the store gives no answer, so the API key cannot be checked", help="try again soon")
         if kept is None or not secret or len(key) > 256:
             return None
         if self.remembered(key) is not None:
