@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import LabError, node
+from lab import LabError, control, node
 from lab.api import Api, ApiError
 from lab.state import Lab, Plan
 
-READY_S, BELIEF_S = 90.0, 20.0
+READY_S, BELIEF_S = 90.0, 40.0
 TRIALS = 3
 POOL = "vms"
 PROBE = "lab-is-it-shared"
@@ -58,17 +58,22 @@ def ensure_pool(lab: Lab, plan: Plan, api: Api, say: Say) -> None:
     """
     for trial in range(TRIALS):
         if trial:
-            with contextlib.suppress(ApiError):  # where it could not be made it is gone already
-                api.delete(f"/storage/ceph/pool/{POOL}", yes_i_really_mean_it="true")
+            _restart_node_daemons(lab, plan)
         try:
             _make_pool(api, shared=len(plan.nodes) > 1)
             if len(plan.nodes) > 1:
                 _until(lambda: _usable(api), f"pool {POOL} can be used on all nodes", lab, plan, deadline_s=BELIEF_S)
             return
         except LabError as error:
-            # A node's daemon may stumble over itself while it leaves its mark in a new shared pool.
+            # storage_dir may stumble over itself while it leaves its mark in a new shared pool: two threads of one
+            # daemon do at once. A daemon that begins anew leaves a new mark.
             say(f"pool {POOL}, once more: {str(error).partition('; units')[0]}")
     raise LabError(f"pool {POOL} cannot be used on all nodes after {TRIALS} trials; see script/lab logs hv1 pvcnoded")
+
+
+def _restart_node_daemons(lab: Lab, plan: Plan) -> None:
+    for name in plan.nodes:
+        control.ask(lab.needs(name), "kill", unit="pvcnoded", signal="SIGTERM")
 
 
 def _make_pool(api: Api, *, shared: bool) -> None:
