@@ -26,6 +26,7 @@ from pvc_core.daemon.life import NodeLife, run_until_signal
 from pvc_core.daemon.opening import open_store
 from pvc_core.daemon.ring import LogRing
 from pvc_core.daemon.secrets import STORE_NODE, read_secret
+from pvc_core.daemon.storing import store_command
 from pvc_core.errors import PvcError, Retry
 from pvc_core.founding import ensemble
 from pvc_core.guard.client import Guard
@@ -99,6 +100,12 @@ def _joining(commands: Any) -> None:
     _common(ensemble, again=True)
     ensemble.add_argument("action", choices=["render"], help="write them anew from pvc.yaml")
     ensemble.set_defaults(run=ensemble_command)
+    store = commands.add_parser("store", help="move the embedded store's content to ZooKeeper")
+    _common(store, again=True)
+    store.add_argument("action", choices=["move", "unseal"], help="move it, or let the embedded store be written again")
+    store.add_argument("--port", type=int, default=2181, help="ZooKeeper's port (default: 2181)")
+    store.add_argument("--wait", type=float, default=120.0, metavar="SECONDS", help="for ZooKeeper to start")
+    store.set_defaults(run=store_command)
 
 
 def _common(parser: argparse.ArgumentParser, *, again: bool = False) -> None:

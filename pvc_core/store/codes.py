@@ -30,13 +30,14 @@ class Code(IntEnum):
     SESSION_EXPIRED = -112
     INVALID_ACL = -114
     AUTH_FAILED = -115
+    NOT_READ_ONLY = -119
     THROTTLED = -127
 
 
 WRITES = frozenset({1, 2, 5, 14, 15})
 """Opcodes after which "no answer" may mean "done": create, delete, setData, multi, create2."""
 
-_NOT_DONE = frozenset({Code.SYSTEM_ERROR, Code.SESSION_EXPIRED, Code.THROTTLED})
+_NOT_DONE = frozenset({Code.SYSTEM_ERROR, Code.SESSION_EXPIRED, Code.THROTTLED, Code.NOT_READ_ONLY})
 """Answers that say for sure that nothing happened. pvcstored answers SYSTEM_ERROR when its disk is full."""
 
 
@@ -81,6 +82,8 @@ def _who(user: str | None) -> str:
 def _trouble(code: int) -> str:
     if code == Code.SYSTEM_ERROR:
         return "the store could not write it to its disk, nothing was changed"
+    if code == Code.NOT_READ_ONLY:
+        return "the store is sealed: its content was moved to ZooKeeper, which pvc.yaml is to name"
     if code == Code.SESSION_EXPIRED:
         return "the session was over, nothing was changed"
     return f"the store answered with error {code}"

@@ -18,6 +18,12 @@ _EPHEMERAL, _SEQUENTIAL = 1, 2
 _PERSISTENT_KINDS = {0: Kind.PERSISTENT, 1: Kind.RECURSIVE}
 
 
+SEAL = "/pvc/moved"
+"""While this key is there nothing is written but its own removal: the content lives elsewhere now. It is as durable as
+every key, and it is up to its grants who may make it.
+"""
+
+
 class Asker(Protocol):
     """Whose request it is: a connection, which is also what a watch tells."""
 
@@ -67,6 +73,8 @@ class Requests:
         if op in self._reads:
             return self._reads[Op(op)](reader, asker)
         if op in self._writes:
+            if self._tree.peek(SEAL) is not None and not (op == Op.DELETE and Reader(body).string() == SEAL):
+                raise Declined(Code.NOT_READ_ONLY)
             self._tree.next_zxid()
             return self._writes[Op(op)](reader, asker)
         raise Declined(Code.UNIMPLEMENTED)
