@@ -90,6 +90,14 @@ class ComputeRig(ABC):
         else:
             driver.stop(request.uuid, deadline_s=DEADLINE_S)
 
+    def neighbour(self) -> ComputeRig | None:
+        """Another node, to which guests can move live; None if the rig has none."""
+        return None
+
+    def permit_incoming(self, uuid: str) -> None:
+        """Give the guest a permit to arrive here."""
+        self.permit(uuid)
+
     def spare_disk(self) -> SpareDisk | None:
         return None
 

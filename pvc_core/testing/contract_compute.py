@@ -23,12 +23,13 @@ from pvc_core.ids import new_uuid
 from pvc_core.model.vm import GuestState
 from pvc_core.testing.compute_rig import DEADLINE_S, ComputeRig
 from pvc_core.testing.contract_compute_devices import DeviceQuestions
+from pvc_core.testing.contract_compute_migration import MigrationQuestions
 from pvc_core.testing.contract_compute_text import TextQuestions
 
 about = pytest.mark.pvc_capability
 
 
-class ComputeContract(TextQuestions, DeviceQuestions):
+class ComputeContract(TextQuestions, DeviceQuestions, MigrationQuestions):
     """Everything the contract promises, as a driver's caller sees it."""
 
     @pytest.fixture

@@ -12,9 +12,20 @@ from .libvirt_node import LibvirtNode
 
 @pytest.fixture(scope="module")
 def libvirt_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtNode]:
+    yield from _node(tmp_path_factory.mktemp("libvirt"))
+
+
+@pytest.fixture(scope="module")
+def libvirt_neighbour(libvirt_node: LibvirtNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibvirtNode]:
+    """A second node, with a cable between them."""
+    for node in _node(tmp_path_factory.mktemp("neighbour")):
+        libvirt_node.join(node)
+        yield node
+
+
+def _node(root: Path) -> Iterator[LibvirtNode]:
     from pvc_compute_libvirt.permits import Permits
 
-    root: Path = tmp_path_factory.mktemp("libvirt")
     node = LibvirtNode(root)
     Permits(permits_dir=root / "permits", hooks_dir=root / "etc/hooks").install_hook()
     try:

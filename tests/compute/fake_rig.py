@@ -19,14 +19,18 @@ class FakeComputeRig(ComputeRig):
     patience_s = 1.0
     console_line = "tick"
 
-    def __init__(self) -> None:
+    def __init__(self, world: FakeComputeWorld | None = None, node: str = "hv1") -> None:
         self.definitions = FakeComputeDefinitions()
-        self.world = FakeComputeWorld()
+        self.world, self.node = world or FakeComputeWorld(), node
         self.world.first_words = b"tick\n" * 5
-        self.guard = FakePermits(self.world.host())
+        self.world.moves_by_looking = True
+        self.guard = FakePermits(self.world.host(node))
+
+    def neighbour(self) -> ComputeRig:
+        return FakeComputeRig(self.world, "hv2")
 
     def driver(self) -> ComputeDriver:
-        return self.world.driver()
+        return self.world.driver(self.node)
 
     def definition(self, name: str, uuid: str, *, volume: str = "", network: str = "") -> str:
         disk = f'<disk dev="vda" volume="{volume}"/>' if volume else ""
@@ -34,7 +38,8 @@ class FakeComputeRig(ComputeRig):
         return f"<domain><name>{name}</name><uuid>{uuid}</uuid><memory>64</memory><vcpu>1</vcpu>{disk}{nic}</domain>"
 
     def request(self, name: str, uuid: str) -> RenderRequest:
-        return RenderRequest(definition=self.definition(name, uuid), uuid=uuid, name=name)
+        text = self.definition(name, uuid, volume=f"vms/{name}")
+        return RenderRequest(definition=text, uuid=uuid, name=name, disks={"vda": File(path=f"/v/{name}")})
 
     def broken_request(self, name: str, uuid: str) -> RenderRequest:
         text = self.definition(name, uuid).replace("</domain>", '<boot fails="no such machine"/></domain>')
@@ -47,7 +52,7 @@ class FakeComputeRig(ComputeRig):
         self.guard.revoke(uuid)
 
     def executions(self, uuid: str) -> int:
-        return len(self.world.executing(uuid))
+        return self.world.executing(uuid).count(self.node)
 
     def crash(self, uuid: str) -> None:
         self.world.end("hv1", uuid)

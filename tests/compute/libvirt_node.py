@@ -21,6 +21,8 @@ cgroup_controllers = []
 namespaces = []
 stdio_handler = "file"
 """
+# In a network of its own nobody else is there to listen to.
+TCP = 'listen_tls = 0\nlisten_tcp = 1\nauth_tcp = "none"\n'
 # PID 1 must reap what others leave, or libvirt waits for a dead QEMU to disappear; sh does. While `hold` exists,
 # libvirtd stays dead.
 INIT = """
@@ -29,7 +31,7 @@ mount --bind {root}/run /run && mount --bind {root}/var /var && mount --bind {ro
 mount --bind {root}/passwd /etc/passwd && mount --bind {root}/group /etc/group
 ip link set lo up; ip link add vmbr100 type bridge; ip link set vmbr100 up
 while :; do
-    if [ -e {root}/hold ]; then sleep 0.05; else libvirtd; fi
+    if [ -e {root}/hold ]; then sleep 0.05; else libvirtd --listen; fi
 done
 """
 
@@ -43,12 +45,14 @@ class LibvirtNode:
             (root / name).mkdir()
         (root / "var/run").symlink_to("/run")
         log = 'log_outputs = "3:file:/var/log/libvirt/libvirtd.log"\n'
-        (root / "etc/libvirtd.conf").write_text(f'auth_unix_rw = "none"\nhost_uuid = "{uuid.uuid4()}"\n{log}')
+        (root / "etc/libvirtd.conf").write_text(f'auth_unix_rw = "none"\nhost_uuid = "{uuid.uuid4()}"\n{log}{TCP}')
         (root / "etc/qemu.conf").write_text(QEMU_CONF)
         # libvirtd does not start without this user, even if qemu.conf names another.
         _with_line("/etc/passwd", root / "passwd", "libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin")
         _with_line("/etc/group", root / "group", "libvirt-qemu:x:64055:")
         self._unshare: subprocess.Popen[bytes] | None = None
+        self.address = ""
+        """Where other nodes reach it, after `join`."""
 
     @property
     def uri(self) -> str:
@@ -62,6 +66,20 @@ class LibvirtNode:
             command = ["unshare", *namespaces, "sh", "-c", script]
             self._unshare = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
         self.wait_for_libvirtd()
+
+    def join(self, other: LibvirtNode) -> None:
+        """A cable between the two nodes; it is gone with either of them."""
+        command = ["ip", "link", "add", "cluster", "netns", str(self._init()), "type", "veth"]
+        command += ["peer", "name", "cluster", "netns", str(other._init())]
+        subprocess.run(command, check=True, timeout=60, capture_output=True)
+        for number, node in enumerate((self, other), 1):
+            node.address = f"10.99.0.{number}"
+            node.inside("ip", "address", "add", f"{node.address}/24", "dev", "cluster")
+            node.inside("ip", "link", "set", "cluster", "up")
+
+    def cable(self, state: str) -> None:
+        """up or down."""
+        self.inside("ip", "link", "set", "cluster", state)
 
     def stop(self) -> None:
         if self._unshare is not None:

@@ -64,8 +64,8 @@ class LibvirtRig(ComputeRig):
     console_line = tick.LINE
     patience_s = 30.0
 
-    def __init__(self, node: LibvirtNode) -> None:
-        self.node = node
+    def __init__(self, node: LibvirtNode, neighbour: LibvirtNode | None = None) -> None:
+        self.node, self._neighbour = node, neighbour
         self.definitions = LibvirtDefinitions()
         self.permits = Permits(permits_dir=node.root / "permits", hooks_dir=node.root / "etc/hooks")
         self._drivers: list[LibvirtDriver] = []
@@ -76,6 +76,8 @@ class LibvirtRig(ComputeRig):
             virt_type="qemu",
             console_log_dir=self.node.root / "console",
             vnc_listen="127.0.0.1",
+            migration_uri=f"qemu+tcp://{self.node.address}/system",
+            migration_address=self.node.address,
             restart_libvirtd=restart,
         )
         processes = Processes(pid_namespace=self.node.pid_namespace)
@@ -83,6 +85,13 @@ class LibvirtRig(ComputeRig):
         driver = LibvirtDriver(settings, permits=self.permits, processes=processes, clock=SystemClock(), log=log)
         self._drivers.append(driver)
         return driver
+
+    def neighbour(self) -> LibvirtRig | None:
+        """Both nodes see the same images, at the same place."""
+        return LibvirtRig(self._neighbour) if self._neighbour is not None else None
+
+    def permit_incoming(self, uuid: str) -> None:
+        self.permit(uuid, kind="incoming")
 
     def close(self) -> None:
         for driver in self._drivers:

@@ -15,7 +15,7 @@ from .libvirt_rig import LibvirtRig
 @pytest.mark.system
 class TestLibvirt(ComputeContract):
     @pytest.fixture
-    def rig(self, libvirt_node: LibvirtNode) -> Iterator[LibvirtRig]:
-        rig = LibvirtRig(libvirt_node)
+    def rig(self, libvirt_node: LibvirtNode, libvirt_neighbour: LibvirtNode) -> Iterator[LibvirtRig]:
+        rig = LibvirtRig(libvirt_node, libvirt_neighbour)
         yield rig
         rig.close()

@@ -14,6 +14,7 @@ class LibvirtDefinitions(ComputeDefinitions):
     capabilities = ComputeCapabilities(
         disk_sources=DISK_SOURCES,
         nic_targets=NIC_TARGETS,
+        live_migration=True,
         hotplug_disks=True,
         hotplug_nics=True,
         online_resize=True,

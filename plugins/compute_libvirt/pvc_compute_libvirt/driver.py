@@ -16,16 +16,16 @@ from weakref import WeakSet
 
 import libvirt
 
-from pvc_compute_libvirt import console, events, live, stats, words
+from pvc_compute_libvirt import console, events, live, migrate, stats, words
 from pvc_compute_libvirt.link import Late, Link
 from pvc_compute_libvirt.live import Live
 from pvc_compute_libvirt.permits import NotAsked, Permits, prove_hook
 from pvc_compute_libvirt.processes import Processes
 from pvc_compute_libvirt.render import render
 from pvc_core.clock import Clock
-from pvc_core.contracts.compute import ComputeDriver, GuestEvent, Observation, RenderRequest
+from pvc_core.contracts.compute import ComputeDriver, GuestEvent, Migration, Observation, RenderRequest
 from pvc_core.contracts.targets import DiskSource, NicTarget
-from pvc_core.errors import Invalid, NotFound, Permanent, Retry
+from pvc_core.errors import Invalid, NotFound, Permanent, Refused, Retry
 from pvc_core.model.vm import GuestState, GuestStats
 
 T = TypeVar("T")
@@ -43,6 +43,10 @@ class Settings:
     virt_why: str = ""
     console_log_dir: Path
     vnc_listen: str
+    migration_uri: str = ""
+    """This node's libvirtd, as other nodes' reach it."""
+    migration_address: str = ""
+    """Where other nodes' QEMUs reach this one's; "": guests cannot come here."""
     restart_libvirtd: Callable[[], str] | None = None
     """Asked once, when libvirtd does not ask our hook; returns what was done, raises Permanent."""
 
@@ -66,6 +70,9 @@ class LibvirtDriver(ComputeDriver):
         self._proving = threading.Lock()
         self._proved: WeakSet[libvirt.virConnect] = WeakSet()
         self._pids: dict[str, int] = {}
+        self._departures = migrate.Departures(
+            settings.uri, log=log, ended=lambda uuid: self._tell(uuid, GuestEvent.CHANGED)
+        )
 
     def stop_driver(self) -> None:
         """Guests run on; nothing is asked or reported any more."""
@@ -114,6 +121,7 @@ class LibvirtDriver(ComputeDriver):
             vnc_listen=found.vnc_listen,
             vnc_port=found.vnc_port,
             permit_generation=self._generations.get(uuid, 0),
+            incoming=_waits_for_memory(state, detail) and migrate.is_arriving(domain),
         )
 
     def _off(self, uuid: str) -> Observation:
@@ -279,6 +287,48 @@ class LibvirtDriver(ComputeDriver):
             if self._left(until_s) <= _POLL_S or self._stopped.wait(_POLL_S):
                 raise Retry(f"guest {uuid} is not off yet: {seen.reason or seen.guest.value}", again_in_s=1.0)
 
+    # Moving while it runs
+
+    def departing(self, request: RenderRequest, *, deadline_s: float) -> str:
+        flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
+        look = f"look at guest {request.name}"
+        xml = self._call(request.uuid, look, lambda c: live.running(c, request.uuid).XMLDesc(flags), deadline_s)
+        return migrate.departing(xml, replace(request, virt_type=self._settings.virt_type))
+
+    def prepare_incoming(self, request: RenderRequest, *, deadline_s: float) -> str:
+        address = self._settings.migration_address
+        if not address:
+            raise Refused(
+                "this node has no address for guests to arrive at", help="name host_networks.cluster in its pvc.yaml"
+            )
+        xml = self._rendered(request, self._console_path(request.uuid))
+
+        def check(connection: libvirt.virConnect) -> None:
+            self._prove(connection)
+            migrate.demand_cpu(connection, xml, self._settings.virt_type)
+
+        self._call(request.uuid, f"prepare for guest {request.name}", check, deadline_s)
+        return migrate.Ticket(libvirtd=self._settings.migration_uri, data=f"tcp://{address}", definition=xml).text()
+
+    def migrate(self, uuid: str, ticket: str, *, max_downtime_ms: int, deadline_s: float) -> None:
+        if not self.migration(uuid, deadline_s=deadline_s).running:
+            self._call(uuid, f"look at guest {uuid}", lambda connection: live.running(connection, uuid), deadline_s)
+            self._departures.begin(uuid, migrate.Ticket.of(ticket), max_downtime_ms=max_downtime_ms)
+
+    def migration(self, uuid: str, *, deadline_s: float) -> Migration:
+        def look(connection: libvirt.virConnect) -> Migration:
+            return migrate.state(live.find(connection, uuid), self._departures, uuid)
+
+        return self._call(uuid, f"look at the migration of guest {uuid}", look, deadline_s, again=True)
+
+    def abort_migration(self, uuid: str, *, deadline_s: float) -> None:
+        def call_off(connection: libvirt.virConnect) -> None:
+            domain = live.find(connection, uuid)
+            if domain is not None:
+                migrate.call_off(domain)
+
+        self._call(uuid, f"call the migration of guest {uuid} off", call_off, deadline_s)
+
     # Devices
 
     def attach_disk(self, uuid: str, device: str, source: DiskSource, *, deadline_s: float) -> None:
@@ -384,6 +434,10 @@ class LibvirtDriver(ComputeDriver):
 
     def _left(self, until_s: float) -> float:
         return max(0.0, until_s - self._clock.boottime_s())
+
+
+def _waits_for_memory(state: int, detail: int) -> bool:
+    return bool(state == libvirt.VIR_DOMAIN_PAUSED and detail == libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
 
 
 def _version(number: int) -> str:

@@ -38,6 +38,13 @@ class ConfigSchema(Schema):
     permits_dir = fields.String(
         load_default=str(RUN_DIR / "permits"), metadata={"description": "where pvcguard writes launch permits"}
     )
+    migration_uri = fields.String(
+        load_default="qemu+tls://{address}/system",
+        metadata={
+            "description": "this node's libvirt as other nodes reach it, with {address} on the cluster network; "
+            "without tls anybody on that network may read and change guests"
+        },
+    )
 
 
 class ComputeLibvirt(Plugin):
@@ -66,12 +73,15 @@ class ComputeLibvirt(Plugin):
         permits = self._permits()
         if permits.install_hook():
             context.log.warning("installed libvirt's launch permit hook; libvirtd is restarted if it does not ask it")
+        address = context.node.host_networks.get("cluster", "").partition("/")[0]
         settings = Settings(
             uri=self.config["uri"],
             virt_type=virt_type,
             virt_why=why,
             console_log_dir=Path(self.config["console_log_dir"]),
             vnc_listen=self.config["vnc_listen"],
+            migration_uri=self.config["migration_uri"].replace("{address}", address),
+            migration_address=address,
             restart_libvirtd=lambda: restart_libvirtd(self.config["uri"], run=context.run),
         )
         driver = LibvirtDriver(settings, permits=permits, processes=Processes(), clock=context.clock, log=context.log)
