@@ -125,8 +125,13 @@ def state(domain: libvirt.virDomain | None, departures: Departures, uuid: str) -
 
 
 def is_arriving(domain: libvirt.virDomain) -> bool:
-    """Whether its memory is still on its way here."""
-    job = _job(domain)
+    """Whether its memory is still on its way here. libvirt 9 has no statistics of that job, and says so."""
+    try:
+        job = _job(domain)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_UNSUPPORTED:
+            raise
+        return True
     return job.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN and _is_active(job)
 
 
