@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 
+from pvc_core.errors import Retry
 from pvc_storage_dir.copying import write_whole
 from pvc_storage_dir.known import KnownPools
 from pvc_storage_dir.pooldir import PoolDir
@@ -31,7 +32,10 @@ class Peers:
         token = secrets.token_hex(16)
         # The one before stays readable beside the new one, until the store says the new one.
         before = _tokens(self._pool.own_path("nodes", self._node))[:1]
-        write_whole(self._pool.own_path("nodes", self._node), " ".join([token, *before]).encode())
+        try:
+            write_whole(self._pool.own_path("nodes", self._node), " ".join([token, *before]).encode())
+        except FileNotFoundError:
+            raise Retry(f'another node is making or removing pool "{self._pool.name}"', again_in_s=1) from None
         self._known.put(f"{self._key}/{self._node}", token)
         self._left = True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import Schema
 
 from pvc_api_falcon.fields import choice, flag, lines, text
-from pvc_api_falcon.route import Answer, Call, Route, Streamed, data, said
+from pvc_api_falcon.route import Answer, Call, Route, Streamed, data, said, started
 from pvc_api_falcon.wire.node import node_body
 from pvc_core.services.nodes import NodeFilter
 
@@ -29,6 +29,10 @@ class DomainIn(Schema):
 class LogIn(Schema):
     lines = lines()
     follow = flag()
+
+
+class RemoveIn(Schema):
+    confirm = flag()
 
 
 def list_nodes(call: Call) -> Answer:
@@ -65,6 +69,11 @@ def set_domain_state(call: Call) -> Answer:
     return said(f"Node {name} takes VMs{'' if wait else ' as soon as it is ready'}.")
 
 
+def remove_node(call: Call) -> Answer:
+    task = call.services.nodes.remove(call.names["node"], by=call.by, confirm=call.args["confirm"])
+    return started(task, call.services.cluster.primary)
+
+
 def show_log(call: Call) -> Answer | Streamed:
     name, count = call.names["node"], call.args["lines"]
     if call.args["follow"]:
@@ -80,6 +89,10 @@ def _part(call: Call, key: str) -> Answer:
 ROUTES = (
     Route(method="GET", path="/node", does=list_nodes, takes=ListIn, help="Nodes; all filters given must hold."),
     Route(method="GET", path="/node/{node}", does=show_node, help="One node, as a list of one."),
+    Route(
+        method="DELETE", path="/node/{node}", does=remove_node, takes=RemoveIn, missing=404, task=True,
+        help="Forget it; confirm=true vouches that the machine is off for good.",
+    ),
     Route(method="GET", path="/node/{node}/daemon-state", does=show_daemon_state, help="State of its daemon."),
     Route(method="GET", path="/node/{node}/coordinator-state", does=show_coordinator_state, help="Primary or not."),
     Route(

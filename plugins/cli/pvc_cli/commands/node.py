@@ -13,7 +13,7 @@ from pvc_cli.errors import ApiError, CliError, ExitCode, NoAnswer
 from pvc_cli.following import show
 from pvc_cli.formats import INFO, LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
-from pvc_cli.options import node_argument, wait_flag
+from pvc_cli.options import node_argument, wait_flag, wait_task_option, yes_option
 from pvc_cli.views import node as view
 from pvc_cli.waiting import finish
 
@@ -65,6 +65,18 @@ def secondary(app: App, node: str, wait: bool) -> None:
 def flush(app: App, node: str, wait: bool) -> None:
     """Move every VM away from NODE and send none there, for maintenance of the machine."""
     finish(app, app.api.post(path("node", node, "domain-state"), state="flush", wait=wait), wait=wait)
+
+
+@node.command()
+@click.argument("name", metavar="NODE", shell_complete=names("/node"))
+@click.option("--confirm-off", is_flag=True, help="You vouch that the machine is off and will not come back.")
+@wait_task_option
+@yes_option
+@click.pass_obj
+def remove(app: App, name: str, confirm_off: bool, wait: bool, yes: bool) -> None:
+    """Forget NODE, which is off for good. It must hold no VM and no volume."""
+    app.confirm(f"Forget node {name}?", yes=yes)
+    finish(app, app.api.delete(path("node", name), confirm=confirm_off), wait=wait)
 
 
 @node.command()
