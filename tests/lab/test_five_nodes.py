@@ -42,7 +42,7 @@ def test_three_coordinators_and_two_hypervisors(labs: Path) -> None:
     assert status.count("pvcnoded.service      active") == 5
     _ok("power", "off", "hv5")
     assert "hv5                     off" in _ok("status")
-    assert up.api_of(Lab("five")).get("/node/hv4")["daemon_state"] == "run"
+    assert up.api_of(Lab("five")).get("/node/hv4")[0]["daemon_state"] == "run"
     _ok("power", "on", "hv5")
     _eventually(lambda: _ok("status").count("pvcnoded.service      active") == 5)
     _ok("down")
