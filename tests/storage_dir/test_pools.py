@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,27 @@ def test_nodes_on_one_file_system_see_each_other(tmp_path: Path, state: FakeStat
     restarted = driver(tmp_path, state, "hv2")
     restarted.ensure_pool(pool, deadline_s=S)
     assert all(node.sees_peers(pool, deadline_s=S) for node in (*nodes, restarted))
+
+
+def test_a_pool_removed_and_made_again_is_believed_again(tmp_path: Path, state: FakeState) -> None:
+    pool = shared(tmp_path)
+    one, other = driver(tmp_path, state, "hv1"), driver(tmp_path, state, "hv2")
+    for node in (one, other):
+        node.ensure_pool(pool, deadline_s=S)
+    one.remove_pool(pool, deadline_s=S)
+    for node in (one, other):
+        node.ensure_pool(pool, deadline_s=S)
+    assert one.sees_peers(pool, deadline_s=S) and other.sees_peers(pool, deadline_s=S)
+
+
+def test_threads_that_make_the_pool_at_once_leave_one_token(tmp_path: Path, state: FakeState) -> None:
+    pool = shared(tmp_path)
+    for _round in range(10):
+        node = driver(tmp_path, state)
+        with ThreadPoolExecutor(4) as threads:
+            for made in [threads.submit(node.ensure_pool, pool, deadline_s=S) for _ in range(4)]:
+                made.result()
+        assert node.sees_peers(pool, deadline_s=S)
 
 
 def test_a_node_with_a_copy_of_the_pool_is_found_out(tmp_path: Path, state: FakeState) -> None:
