@@ -31,7 +31,7 @@ class Starter:
     ground: Ground
     host_bridges: dict[str, str] = field(default_factory=dict)
     """Host network -> bridge on this node ("upstream" -> "brupstream")."""
-    _not_before: dict[str, float] = field(default_factory=dict)
+    _not_before: dict[str, tuple[float, str]] = field(default_factory=dict)
 
     def start(self, wanted: Kept[VmWanted], claim: Kept[Claim], seen: VmSeen) -> Outcome:
         """The guest is off and shall run."""
@@ -39,9 +39,10 @@ class Starter:
         description = self.ground.descriptions.of(vm)
         if seen.failed_asked == vm.asked:
             return Outcome(f"failed: {seen.failed_reason}")
-        wait_s = self._not_before.get(vm.uuid, 0.0) - self.ground.clock.boottime_s()
+        not_before_s, why = self._not_before.get(vm.uuid, (0.0, ""))
+        wait_s = not_before_s - self.ground.clock.boottime_s()
         if wait_s > 0:
-            return Outcome(f"the guest ended by itself {seen.crashes} times; starting it again", wait_s)
+            return Outcome(why, wait_s)
         volumes = {ref: kept for ref in description.volumes if (kept := self.ground.view.volume(ref)) is not None}
         hindrance = self._hindrance(vm, description, volumes)
         if hindrance:
@@ -56,6 +57,9 @@ class Starter:
             there = self._launch(vm, description, mine.generation)
         except (Permanent, Refused, Invalid, NotFound) as error:
             return self._failed(vm, seen, str(error))
+        except Retry as error:  # each attempt writes the claim, which wakes this VM: only the clock may bring the next
+            self._hold(vm.uuid, error.again_in_s, str(error))
+            raise
         self._started(vm, seen, there)
         return Outcome(f"running on {self.ground.node}")
 
@@ -65,8 +69,11 @@ class Starter:
     def hold_back(self, uuid: str, crashes: int) -> float:
         """How long to wait before the next start of a guest that keeps ending by itself: 0, 1, 2, 4 ... 60 seconds."""
         wait_s = 0.0 if crashes <= 1 else min(BACK_OFF_MAX_S, 2.0 ** (crashes - 2))
-        self._not_before[uuid] = self.ground.clock.boottime_s() + wait_s
+        self._hold(uuid, wait_s, f"the guest ended by itself {crashes} times; starting it again")
         return wait_s
+
+    def _hold(self, uuid: str, wait_s: float, why: str) -> None:
+        self._not_before[uuid] = (self.ground.clock.boottime_s() + wait_s, why)
 
     def volumes(self, uuid: str) -> tuple[str, ...]:
         kept = self.ground.view.vm_wanted.get(uuid)

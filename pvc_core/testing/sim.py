@@ -51,6 +51,7 @@ from pvc_core.units import GIB
 NODE, POOL = "hv1", "vms"
 PAUSES = 0.15
 """How often a thread stops at a moment at which it may."""
+AT_ONCE_MAX = 500
 
 
 @dataclass
@@ -80,6 +81,7 @@ class Sim:
     server: FakeStoreServer = field(default_factory=FakeStoreServer)
     moody: float = 0.0
     """How often a plugin's hook objects or fails."""
+    pauses: float = PAUSES
     boots: int = 0
     power_cycles: int = 0
 
@@ -142,7 +144,7 @@ class Sim:
             self.server.deliver()
             self._do(self.brain.keeper.step)
             self.services.desk.keeper.step()
-            while self._take():
+            for _ in self._until_nothing_is_due():
                 self._do(self._work)
                 self._do(self._finish)
                 self.server.deliver()
@@ -174,6 +176,14 @@ class Sim:
         """What must be true in the end."""
         self.settle()
         self.watcher.at_rest()
+
+    def _until_nothing_is_due(self) -> Iterator[None]:
+        """While time stands still."""
+        for _ in range(AT_ONCE_MAX):
+            if not self._take():
+                return
+            yield
+        self.watcher.demand(False, f"{AT_ONCE_MAX} steps at one moment: something spins")
 
     # -- one thing -----------------------------------------------------------------------------------------------------
 
@@ -249,7 +259,7 @@ class Sim:
     def _boot(self) -> Brain:
         self.boots += 1
         self.permits.host = self.world.host(NODE)
-        stage = Stage(self.random, pauses=PAUSES)
+        stage = Stage(self.random, pauses=self.pauses)
         store = MortalStore(self.server, f"node-{self.boots}", stage)
         keeper, plugin = SimKeeper(store, self.clock, live=True), FakePlugin()
         keeper.stage = stage

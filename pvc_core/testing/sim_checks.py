@@ -39,25 +39,25 @@ class Watcher:
         """No guest ever ran twice; whoever runs has a claim that lists what it has open; no bytes are lost or mixed."""
         self._look()
         sim, guests = self._sim, self._sim.world.host(NODE).guests
-        self._demand(not sim.world.double, f"{sim.world.double}")
-        self._demand(not sim.disks.wrongs, f"{sim.disks.wrongs}")
+        self.demand(not sim.world.double, f"{sim.world.double}")
+        self.demand(not sim.disks.wrongs, f"{sim.disks.wrongs}")
         open = open_volumes(sim.world.host(NODE))
-        self._demand(len(set(open)) == len(open), f"two guests have one volume open: {open}")
+        self.demand(len(set(open)) == len(open), f"two guests have one volume open: {open}")
         for uuid, guest in guests.items():
             self._check_guest(uuid, guest)
 
     def _check_guest(self, uuid: str, guest: FakeGuest) -> None:
         claim = self._claims.get(uuid)
         runs = claim is not None and claim.phase is Phase.RUN and claim.holder == NODE
-        self._demand(runs, f"{guest.name} runs, its claim is {claim}")
+        self.demand(runs, f"{guest.name} runs, its claim is {claim}")
         assert claim is not None
-        self._demand(
+        self.demand(
             claim.incarnation == f"boot-{self._sim.power_cycles}",
             f"{guest.name} runs by a claim of another life: {claim}",
         )
         listed = {volume.id for volume in self._volumes.values() if volume.ref in claim.volumes}
         open = {source.path.rpartition("/")[2] for source in guest.disks.values()}  # type: ignore[union-attr]  # all are files
-        self._demand(open <= listed, f"{guest.name} has {open} open, its claim lists {claim.volumes}")
+        self.demand(open <= listed, f"{guest.name} has {open} open, its claim lists {claim.volumes}")
 
     def _look(self) -> None:
         """What became of each volume since the last look. Reads only when anything was written."""
@@ -70,11 +70,11 @@ class Watcher:
         self._volumes = {volume.id: volume for volume in found}
         there = self._sim.disks.ids()
         for id, old in self._ready.items():
-            self._demand(id in self._volumes, f"volume {old.ref} vanished though nobody asked for its removal")
+            self.demand(id in self._volumes, f"volume {old.ref} vanished though nobody asked for its removal")
         self._ready = {id: volume for id, volume in self._volumes.items() if volume.phase is VolumePhase.READY}
         self._sim.disks.was_ready |= self._ready.keys()
         for id, volume in self._ready.items():
-            self._demand(id in there, f"volume {volume.ref} is READY and has no bytes")
+            self.demand(id in there, f"volume {volume.ref} is READY and has no bytes")
 
     # -- at rest -------------------------------------------------------------------------------------------------------
 
@@ -82,15 +82,15 @@ class Watcher:
         """Every VM is as wanted and as asked, no task hangs, no debris, the picture equals the store."""
         self.always()
         view = self._sim.brain.keeper.view
-        self._demand(view.fresh and self._sim.brain.keeper.differences() == [], "the picture differs from the store")
+        self.demand(view.fresh and self._sim.brain.keeper.differences() == [], "the picture differs from the store")
         for uuid, kept in view.vm_wanted.items():
             self._check_vm(view, uuid, kept.value)
         for uuid, want in self.asked.items():
             wanted = view.vm_wanted.get(uuid)
             now = wanted.value.want if wanted else Want.REMOVE
-            self._demand(want in (None, now), f"{want} was acknowledged for {uuid}, the store says {now}")
+            self.demand(want in (None, now), f"{want} was acknowledged for {uuid}, the store says {now}")
         hanging = [kept.value for kept in view.tasks.values() if not kept.value.ended]
-        self._demand(not hanging, f"{hanging}")
+        self.demand(not hanging, f"{hanging}")
         self._check_volumes(view)
         self._check_memory(view)
 
@@ -98,15 +98,15 @@ class Watcher:
         seen, claim = view.vm_seen.get(uuid), view.claims[uuid].value
         runs = uuid in self._sim.world.host(NODE).guests
         failed = seen is not None and seen.value.failed_asked == vm.asked
-        self._demand(vm.want is not Want.REMOVE, f"{vm.name} was never removed")
+        self.demand(vm.want is not Want.REMOVE, f"{vm.name} was never removed")
         if vm.want is Want.START:
-            self._demand(runs or failed or self._cannot(view, vm), f"{vm.name} should run ({seen}, {claim})")
+            self.demand(runs or failed or self._cannot(view, vm), f"{vm.name} should run ({seen}, {claim})")
             done = seen is not None and seen.value.restart_done >= vm.restart
-            self._demand(not runs or done, f"{vm.name} was not restarted ({seen})")
+            self.demand(not runs or done, f"{vm.name} was not restarted ({seen})")
         else:
-            self._demand(not runs, f"{vm.name} should be off")
-            self._demand(seen is None or seen.value.guest is GuestState.OFF, f"{vm.name} is off and seen as {seen}")
-            self._demand(claim.phase is Phase.FREE, f"{vm.name} is off with {claim}")
+            self.demand(not runs, f"{vm.name} should be off")
+            self.demand(seen is None or seen.value.guest is GuestState.OFF, f"{vm.name} is off and seen as {seen}")
+            self.demand(claim.phase is Phase.FREE, f"{vm.name} is off with {claim}")
 
     def _cannot(self, view: ClusterView, vm: VmWanted) -> bool:
         """What it needs is not there, or another VM has it."""
@@ -117,33 +117,33 @@ class Watcher:
         return not usable or bool(set(refs) & taken)
 
     def _check_volumes(self, view: ClusterView) -> None:
-        self._demand(POOL in view.pools, "the pool is gone")
+        self.demand(POOL in view.pools, "the pool is gone")
         volumes = {kept.value.id: kept.value for kept in view.volumes.values()}
         there = {
             found.id: found
             for found in self._sim.disks.driver(NODE).list_volumes(view.pools[POOL].value, deadline_s=5.0)
         }
-        self._demand(volumes.keys() == there.keys(), f"volumes on record {volumes}, on disk {there}")
+        self.demand(volumes.keys() == there.keys(), f"volumes on record {volumes}, on disk {there}")
         for id, volume in volumes.items():
-            self._demand(volume.phase is VolumePhase.READY, f"{volume} is not ready")
-            self._demand(there[id].name == volume.name, f"{volume} is called {there[id].name} on disk")
+            self.demand(volume.phase is VolumePhase.READY, f"{volume} is not ready")
+            self.demand(there[id].name == volume.name, f"{volume} is called {there[id].name} on disk")
             names = sorted(snapshot.name for snapshot in volume.snapshots)
-            self._demand(names == sorted(there[id].snapshots), f"snapshots {names}, on disk {there[id].snapshots}")
+            self.demand(names == sorted(there[id].snapshots), f"snapshots {names}, on disk {there[id].snapshots}")
         running = {(uuid, id) for uuid in self._sim.world.host(NODE).guests for id in volumes}
         left = self._sim.disks.attached - running
-        self._demand(not left, f"attached for guests that are off: {left}")
+        self.demand(not left, f"attached for guests that are off: {left}")
         for ref, id in self.volumes.items():
-            self._demand(id in volumes, f"volume {ref} was acknowledged and is gone")
+            self.demand(id in volumes, f"volume {ref} was acknowledged and is gone")
 
     def _check_memory(self, view: ClusterView) -> None:
         """Nothing of what is gone is kept."""
         kinds = {**self._sim.brain.quick._kinds, **self._sim.brain.slow._kinds}
         vms, tasks = kinds["vm"], kinds["task"]
         for table in (vms._shutdowns, vms.starter._not_before, kinds["place"]._known):  # type: ignore[attr-defined]
-            self._demand(set(table) <= set(view.vm_wanted), f"{table} is kept for VMs that are gone")
-        self._demand(not tasks._since_s, "ended tasks are kept")  # type: ignore[attr-defined]
-        self._demand(set(vms.ground.descriptions._kept) <= set(view.vm_wanted), "descriptions are kept")  # type: ignore[attr-defined]
+            self.demand(set(table) <= set(view.vm_wanted), f"{table} is kept for VMs that are gone")
+        self.demand(not tasks._since_s, "ended tasks are kept")  # type: ignore[attr-defined]
+        self.demand(set(vms.ground.descriptions._kept) <= set(view.vm_wanted), "descriptions are kept")  # type: ignore[attr-defined]
 
-    def _demand(self, true: bool, otherwise: str) -> None:
+    def demand(self, true: bool, otherwise: str) -> None:
         if not true:
             raise AssertionError(f"seed {self._sim.seed}: {otherwise}\n" + "\n".join(self._sim.log.lines[-30:]))

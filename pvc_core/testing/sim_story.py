@@ -45,6 +45,25 @@ def live(seed: int, *, events: int = 70) -> Sim:
 MAKING_CALLS = ("create_volume", "clone_volume", "create_snapshot", "rename_volume")
 
 
+def two_starts(seed: int) -> None:
+    """Two VMs that name one volume start at the same moment, on threads that stop wherever they may."""
+    sim = Sim(seed, pauses=0.7)
+    sim.settle(5.0)
+    sim.ask(lambda pvc: pvc.storage.add_pool(POOL, by="test", driver="fake"))
+    sim.settle(30.0)
+    sim.ask(lambda pvc: pvc.storage.add_volume(POOL, "root-a", 10 * MIB, by="test"))
+    sim.settle(30.0)
+    for name in ("a", "b"):
+        sim.ask(partial(_define, text=definition(name)))
+    repository, view = sim.services.desk.repository, sim.services.desk.view
+    for uuid, kept in view.vm_wanted.items():
+        both = replace(kept.value, definition=definition(kept.value.name, f"{POOL}/root-a"), want=Want.START, asked=1)
+        repository.commit([Set(layout.VM_WANTED, uuid, both, kept.version)])
+    sim.run(300)
+    sim.check_at_rest()
+    assert len(sim.world.host(NODE).guests) == 1, f"seed {seed}: {sorted(sim.world.host(NODE).guests)}"
+
+
 class Story:
     """Chooses by the simulator's own seed, and notes what was promised."""
 
@@ -76,7 +95,9 @@ class Story:
 
     def _request(self, pvc: Services, name: str) -> None:
         volume = f"root-{name}"
-        match self.random.choice((0, 1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 6, 6, 7, 8, 9, 10, 10, 10, 11, 12, 13, 14, 15, 16)):
+        match self.random.choice(
+            (0, 1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 6, 6, 7, 8, 9, 10, 10, 10, 11, 12, 13, 14, 15, 16, 17)
+        ):
             case 0:
                 self.add_volume(pvc, volume)
             case 1 | 2:
@@ -100,7 +121,7 @@ class Story:
             case 11:
                 self._upload(pvc, volume)
             case 12:
-                self._share_a_volume(name)
+                self._share_a_volume(pvc, name)
             case 13:
                 pvc.vms.attach_device(
                     name, f'<disk dev="vdz" volume="{POOL}/root-{self.random.choice(NAMES)}"/>', by="t"
@@ -111,6 +132,8 @@ class Story:
                 )
             case 15:
                 (pvc.nodes.flush if self.random.random() < 0.3 else pvc.nodes.ready)(NODE, by="test")
+            case 17:
+                self._edit_what_is_old(pvc, name)
             case 16:
                 text = pvc.vms.get(name).wanted.definition.replace("<memory>64", "<memory>65")
                 pvc.vms.modify(name, text, by="test", restart=self.random.random() < 0.5)
@@ -146,6 +169,9 @@ class Story:
             raise
         self.sim.watcher.asked[uuid] = want
 
+    def _start(self, pvc: Services, *, name: str) -> None:
+        self._want(pvc, name, Want.START, lambda: pvc.vms.start(name, by="test"))
+
     def _remove(self, pvc: Services, name: str, *, delete_disks: bool) -> None:
         picture = pvc.vms.get(name)
         self.sim.watcher.asked[picture.wanted.uuid] = None  # its UUID may be used again
@@ -165,21 +191,32 @@ class Story:
 
         pvc.storage.upload(POOL, volume, "raw", 1000 * len(pieces), body(), by="test")
 
-    def _share_a_volume(self, name: str) -> None:
+    def _edit_what_is_old(self, pvc: Services, name: str) -> None:
+        """Another API process writes what it read before this request: it must be told so."""
+        kept = self.sim.services.desk.need_vm(name)
+        self._want(pvc, name, Want.START, lambda: pvc.vms.start(name, by="test"))
+        self.sim.services.desk.repository.commit(
+            [Set(layout.VM_WANTED, kept.value.uuid, replace(kept.value, asked_by="other"), kept.version)]
+        )
+
+    def _share_a_volume(self, pvc: Services, name: str) -> None:
         """Two API processes each let in a VM that names one volume: what check_definition cannot see."""
-        repository, view = self.sim.services.desk.repository, self.sim.services.desk.view
+        repository, view = pvc.desk.repository, pvc.desk.view
         kept = view.vm(name)
         if kept is not None:
-            text = definition(name, f"{POOL}/root-{self.random.choice(NAMES)}")
+            other = self.random.choice(NAMES)
+            text = definition(name, f"{POOL}/root-{other}")
             new = replace(kept.value, definition=text)
             repository.commit([Set(layout.VM_WANTED, kept.value.uuid, new, kept.version)])
+            for one in (name, other):
+                self.ask(partial(self._start, name=one))
 
     # -- what goes wrong -----------------------------------------------------------------------------------------------
 
     def _fault(self) -> None:
         sim, random = self.sim, self.random
         host, store = sim.world.host(NODE), random.choice((sim.brain.store, sim.brain.store, sim.client))
-        match random.randrange(18):
+        match random.randrange(19):
             case 0:
                 sim.restart_daemon()
             case 1 | 2:
@@ -202,6 +239,10 @@ class Story:
                 sim.disks.faults.crash_at = random.randrange(1, 6)
             case 10:
                 host.away = not host.away
+            case 18:  # asked off while its hypervisor does not answer
+                host.away = True
+                name = random.choice(NAMES)
+                self.ask(lambda pvc: self._want(pvc, name, Want.STOP, lambda: pvc.vms.stop(name, by="test")))
             case 11 | 12:
                 sim.brain.store.dies_in = random.randrange(8)
             case 13:
@@ -245,6 +286,10 @@ class Story:
         for kept in list(sim.services.desk.view.volumes.values()):
             if kept.value.phase.value == "removing":
                 self.ask(partial(_removed, name=kept.value.name))
+
+
+def _define(pvc: Services, *, text: str) -> None:
+    pvc.vms.define(text, by="test")
 
 
 def _removed(pvc: Services, *, name: str) -> None:

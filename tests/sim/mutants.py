@@ -23,7 +23,7 @@ from pvc_core.reconcile.task import TaskReconciler
 from pvc_core.reconcile.vm import VmReconciler
 from pvc_core.reconcile.vm_start import Starter
 from pvc_core.testing.sim_parts import SimPermits
-from pvc_core.testing.sim_story import live
+from pvc_core.testing.sim_story import live, two_starts
 
 SEEDS = 200
 
@@ -123,8 +123,8 @@ def no_re_read_after_a_reconnect(right: Any) -> Any:
 
 def volumes_are_not_written_over(right: Any) -> Any:
     def commit(self: Ground, *writes: Any) -> None:
-        claims = any(write.kind.name == "claim" and write.record.phase is Phase.RUN for write in writes)
-        right(self, *(write for write in writes if not claims or write.kind.name != "volume"))
+        starts = any(write.kind.name == "vm wanted" for write in writes)
+        right(self, *(write for write in writes if not starts or write.kind.name != "volume"))
 
     return commit
 
@@ -170,6 +170,7 @@ def main() -> int:
 def _wrong(seed: int) -> str:
     try:
         live(seed)
+        two_starts(seed)
     except AssertionError as error:
         return str(error).splitlines()[0].partition(": ")[2][:120]
     except Exception as error:  # a bug may also break the code around it

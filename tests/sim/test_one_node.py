@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from pvc_core.testing.sim import NODE, POOL, Sim, definition
-from pvc_core.testing.sim_story import live
+from pvc_core.testing.sim_story import live, two_starts
 from pvc_core.units import MIB
 
 
@@ -37,3 +37,26 @@ def test_the_plain_way_works_without_faults() -> None:
     sim.check_at_rest()
     assert sim.services.vms.list() == []
     assert sim.services.storage.volumes() == []
+
+
+def test_a_start_that_is_refused_for_now_is_tried_by_the_clock_and_not_by_its_own_writes() -> None:
+    sim = Sim(0)
+    sim.settle(5)
+    sim.ask(lambda pvc: pvc.storage.add_pool(POOL, by="test"))
+    sim.ask(lambda pvc: pvc.vms.define(definition("a"), by="test"))
+    sim.permits.refuses = True
+    sim.ask(lambda pvc: pvc.vms.start("a", by="test"))
+    sim.settle(2)
+    uuid = sim.services.vms.get("a").wanted.uuid
+    before = sim.brain.keeper.view.claims[uuid].value.generation
+    sim.settle(60)
+    assert sim.brain.keeper.view.claims[uuid].value.generation - before <= 31
+    assert "the store has not heard this node" in sim.services.vms.get("a").sentence
+    sim.permits.refuses = False
+    sim.check_at_rest()
+    assert sim.world.executing(uuid) == [NODE]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_of_two_starts_that_want_one_volume_one_waits(seed: int) -> None:
+    two_starts(seed)

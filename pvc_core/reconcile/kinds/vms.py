@@ -11,6 +11,7 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Set, Write
 from pvc_core.errors import NotFound, Refused, Retry
 from pvc_core.model.storage import Volume, VolumePhase
+from pvc_core.model.task import TaskState
 from pvc_core.model.view import Kept
 from pvc_core.model.vm import Claim, Description, DiskSpec, NicSpec, Phase
 from pvc_core.reconcile.task import Done, Job, TaskKind
@@ -151,9 +152,14 @@ def _is_known(job: Job, uuid: str, text: str, device: DiskSpec) -> bool:
             )
         if disk.dev == device.dev:
             return True
+    seen = job.ground.view.vm_seen.get(uuid)
+    since_s = seen.value.started_at_s if seen else float("inf")
     tasks = (kept.value for kept in job.ground.view.tasks.values())
     return any(
-        task.kind == "vm.device_attach" and task.args.get("uuid") == uuid and task.args.get("device") == text
+        task.kind == "vm.device_attach"
+        and task.state is TaskState.SUCCESS
+        and task.ended_at_s >= since_s
+        and (task.args.get("uuid"), task.args.get("device")) == (uuid, text)
         for task in tasks
     )
 
