@@ -11,13 +11,15 @@ from typing import Any
 from pvc_core.cluster import layout
 from pvc_core.cluster.layout import volume_id
 from pvc_core.cluster.repository import Add, Drop, Set, Unchanged, Write
+from pvc_core.model.node import DaemonState
 from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.task import Task
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import Claim, Phase, VmWanted, Want
-from pvc_core.policy.placement import choose_node, loads, need_of, objection
+from pvc_core.policy.placement import choose_node, destination, loads, need_of, objection
 from pvc_core.reconcile.engine import EVERY
 from pvc_core.reconcile.ground import Ground
+from pvc_core.reconcile.moving import carried
 from pvc_core.reconcile.outcome import Outcome
 
 REMOVE_AGAIN_S = 60.0
@@ -52,6 +54,13 @@ class PlaceReconciler:
         if claim is None:
             return self._place(wanted)
         self._tell_changes(wanted.value)
+        if claim.value.phase is Phase.FREE and (target := self._asked_for(key, claim.value.holder)):
+            self.ground.commit(
+                self.ground.lead(),
+                Set(layout.CLAIMS, key, carried(claim.value, target), claim.version),
+                Unchanged(layout.VM_WANTED, key, wanted.version),
+            )
+            return Outcome(f"moved to {target} as asked; {claim.value.holder} does not answer")
         if wanted.value.want is Want.START and claim.value.phase is Phase.FREE:
             return self._better_place(wanted, claim)
         return Outcome("")
@@ -77,6 +86,13 @@ class PlaceReconciler:
         self._known[vm.uuid] = vm
         self.ground.hooks.notify("pvc_vm_defined", key=vm.uuid, vm=vm)
         return Outcome(f"placed on {node}")
+
+    def _asked_for(self, uuid: str, holder: str) -> str | None:
+        """Where a VM that is off shall live, when its holder is not there to do it (otherwise that does: moving.py)."""
+        seen = self.ground.view.node_seen.get(holder)
+        if seen is not None and seen.value.daemon_state is DaemonState.RUN:
+            return None
+        return destination(self.ground.view, uuid)
 
     def _better_place(self, wanted: Kept[VmWanted], claim: Kept[Claim]) -> Outcome:
         """A free claim may move: nobody executes the guest, and the write that moves it also bars the old holder's

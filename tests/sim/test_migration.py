@@ -4,9 +4,13 @@ never one that executes twice, none that is lost without a word, no copy left ov
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from pvc_core.cluster import layout
 from pvc_core.errors import Retry
+from pvc_core.model.node import DaemonState
 from pvc_core.model.vm import MigrationMethod
 from pvc_core.services import Services
 from pvc_core.services.vms import VmMeta
@@ -125,6 +129,23 @@ def test_twenty_at_once_do_not_choose_one_node() -> None:
     sim.check_at_rest()
     found = [sim.where(name)[0] for name in names]
     assert sorted(found.count(name) for name in ("hv2", "hv3")) == [10, 10]
+
+
+def test_the_primary_moves_one_that_is_off_from_a_node_that_is_dead() -> None:
+    sim = cluster(8)
+    sim.define("a")
+    sim.settle(10)
+    assert sim.ask(lambda pvc: pvc.vms.move("a", by="test", node="hv3")) in ("", "VM a lives on hv3 already")
+    sim.settle(10)
+    sim.nodes.pop("hv3").stage.die()
+    kept = sim.watcher.get(layout.NODE_SEEN, "hv3")
+    sim.watcher.set(
+        layout.NODE_SEEN, "hv3", replace(kept.value, daemon_state=DaemonState.DEAD), if_version=kept.version
+    )
+    sim.settle(5)
+    assert sim.ask(lambda pvc: pvc.vms.move("a", by="test", node="hv2")) == ""
+    sim.settle(30)
+    assert sim.services.vms.get("a").node == "hv2" and sim.services.vms.get("a").state == "stop"
 
 
 @pytest.mark.parametrize("seed", range(100))
