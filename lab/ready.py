@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import LabError, control, node
+from lab import LabError, node
 from lab.api import Api, ApiError
 from lab.state import Lab, Plan
 
 READY_S, BELIEF_S = 90.0, 40.0
-TRIALS = 3
 POOL = "vms"
 PROBE = "lab-is-it-shared"
 Say = Callable[[str], None]
@@ -52,28 +51,13 @@ def await_primary(lab: Lab, plan: Plan, api: Api) -> None:
     _until(is_there, "a node is primary", lab, plan)
 
 
-def ensure_pool(lab: Lab, plan: Plan, api: Api, say: Say) -> None:
+def ensure_pool(lab: Lab, plan: Plan, api: Api) -> None:
     """Make the default pool where it is not there yet; shared, where there is somebody to share it with, and then wait
     until PVC believes that. Raises LabError.
     """
-    for trial in range(TRIALS):
-        if trial:
-            _restart_node_daemons(lab, plan)
-        try:
-            _make_pool(api, shared=len(plan.nodes) > 1)
-            if len(plan.nodes) > 1:
-                _until(lambda: _usable(api), f"pool {POOL} can be used on all nodes", lab, plan, deadline_s=BELIEF_S)
-            return
-        except LabError as error:
-            # storage_dir may stumble over itself while it leaves its mark in a new shared pool: two threads of one
-            # daemon do at once. A daemon that begins anew leaves a new mark.
-            say(f"pool {POOL}, once more: {str(error).partition('; units')[0]}")
-    raise LabError(f"pool {POOL} cannot be used on all nodes after {TRIALS} trials; see script/lab logs hv1 pvcnoded")
-
-
-def _restart_node_daemons(lab: Lab, plan: Plan) -> None:
-    for name in plan.nodes:
-        control.ask(lab.needs(name), "kill", unit="pvcnoded", signal="SIGTERM")
+    _make_pool(api, shared=len(plan.nodes) > 1)
+    if len(plan.nodes) > 1:
+        _until(lambda: _usable(api), f"pool {POOL} can be used on all nodes", lab, plan, deadline_s=BELIEF_S)
 
 
 def _make_pool(api: Api, *, shared: bool) -> None:

@@ -101,7 +101,7 @@ def _make(lab: Lab, plan: Plan, say: Say) -> None:
     ready.await_nodes(lab, plan, key)
     api = Api(api_url(plan), key)
     ready.await_primary(lab, plan, api)
-    ready.ensure_pool(lab, plan, api, say)
+    ready.ensure_pool(lab, plan, api)
     plan.ready = True
     lab.save(plan)
 
