@@ -180,7 +180,9 @@ class StorageService:
         """The volume, its snapshots and all their data are destroyed. Raises Refused while a VM's definition names
         it.
         """
-        kept = self._unused(self._not_busy(self._need_volume(pool, name)), "removed")
+        kept = self._not_busy(self._need_volume(pool, name))
+        if kept.value.phase is not VolumePhase.REMOVING:  # what is half gone serves no VM that names it
+            self._unused(kept, "removed")
         task = self._task(
             "volume.remove", kept.value.home, {"pool": pool, "name": name}, by, f"removing volume {kept.value.ref}"
         )

@@ -36,21 +36,33 @@ def create(job: Job) -> Done:
 
 
 def uncreate(job: Job, error: PvcError) -> tuple[Write, ...]:
-    """No snapshot is left on disk that no record tells of."""
-    args = job.task.args
+    """No snapshot is on disk that no record tells of: it is removed, or put on record where it cannot be."""
     try:
         kept, pool, driver = place(job)
-        if not any(old.id == args["id"] for old in kept.value.snapshots):
-            half = Snapshot(name=str(args["snapshot"]), id=str(args["id"]), size_bytes=kept.value.size_bytes)
-            call(
-                job,
-                kept.value,
-                "removing the half-made snapshot",
-                QUICK_S,
-                lambda: driver.remove_snapshot(pool, kept.value, half, deadline_s=QUICK_S),
-            )
+    except (NotFound, Permanent):
+        return ()
+    volume, id = kept.value, str(job.task.args["id"])
+    if volume.task != job.task.id or any(old.id == id for old in volume.snapshots):
+        return unbusy(job, error)
+    half = Snapshot(
+        name=str(job.task.args["snapshot"]),
+        id=id,
+        size_bytes=volume.size_bytes,
+        created_at_s=job.ground.clock.wall_s(),
+    )
+    try:
+        call(
+            job,
+            volume,
+            "removing the half-made snapshot",
+            QUICK_S,
+            lambda: driver.remove_snapshot(pool, volume, half, deadline_s=QUICK_S),
+        )
     except (Refused, NotFound, Exists, Permanent) as left:
-        job.ground.log.warning(f"a half-made snapshot is left as it is: {left}", object=f"task/{job.task.id}")
+        job.ground.log.warning(f"snapshot {half.name} is not removed: {left}", object=f"volume/{volume.ref}")
+        found = call(job, volume, "looking for it", QUICK_S, lambda: driver.list_volumes(pool, deadline_s=QUICK_S))
+        if any(one.id == volume.id and half.name in one.snapshots for one in found):
+            return (put(job, replace(volume, task="", snapshots=(*volume.snapshots, half))),)
     return unbusy(job, error)
 
 
