@@ -128,7 +128,7 @@ def test_the_other_flavour_counts_seconds(boot) -> None:  # type: ignore[no-unty
     guest.until("tick 1\r\n")
     started = time.monotonic()
     guest.until("tick 4\r\n", 30)
-    assert 1.5 < time.monotonic() - started < 15
+    assert 1.5 < time.monotonic() - started < 90
 
 
 def test_the_image_is_small_and_the_same_every_time(tmp_path: Path) -> None:
