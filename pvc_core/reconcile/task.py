@@ -85,6 +85,7 @@ class TaskReconciler:
         if kept is None or not self.ground.view.fresh or not self._mine(kept.value):
             return Outcome("")
         if kept.value.ended:
+            self._since_s.pop(key, None)
             return self._sweep(kept)
         now = self.ground.repository.find(layout.TASKS, key)
         if now is None or now.value.ended:  # its end was written, and the answer lost

@@ -176,8 +176,7 @@ class Story:
         picture = pvc.vms.get(name)
         self.sim.watcher.asked[picture.wanted.uuid] = None  # its UUID may be used again
         if delete_disks:
-            for ref in picture.description.volumes:
-                self.sim.watcher.volumes.pop(ref, None)
+            self.sim.watcher.volumes.clear()  # which volumes it names may have changed with an answer that was lost
         pvc.vms.remove(name, by="test", delete_disks=delete_disks)
 
     def _upload(self, pvc: Services, volume: str) -> None:

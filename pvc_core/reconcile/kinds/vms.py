@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from pvc_core.cluster import layout
-from pvc_core.cluster.repository import Set, Write
-from pvc_core.errors import NotFound, Refused, Retry
+from pvc_core.cluster.repository import Set
+from pvc_core.errors import Exists, NotFound, Permanent, Refused, Retry
 from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.task import TaskState
 from pvc_core.model.view import Kept
@@ -33,7 +33,7 @@ def kinds(starter: Starter) -> Mapping[str, TaskKind]:
         return done
 
     return {
-        "vm.device_attach": TaskKind(do=in_turn(attach), undo=lambda job, error: unattach(job, starter)),
+        "vm.device_attach": TaskKind(do=in_turn(attach)),
         "vm.device_detach": TaskKind(do=in_turn(detach)),
         "vm.flush_locks": TaskKind(do=flush_locks),
     }
@@ -78,21 +78,14 @@ def attach(job: Job, starter: Starter) -> Done:
         raise Refused("only volumes can be attached to a running guest", help="name the disk as POOL/VOLUME")
     _list(job, uuid, device)
     source = starter.attach(uuid, device.volume, read_only=device.read_only)
-    job.ground.calls(
-        uuid, "attaching a disk", DEVICE_S, lambda: compute.attach_disk(uuid, text, source, deadline_s=DEVICE_S)
-    )
+    try:
+        job.ground.calls(
+            uuid, "attaching a disk", DEVICE_S, lambda: compute.attach_disk(uuid, text, source, deadline_s=DEVICE_S)
+        )
+    except (Refused, Permanent, NotFound, Exists):
+        _unlist(job, starter, uuid, device.volume)
+        raise
     return Done(status=f"volume {device.volume} is attached as {device.dev}")
-
-
-def unattach(job: Job, starter: Starter) -> tuple[Write, ...]:
-    """What this task listed and the guest did not get is held for it no more."""
-    task = job.ground.repository.get(layout.TASKS, job.task.id).value
-    ref, uuid = str(task.checkpoint.get(LISTED, "")), str(task.args["uuid"])
-    claim = job.ground.repository.find(layout.CLAIMS, uuid)
-    if not ref or claim is None or ref not in claim.value.volumes:
-        return ()
-    starter.let_go_of(uuid, ref)
-    return (_listing(claim, tuple(old for old in claim.value.volumes if old != ref)),)
 
 
 def detach(job: Job, starter: Starter) -> Done:
@@ -111,10 +104,7 @@ def detach(job: Job, starter: Starter) -> Done:
     if device.volume and not known:
         return Done(status=f"disk {device.dev} is detached; volume {device.volume} stays the VM's until it is off")
     if device.volume:
-        starter.let_go_of(uuid, device.volume)
-        claim = _claim(job, uuid)
-        if device.volume in claim.value.volumes:
-            job.ground.commit(_listing(claim, tuple(old for old in claim.value.volumes if old != device.volume)))
+        _unlist(job, starter, uuid, device.volume)
     return Done(status=f"disk {device.dev} is detached")
 
 
@@ -171,18 +161,28 @@ def _claim(job: Job, uuid: str) -> Kept[Claim]:
     return kept
 
 
+def _unlist(job: Job, starter: Starter, uuid: str, ref: str) -> None:
+    """The hypervisor said for certain that the guest does not have it. After any other failure the volume stays the
+    guest's until it is off: an earlier attempt may have had its effect.
+    """
+    claim = _claim(job, uuid)
+    if ref in claim.value.volumes:
+        starter.let_go_of(uuid, ref)
+        job.ground.commit(_listing(claim, tuple(old for old in claim.value.volumes if old != ref)))
+
+
 def _list(job: Job, uuid: str, device: DiskSpec) -> None:
-    """The claim lists the volume, and the task remembers that it was this task that listed it (for `unattach`).
+    """The claim lists the volume, and the task remembers that it was this task that listed it.
 
     One commit with the volume's own record, so that nobody takes it at the same moment.
     """
     ref = str(device.volume)
-    task = job.ground.repository.get(layout.TASKS, job.task.id)
-    claim, volume = _claim(job, uuid), _free_volume(job, uuid, device)
+    task, claim = job.ground.repository.get(layout.TASKS, job.task.id), _claim(job, uuid)
     if ref in claim.value.volumes and task.value.checkpoint.get(LISTED) == ref:
-        return  # listed before a crash
+        return  # before a crash, or before an answer that was lost: the guest may have it
     if ref in claim.value.volumes:
         raise Refused(f"volume {ref} is attached to the VM already", help="detach it first")
+    volume = _free_volume(job, uuid, device)
     listed = replace(task.value, checkpoint={**task.value.checkpoint, LISTED: ref})
     job.ground.commit(
         _listing(claim, (*claim.value.volumes, ref)),

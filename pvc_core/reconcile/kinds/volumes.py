@@ -149,7 +149,9 @@ def rename(job: Job) -> Done:
 
 
 def unrename(job: Job, error: PvcError) -> tuple[Write, ...]:
-    """The bytes have the record's name again, should they have got the new one."""
+    """The bytes have the record's name again, should they have got the new one. Refused means that they have not."""
+    if isinstance(error, Refused | Exists | NotFound):
+        return unbusy(job, error)
     try:
         kept, pool, driver = place(job)
         call(
