@@ -108,12 +108,46 @@ def test_ten_megabytes_of_xml(client: httpx2.Client, api: Api) -> None:
         answer = raw.recv(65536)
         assert answer.startswith(b"HTTP/1.1 413") and b"connection: close" in answer.lower()
         assert time.monotonic() - began < 1.0
-    with socket.create_connection(("127.0.0.1", api.frontend.port), timeout=5) as raw:
-        raw.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
-        with pytest.raises(OSError):
-            for _ in range(100):
-                raw.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
-            raise AssertionError("it took 6 MB of a body without an end")
+
+
+def test_a_client_that_sends_all_before_it_reads_gets_its_answer(api: Api) -> None:
+    """The server has answered long before; its answer must outlast all that comes after."""
+    for body in (10_000_000, 40_000_000):
+        with socket.create_connection(("127.0.0.1", api.frontend.port), timeout=30) as raw:
+            raw.sendall(_head(api) + f"Content-Length: {body}\r\n\r\n".encode())
+            for _ in range(body // 100_000):
+                raw.sendall(b"x" * 100_000)
+            assert _all_of(raw).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_without_end_is_cut_off(rig: Rig, tmp_path: Path) -> None:
+    with running(rig, tmp_path, linger_bytes=4_000_000) as api:
+        with socket.create_connection(("127.0.0.1", api.frontend.port), timeout=5) as raw:
+            raw.sendall(_head(api) + b"Transfer-Encoding: chunked\r\n\r\n")
+            with pytest.raises(OSError):
+                for _ in range(1000):
+                    raw.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+                raise AssertionError("it took 65 MB of a body without an end")
+    with running(rig, tmp_path, linger_s=0.3) as api:
+        with socket.create_connection(("127.0.0.1", api.frontend.port), timeout=5) as raw:
+            raw.sendall(_head(api) + b"Content-Length: 10000000000\r\n\r\n")
+            with pytest.raises(OSError):
+                for _ in range(100):
+                    raw.sendall(b"x")
+                    time.sleep(0.05)
+                raise AssertionError("it was still listening after 5 s")
+
+
+def _head(api: Api) -> bytes:
+    words = "POST /api/v1/vm HTTP/1.1", "Host: x", f"X-Api-Key: {api.key}", "Content-Type: application/json"
+    return "".join(f"{word}\r\n" for word in words).encode()
+
+
+def _all_of(raw: socket.socket) -> bytes:
+    answer = b""
+    while piece := raw.recv(65536):
+        answer += piece
+    return answer
 
 
 def test_a_body_of_just_a_megabyte(client: httpx2.Client) -> None:
@@ -161,10 +195,14 @@ def test_what_no_client_library_sends(api: Api, raw: socket.socket, request_: by
         return
     status = int(answer.split()[1]) if answer else 400
     assert status < 500 and b"Traceback" not in answer
+    assert status < 400 or not answer or json.loads(answer.partition(b"\r\n\r\n")[2])["message"]
 
 
-def test_a_head_without_end(api: Api) -> None:
-    with socket.create_connection(("127.0.0.1", api.frontend.port), timeout=5) as raw:
+def test_a_head_without_end(rig: Rig, tmp_path: Path) -> None:
+    with (
+        running(rig, tmp_path, linger_bytes=1_000_000) as api,
+        socket.create_connection(("127.0.0.1", api.frontend.port), timeout=5) as raw,
+    ):
         raw.sendall(b"GET / HTTP/1.1\r\n")
         sent = 0
         with pytest.raises(OSError):

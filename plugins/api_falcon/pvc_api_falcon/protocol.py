@@ -1,18 +1,69 @@
-"""uvicorn's HTTP protocol with the limits it lacks: on heads that never end, and on readers that read nothing."""
+"""uvicorn's HTTP protocol with what it lacks: limits on heads that never end and on readers that read nothing, an end of
+the connection that does not swallow its own last answer, and our own words for what is not HTTP."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pvc_api_falcon.settings import Settings
 
-_TOO_LONG = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\ncontent-length: 26\r\n"
-    b"connection: close\r\n\r\nthe request head too long\n"
-)
+
+def _no(status: str, code: str, message: str) -> bytes:
+    """A whole answer, for what never became a request."""
+    body = json.dumps({"message": message, "code": code, "help": "", "request_id": ""}).encode()
+    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    return head.encode() + body
+
+
+_TOO_LONG = _no("431 Request Header Fields Too Large", "too_big", "the request's head is too long")
+_NOT_HTTP = _no("400 Bad Request", "bad_request", "this is not an HTTP request")
+
+
+class Lingering:
+    """A transport that, closed while the client still sends, first takes what comes for a while and throws it away.
+
+    A socket closed with unread bytes in it sends a reset, and a reset makes the client's kernel forget the answer it
+    had already received (RFC 9112, 9.6): the client would see a broken connection instead of the reason. So the own
+    direction is ended, and the other read until the client ends it, or `within_s` or `limit_bytes` is over.
+    """
+
+    def __init__(self, transport: asyncio.Transport, *, within_s: float, limit_bytes: int) -> None:
+        self._transport, self._within_s, self._left_bytes = transport, within_s, limit_bytes
+        self._timer: asyncio.TimerHandle | None = None
+        self.unread = False
+        """Whether more of the present request may come."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    @property
+    def lingers(self) -> bool:
+        return self._timer is not None
+
+    def is_closing(self) -> bool:
+        return self.lingers or self._transport.is_closing()
+
+    def close(self) -> None:
+        if not self.unread or self.is_closing():
+            self.gone()
+            self._transport.close()
+            return
+        self._timer = asyncio.get_running_loop().call_later(self._within_s, self._transport.abort)
+        if self._transport.can_write_eof():  # not over TLS: there the answer's length tells its end
+            self._transport.write_eof()
+        self._transport.resume_reading()
+
+    def throw_away(self, data: bytes) -> None:
+        self._left_bytes -= len(data)
+        if self._left_bytes < 0:
+            self._transport.abort()
+
+    def gone(self) -> None:
+        _cancel(self._timer)
 
 
 def limited_protocol(settings: Settings) -> type[HttpToolsProtocol]:
@@ -27,15 +78,21 @@ def limited_protocol(settings: Settings) -> type[HttpToolsProtocol]:
             self._stall_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-            super().connection_made(transport)
+            self._lingering = Lingering(transport, within_s=settings.linger_s, limit_bytes=settings.linger_bytes)
+            super().connection_made(self._lingering)  # type: ignore[arg-type]  # a transport in all that is used here
             self._wait_for_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
             _cancel(self._head_timer)
             _cancel(self._stall_timer)
+            self._lingering.unread = False
+            self._lingering.gone()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
+            if self._lingering.lingers:
+                self._lingering.throw_away(data)
+                return
             if self._in_head:
                 self._head_bytes += len(data)
             super().data_received(data)
@@ -43,9 +100,14 @@ def limited_protocol(settings: Settings) -> type[HttpToolsProtocol]:
                 self.transport.write(_TOO_LONG)
                 self.transport.close()
 
+        def send_400_response(self, msg: str) -> None:
+            self._lingering.unread = True
+            self.transport.write(_NOT_HTTP)
+            self.transport.close()
+
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._in_head = True
+            self._in_head = self._lingering.unread = True
             if self._head_timer is None:
                 self._wait_for_head()
 
@@ -54,6 +116,10 @@ def limited_protocol(settings: Settings) -> type[HttpToolsProtocol]:
             _cancel(self._head_timer)
             self._head_timer = None
             super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            self._lingering.unread = False
+            super().on_message_complete()
 
         def pause_writing(self) -> None:
             super().pause_writing()

@@ -33,6 +33,9 @@ class Settings:
     """An upload that stalls, or a reader that takes nothing, for so long is given up."""
     head_within_s: float = 10.0
     head_limit_bytes: int = 64 * KIB
+    linger_s: float = 10.0
+    """A client answered before its body's end may go on sending for so long and so much; what comes is thrown away."""
+    linger_bytes: int = 64 * MIB
     connections: int = 4096
     stop_within_s: float = 3.0
 
