@@ -15,8 +15,8 @@ from pvc_api_falcon.settings import Settings
 def _no(status: str, code: str, message: str) -> bytes:
     """A whole answer, for what never became a request."""
     body = json.dumps({"message": message, "code": code, "help": "", "request_id": ""}).encode()
-    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-    return head.encode() + body
+    fields = "content-type: application/json", f"content-length: {len(body)}", "connection: close"
+    return "\r\n".join((f"HTTP/1.1 {status}", *fields, "", "")).encode() + body
 
 
 _TOO_LONG = _no("431 Request Header Fields Too Large", "too_big", "the request's head is too long")
