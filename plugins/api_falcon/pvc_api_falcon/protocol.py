@@ -1,5 +1,5 @@
-"""uvicorn's HTTP protocol with what it lacks: limits on heads that never end and on readers that read nothing, an end of
-the connection that does not swallow its own last answer, and our own words for what is not HTTP."""
+"""uvicorn's HTTP protocol with what it lacks: limits on heads that never end and on readers that read nothing, an end
+of the connection that does not swallow its own last answer, and our own words for what is not HTTP."""
 
 from __future__ import annotations
 
