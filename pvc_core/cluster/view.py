@@ -12,7 +12,7 @@ from typing import Any, cast
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
 from pvc_core.cluster.layout import Kind
-from pvc_core.errors import NotFound, Permanent, PvcError
+from pvc_core.errors import NotFound, Permanent, PvcError, StoreUnavailable
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.schema.records import decode
 from pvc_core.store.base import Entry, Session, SessionState, Store
@@ -30,6 +30,10 @@ _FIELDS: dict[Kind[Any], str] = {
 
 
 NOT_YET_S = float("inf")
+QUIET_S = 1.5
+"""Heartbeats change /pvc/live every second. When nothing was heard for so long, the store is asked for a sign."""
+PATIENCE_S = 2.0
+"""A store that has not answered for so long is silent, whatever the connection says of itself."""
 
 
 class ViewKeeper:
@@ -46,12 +50,17 @@ class ViewKeeper:
         self.reads = 0
         """Store calls made so far (the benchmark's "store reads per call")."""
         self._store, self._clock, self._spread = store, clock, spread
+        self._live = live
         self._prefix = layout.ROOT if live else layout.STATE
         self._lock = threading.Condition()
         self._dirty: set[str] = set()
         self._all_due_s: float | None = clock.boottime_s()
         self._shown = False
         """Whether it was ever whole: the first reading waits for nobody."""
+        self._answered_s = clock.boottime_s()
+        """When the last question that was answered was put: the picture is no older than that."""
+        self._asking_s: float | None = None
+        """Since when a question is without an answer."""
         self._asked = self._done = 0
         self._subscribers: list[Changed] = []
         self._stopping = False
@@ -60,6 +69,18 @@ class ViewKeeper:
 
     def subscribe(self, changed: Changed) -> None:
         self._subscribers.append(changed)
+
+    @property
+    def shown(self) -> bool:
+        """Whether the picture was ever whole. Until then it says nothing, not even who may ask."""
+        return self._shown
+
+    def stale_s(self) -> float | None:
+        """While the store gives no answer: how old the picture may be, in seconds. None: it shows how things are."""
+        now_s, asking_s = self._clock.boottime_s(), self._asking_s
+        if self.view.fresh and (asking_s is None or now_s - asking_s < PATIENCE_S):
+            return None
+        return max(0.0, now_s - self._answered_s)
 
     def settle(self, keys: Iterable[str] = (), *, timeout_s: float = 5.0, inline: bool = False) -> bool:
         """Have the picture show at least what the store has now for `keys`: an answer after a write reflects that
@@ -86,8 +107,8 @@ class ViewKeeper:
         """Step whenever something changed, until `stop`. The body of a daemon's thread."""
         while not self._stopping:
             with self._lock:
-                self._lock.wait_for(self._due, timeout=self._patience())
-            if not self._stopping and not self.step():
+                due = self._lock.wait_for(self._due, timeout=self._patience())
+            if not self._stopping and not (self.step() if due else self._probe()):
                 self._pause()
 
     def stop(self) -> None:
@@ -105,13 +126,19 @@ class ViewKeeper:
             if due == NOT_YET_S and not keys:
                 return False
             self._dirty.clear()
+        began_s = self._asking_s = self._clock.boottime_s()
         try:
             changed = self._read_all() if everything else self._read(keys)
-        except PvcError:  # no answer, or none for us (rights, credentials): this thread must outlive it
+        except PvcError as error:  # no answer, or none for us (rights, credentials): this thread must outlive it
             with self._lock:
                 self._dirty |= keys
+                self._unanswered(error)
             return False
+        finally:
+            self._asking_s = None
         with self._lock:
+            if everything or keys:
+                self._answered_s = began_s
             if everything and self._all_due_s == due:
                 self._all_due_s, self._shown = None, True
             if self._all_due_s is None and not self.view.fresh:
@@ -188,6 +215,34 @@ class ViewKeeper:
         except Permanent:
             return getattr(self.view, _FIELDS[kind]).get(id)
 
+    def _probe(self) -> bool:
+        """Nothing was heard for a while: is the store there? False when it did not answer."""
+        began_s = self._clock.boottime_s()
+        if not self._live or began_s - self._answered_s < QUIET_S or self._all_due_s is not None:
+            return True
+        self._asking_s = began_s
+        try:
+            self._store.get(layout.ERA.key(layout.ONLY), deadline_s=PATIENCE_S)
+        except NotFound:
+            pass  # an answer, too
+        except PvcError as error:
+            with self._lock:
+                self._unanswered(error)
+            return False
+        finally:
+            self._asking_s = None
+        with self._lock:
+            self._answered_s = began_s
+            if self._all_due_s is None and not self.view.fresh:
+                self.view = replace(self.view, fresh=True)
+                self._lock.notify_all()
+        return True
+
+    def _unanswered(self, error: PvcError) -> None:
+        if isinstance(error, StoreUnavailable) and self.view.fresh:
+            self.view = replace(self.view, fresh=False)
+            self._lock.notify_all()
+
     # -- being woken -----------------------------------------------------------------------------------------------
 
     def _wake(self, key: str | None) -> None:
@@ -212,7 +267,7 @@ class ViewKeeper:
 
     def _patience(self) -> float | None:
         if self._all_due_s is None or self._all_due_s == NOT_YET_S:
-            return None
+            return QUIET_S if self._live else None
         return max(0.01, self._all_due_s - self._clock.boottime_s())
 
     def _pause(self) -> None:

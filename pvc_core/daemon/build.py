@@ -116,6 +116,8 @@ def build_node(
             config, incarnation=incarnation, store=lease_store or store, clock=clock, log=log, keeper=keeper
         ),
     )
+    for context in contexts.values():
+        context.acts = ground.is_primary
     host = build_host(config, ground, lease_store=lease_store, in_custody=bool(custody))
     uploads = Uploads()
     node = Node(

@@ -83,6 +83,11 @@ class DaemonContext(PluginContext):
         self.state = StoreState(store, plugin)
         self.health = HealthSeen(plugin=plugin, delta=0, message="")
         self._plugin, self._secrets, self._keeper = plugin, config.paths.secrets, keeper
+        self.acts: Callable[[], bool] = lambda: self._keeper.view.primary == self.node.name
+        """Whether this node may act as primary now. By the picture alone, until build.py puts the lease's word here."""
+        self._on_primary: list[Callable[[bool], None]] = []
+        self._was_primary = False
+        self._telling = threading.Lock()
         self._stopping = threading.Event()
         self._supervised: list[Supervisor] = []
 
@@ -110,20 +115,30 @@ class DaemonContext(PluginContext):
         return program
 
     def is_primary(self) -> bool:
-        return self._keeper.view.primary == self.node.name
+        return self.acts()
 
     def on_primary(self, wake: Callable[[bool], None]) -> None:
-        last = [self.is_primary()]
+        if not self._on_primary:
+            self._was_primary = self.is_primary()
+            self._keeper.subscribe(self._leader_changed)
+        self._on_primary.append(wake)
 
-        def look(keys: frozenset[str] | None) -> None:
-            if (keys is None or layout.LEADER.key(layout.ONLY) in keys) and self.is_primary() != last[0]:
-                last[0] = self.is_primary()
+    def tell_primary(self) -> None:
+        """The role may have come or gone: those who asked are told, once for each change."""
+        with self._telling:
+            now = self.is_primary()
+            if now == self._was_primary:
+                return
+            self._was_primary = now
+            for wake in self._on_primary:
                 try:
-                    wake(last[0])
-                except Exception:  # a plugin's bug must not end the thread that follows the store
+                    wake(now)
+                except Exception:  # a plugin's bug must not end the thread that follows the store, or renews the lease
                     self.log.exception("the plugin failed when it was told who is primary")
 
-        self._keeper.subscribe(look)
+    def _leader_changed(self, keys: frozenset[str] | None) -> None:
+        if keys is None or layout.LEADER.key(layout.ONLY) in keys:
+            self.tell_primary()
 
     def report(self, delta: int, message: str) -> None:
         self.health = HealthSeen(plugin=self._plugin, delta=delta, message=message, at_s=self.clock.wall_s())

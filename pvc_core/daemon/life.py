@@ -84,7 +84,9 @@ class NodeLife:
                 thread.join(END_S)
 
     def _wake_all(self) -> None:
-        """Who is primary changed: everybody looks."""
+        """Who is primary changed: everybody looks. Plugins are told apart: none may hold up the lease's thread."""
+        for context in self._node.contexts.values():
+            threading.Thread(target=context.tell_primary, name="primary-told", daemon=True).start()
         for engine in (self._node.quick, self._node.slow):
             engine.wake_all(self._node.keeper.view)
 

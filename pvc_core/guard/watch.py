@@ -64,13 +64,15 @@ class Watch:
 
     def _judge(self, now_s: float) -> None:
         if self._deadline.has_passed(now_s):
-            self._once.begin(
-                "deadline",
-                f"the store has not heard this node for {self._deadline.limit_s:g} s: no guest may start here",
-                level=logging.ERROR,
-            )
+            self._once.begin("deadline", f"{self._silence(now_s)}: no guest may start here", level=logging.ERROR)
         else:
             self._once.end("deadline", "the store hears this node again: guests may start here")
+
+    def _silence(self, now_s: float) -> str:
+        sent_s = self._deadline.last_sent_s
+        if sent_s is None:
+            return "the store has not heard this node since it booted"
+        return f"the store last heard this node {now_s - sent_s:.1f} s ago, its limit is {self._deadline.limit_s:g} s"
 
     def _tell_gap(self, gap_s: float) -> None:
         if gap_s > _GAP_S:

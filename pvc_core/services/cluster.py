@@ -28,7 +28,17 @@ class ClusterService:
     @property
     def fresh(self) -> bool:
         """False while the store gives no answer: everything shown is how it was then."""
-        return self.desk.view.fresh
+        return self.stale_s is None
+
+    @property
+    def stale_s(self) -> float | None:
+        """How old what is shown may be, in seconds, while the store gives no answer; None while it does."""
+        return self.desk.keeper.stale_s()
+
+    @property
+    def shown(self) -> bool:
+        """Whether there is anything to show: the store was read once since this process began."""
+        return self.desk.keeper.shown
 
     def set_maintenance(self, on: bool, *, by: str) -> None:
         kept = self.desk.view.settings.get(layout.ONLY)

@@ -54,6 +54,15 @@ class Flow:
         self._reply.close()
 
 
+def _no_answer(error: StoreUnavailable) -> StoreUnavailable:
+    """The same for whoever asked for the change, who has never heard of the store's keys."""
+    if error.maybe_written:
+        said, help = "the store gave no answer in time: whether this was changed is not known", "look, then try again"
+    else:
+        said, help = "nothing was changed: the store does not answer", "guests run on; try again when it does"
+    return StoreUnavailable(said, maybe_written=error.maybe_written, help=help)
+
+
 Ask = Callable[..., Reply]
 """ask(node, question, args, body=None, deadline_s=...): a question to a node over the peer channel."""
 
@@ -106,9 +115,7 @@ class Desk:
                 help="look at it and try again",
             ) from None
         except StoreUnavailable as error:
-            if error.maybe_written:
-                error.help = "whether it was written is not known; look before you try again"
-            raise
+            raise _no_answer(error) from error
         self.settle(*writes)
 
     def settle(self, *writes: Write) -> None:

@@ -138,15 +138,38 @@ def test_the_store_is_away(api: Api, client: httpx2.Client) -> None:
     assert client.get("/health").json()["ready"] is True
     api.rig.server.cut()
     try:
-        assert client.get("/vm").status_code == 200
+        looked = client.get("/node/hv1")
+        assert looked.status_code == 200 and int(looked.headers["PVC-Stale"]) >= 1
+        assert looked.headers["Warning"].startswith("110 ") and "ETag" not in looked.headers
+        assert looked.json()[0]["stale_s"] == int(looked.headers["PVC-Stale"])
+        assert client.get("/status").json()["stale_s"] >= 1
         answer = client.post("/vm", data={"xml": definition("late")})
         assert answer.status_code == 503 and answer.json()["code"] == "store_unavailable"
+        assert answer.json()["message"].startswith("nothing was changed: the store has not answered this API for ")
+        assert answer.json()["maybe_written"] is False
         assert int(answer.headers["Retry-After"]) >= 1
         assert client.get("/health").status_code == 503
     finally:
         api.rig.server.mend()
         api.rig.keeper.settle()
     assert api.rig.keeper.wait_until(lambda view: view.fresh, timeout_s=5)
+    again = client.get("/node/hv1")
+    assert "PVC-Stale" not in again.headers and "stale_s" not in again.json()[0]
+
+
+def test_an_api_that_never_read_the_store_shows_nothing(
+    api: Api, client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty list would say that there are no VMs."""
+    monkeypatch.setattr(api.rig.keeper, "_shown", False)
+    api.rig.server.cut()
+    try:
+        answer = client.get("/vm")
+        assert answer.status_code == 503 and "nothing to show" in answer.json()["message"]
+    finally:
+        monkeypatch.undo()
+        api.rig.server.mend()
+        api.rig.keeper.settle()
 
 
 def test_changes_are_logged_with_who_asked(api: Api, client: httpx2.Client) -> None:

@@ -199,3 +199,12 @@ def test_words_for_what_cannot_be_reached(endpoint: Endpoint, error: OSError, wo
     made = transport.unreachable(endpoint, "GET", "/y", error)
     assert words in made.message
     assert help in made.help
+
+
+def test_what_is_old_is_told_once_beside_the_answer(pvc: Any, api: Any) -> None:
+    sample = api.sample("GET /node")
+    api.on("GET /node", reply(api, 200, sample.body, **{"PVC-Stale": "12"}))
+    result = pvc("node", "list", "-f", "raw")
+    assert result.code == 0
+    assert result.err == "Shown as of 12 s ago: the store does not answer this API.\n"
+    assert "Shown" not in result.out

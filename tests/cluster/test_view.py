@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 
 import pytest
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Add, Drop, Repository, Set, Unchanged
-from pvc_core.cluster.view import ViewKeeper
+from pvc_core.cluster.view import PATIENCE_S, QUIET_S, ViewKeeper
 from pvc_core.errors import Conflict, Exists, Refused, StoreUnavailable
 from pvc_core.model.cluster import NameIndex
 from pvc_core.model.vm import Claim, VmWanted
@@ -89,6 +91,48 @@ def test_stale_while_the_store_is_silent_and_right_after() -> None:
     rig.settle()
     assert "u2" in rig.keeper.view.vm_wanted
     rig.assert_equal()
+
+
+def test_it_says_how_old_it_is_while_the_store_is_silent() -> None:
+    """From the last answered question on, whatever the connection believes of itself; ten minutes are no different."""
+    rig = Rig(live=True)
+    assert rig.keeper.stale_s() is None
+    rig.clock.move(10.0)
+    assert rig.keeper.stale_s() is None, "nothing happened, which is no silence"
+    rig.store.cut()
+    rig.server.deliver()
+    rig.clock.move(600.0)
+    assert rig.keeper.stale_s() == 610.0
+    rig.store.mend()
+    rig.settle()
+    assert rig.keeper.stale_s() is None
+
+
+def test_a_server_that_hangs_is_noticed_by_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection stands and no heartbeat comes: that is asked about, and no answer makes the picture old."""
+    rig = Rig(live=True)
+    rig.clock.move(QUIET_S)
+    hangs = threading.Event()
+
+    def hang(key: str, *, deadline_s: float | None = None) -> Entry:
+        hangs.wait(5.0)
+        raise StoreUnavailable("no answer", maybe_written=False)
+
+    monkeypatch.setattr(rig.store, "get", hang)
+    asking = threading.Thread(target=rig.keeper._probe)
+    asking.start()
+    while rig.keeper._asking_s is None:
+        time.sleep(0.001)
+    assert rig.keeper.stale_s() is None
+    rig.clock.move(PATIENCE_S)
+    assert rig.keeper.stale_s() == QUIET_S + PATIENCE_S, "while it waits for the answer"
+    hangs.set()
+    asking.join()
+    assert not rig.keeper.view.fresh
+    assert rig.keeper.stale_s() == QUIET_S + PATIENCE_S
+    monkeypatch.undo()
+    assert rig.keeper._probe() is True
+    assert rig.keeper.stale_s() is None
 
 
 def test_a_silent_store_loses_no_wake() -> None:

@@ -24,6 +24,7 @@ from pvc_api_falcon.params import gather, load
 from pvc_api_falcon.route import JSON, Answer, Call, Route, Streamed
 from pvc_api_falcon.routes import ROUTES
 from pvc_api_falcon.settings import BASE, Settings
+from pvc_api_falcon.stale import check_store, marked
 from pvc_api_falcon.streams import Outgoing, uploaded, whole_body
 from pvc_api_falcon.workers import Workers
 from pvc_core.errors import Invalid, PvcError, Retry
@@ -125,12 +126,14 @@ class Dispatcher:
         req.context.route = route
         visit: Visit = req.scope[VISIT]
         by = "" if route.open else await self._admit(route, req, visit)
+        if not route.open:
+            check_store(self._services.cluster, changes=route.method != "GET")
         _check_names(names)
         call = await self._call(route, schema, req, visit, names, by)
         workers = self._look if route.looks else self._work
         answer = await self._while_serving(workers.run(partial(route.does, call)))
         if isinstance(answer, Answer):
-            _send(resp, answer)
+            _send(resp, marked(answer, self._services.cluster.stale_s if route.looks else None))
         else:
             self._stream(resp, answer, visit)
 

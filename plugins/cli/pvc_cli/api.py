@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -39,8 +39,9 @@ class Answer:
 
 
 class Api:
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport: Transport, *, old: Callable[[int], None] = lambda seconds: None) -> None:
+        """`old` is told once when the API says that what it shows is so many seconds old."""
+        self._transport, self._old, self._told = transport, old, False
 
     @property
     def url(self) -> str:
@@ -104,7 +105,14 @@ class Api:
             all_headers["Content-Type"] = "application/x-www-form-urlencoded"
         query = encoded(params)
         target = f"{BASE}{path}?{query}" if query else f"{BASE}{path}"
-        return checked(method, target, self._transport.request(method, target, all_headers, body))
+        raw = self._transport.request(method, target, all_headers, body)
+        self._tell_age(raw.headers.get("pvc-stale", ""))
+        return checked(method, target, raw)
+
+    def _tell_age(self, seconds: str) -> None:
+        if seconds.isdigit() and not self._told:
+            self._told = True
+            self._old(int(seconds))
 
 
 def path(*parts: str | int) -> str:

@@ -7,6 +7,7 @@ from marshmallow import Schema
 from pvc_api_falcon.fields import choice, flag, lines, text
 from pvc_api_falcon.route import Answer, Call, Route, Streamed, data, said, started
 from pvc_api_falcon.wire.node import node_body
+from pvc_core.model.node import CoordinatorState
 from pvc_core.services.nodes import NodeFilter
 
 
@@ -35,6 +36,15 @@ class RemoveIn(Schema):
     confirm = flag()
 
 
+ROLE_WORDS = {
+    CoordinatorState.CLIENT: "is a hypervisor and has no part in the primary's role",
+    CoordinatorState.SECONDARY: "is a secondary coordinator",
+    CoordinatorState.PRIMARY: "is the primary coordinator",
+    CoordinatorState.TAKEOVER: "is taking over as the primary coordinator",
+    CoordinatorState.RELINQUISH: "is handing the role of primary coordinator on",
+}
+
+
 def list_nodes(call: Call) -> Answer:
     return data([node_body(node) for node in call.services.nodes.list(NodeFilter(**call.args))])
 
@@ -57,7 +67,7 @@ def show_domain_state(call: Call) -> Answer:
 
 def set_coordinator_state(call: Call) -> Answer:
     node = call.services.nodes.set_coordinator_state(call.names["node"], call.args["state"], by=call.by)
-    return said(f"Node {node.seen.name} is {node.coordinator_state}.")
+    return said(f"Node {node.seen.name} {ROLE_WORDS[node.coordinator_state]}.")
 
 
 def set_domain_state(call: Call) -> Answer:
