@@ -13,6 +13,7 @@ from pvc_core.model.cluster import ApiKey, Era, Leader, Lease, NameIndex, Primar
 from pvc_core.model.node import Heartbeat, NodePeer, NodeSeen, NodeStats, NodeWanted, RemovedNode
 from pvc_core.model.storage import Pool, StorageSeen, Volume
 from pvc_core.model.task import Task
+from pvc_core.model.verdict import KeptProof, Verdict, Vouch
 from pvc_core.model.vm import Claim, VmSeen, VmWanted
 
 T = TypeVar("T")
@@ -54,13 +55,17 @@ POOLS = Kind("pool", f"{STATE}/pools", Pool, by_api=True)
 VOLUMES = Kind("volume", f"{STATE}/volumes", Volume, by_api=True)
 TASKS = Kind("task", f"{STATE}/tasks", Task, by_api=True)
 KEYS = Kind("key", f"{STATE}/keys", ApiKey, by_api=True)
+VERDICTS = Kind("verdict", f"{STATE}/verdicts", Verdict)
+PROOFS = Kind("proof", f"{STATE}/proofs", KeptProof)
+VOUCHES = Kind("vouch", f"{STATE}/vouches", Vouch, by_api=True)
 HEARTBEATS = Kind("heartbeat", f"{LIVE}/heartbeats", Heartbeat)
 LEASE = Kind("lease", f"{LIVE}/lease", Lease)
 STATS = Kind("stats", f"{LIVE}/stats", NodeStats)
 
 KINDS: tuple[Kind, ...] = (
     ERA, SETTINGS, LEADER, PRIMARY_WANTED, NODE_WANTED, NODE_SEEN, NODE_PEERS, REMOVED, STORAGE_SEEN, VM_WANTED,
-    VM_NAMES, CLAIMS, VM_SEEN, TOMBSTONES, POOLS, VOLUMES, TASKS, KEYS, HEARTBEATS, LEASE, STATS,
+    VM_NAMES, CLAIMS, VM_SEEN, TOMBSTONES, POOLS, VOLUMES, TASKS, KEYS, VERDICTS, PROOFS, VOUCHES, HEARTBEATS, LEASE,
+    STATS,
 )  # fmt: skip
 
 ONLY = "cluster"

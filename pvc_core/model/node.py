@@ -49,6 +49,10 @@ class Heartbeat:
     limit_s: float = 8.0
     """Self-fence limit that this very heartbeat promises (design rule 7)."""
     armed: bool = False
+    watchdog_s: float = 0.0
+    """Time after which a hardware watchdog resets the machine if the guard is silent; 0: none."""
+    condemned: bool = False
+    """Not the guard's: the judge writes it with its verdict over the last heartbeat it saw (model/verdict.py)."""
     memory_total_bytes: int = 0
     memory_free_bytes: int = 0
     """What the kernel calls available."""

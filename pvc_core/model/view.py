@@ -13,6 +13,7 @@ from pvc_core.model.cluster import ApiKey, Leader, NameIndex, PrimaryWanted, Set
 from pvc_core.model.node import Heartbeat, NodePeer, NodeSeen, NodeStats, NodeWanted, RemovedNode
 from pvc_core.model.storage import Pool, StorageSeen, Volume
 from pvc_core.model.task import Task
+from pvc_core.model.verdict import KeptProof, Verdict, Vouch
 from pvc_core.model.vm import Claim, VmSeen, VmWanted
 
 T = TypeVar("T")
@@ -49,6 +50,10 @@ class ClusterView:
     volumes: Mapping[str, Kept[Volume]] = field(default_factory=dict)
     tasks: Mapping[str, Kept[Task]] = field(default_factory=dict)
     keys: Mapping[str, Kept[ApiKey]] = field(default_factory=dict)
+    verdicts: Mapping[str, Kept[Verdict]] = field(default_factory=dict)
+    """By model.verdict.life_id; so are the vouches. Proofs by KeptProof.id."""
+    proofs: Mapping[str, Kept[KeptProof]] = field(default_factory=dict)
+    vouches: Mapping[str, Kept[Vouch]] = field(default_factory=dict)
     heartbeats: Mapping[str, Kept[Heartbeat]] = field(default_factory=dict)
     stats: Mapping[str, Kept[NodeStats]] = field(default_factory=dict)
     fresh: bool = True
