@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Sizes: "10G" exists only at the edge; inside, numbers carry their unit in their name."""
+"""Sizes and lengths of time: "10G" and "2h" exist only at the edge; inside, numbers carry their unit in their name."""
 
 from __future__ import annotations
 
@@ -30,3 +30,25 @@ def format_size(size_bytes: int) -> str:
         if size_bytes and size_bytes % _LETTERS[letter] == 0:
             return f"{size_bytes // _LETTERS[letter]}{letter}"
     return f"{size_bytes}B"
+
+
+_DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s?)?", re.IGNORECASE | re.ASCII)
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds from "90", "30m", "2h", "1d12h", "1h 30m"; raises Invalid."""
+    match = _DURATION.fullmatch("".join(text.split()))
+    if not match or not any(match.groups()):
+        raise Invalid(f"{text!r} is not a length of time", help="give a number and a unit, like 90s, 30m, 2h or 1d12h")
+    return float(sum(int(number or 0) * seconds for number, seconds in zip(match.groups(), (86_400, 3600, 60, 1), strict=True)))
+
+
+def format_duration(seconds: float) -> str:
+    """The two largest units, for people: "2 h 5 min", "1 d 3 h", "40 s"."""
+    left = max(0, round(seconds))
+    parts = []
+    for word, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        number, left = divmod(left, size)
+        if number:
+            parts.append(f"{number} {word}")
+    return " ".join(parts[:2]) or "0 s"

@@ -23,6 +23,7 @@ Changed = Callable[[frozenset[str] | None], None]
 _FIELDS: dict[Kind[Any], str] = {
     layout.LEADER: "leader", layout.PRIMARY_WANTED: "primary_wanted", layout.SETTINGS: "settings",
     layout.NODE_WANTED: "node_wanted", layout.NODE_SEEN: "node_seen", layout.STORAGE_SEEN: "storage_seen",
+    layout.NODE_PEERS: "node_peers", layout.REMOVED: "removed_nodes",
     layout.VM_WANTED: "vm_wanted", layout.VM_NAMES: "vm_names", layout.CLAIMS: "claims", layout.VM_SEEN: "vm_seen",
     layout.TOMBSTONES: "tombstones", layout.POOLS: "pools", layout.VOLUMES: "volumes", layout.TASKS: "tasks",
     layout.KEYS: "keys", layout.HEARTBEATS: "heartbeats", layout.STATS: "stats",

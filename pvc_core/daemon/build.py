@@ -35,6 +35,7 @@ from pvc_core.reconcile.calls import ThreadCalls
 from pvc_core.reconcile.engine import Engine, Reconciler
 from pvc_core.reconcile.ground import Ground, Permits
 from pvc_core.reconcile.kinds import all_kinds
+from pvc_core.reconcile.maintenance import MaintenanceReconciler
 from pvc_core.reconcile.migration import Departure
 from pvc_core.reconcile.moving import Mover
 from pvc_core.reconcile.node import NodeReconciler
@@ -179,6 +180,7 @@ def engines(
         PoolReconciler(ground),
         strangers,
         StatsReconciler(ground, net=links),
+        MaintenanceReconciler(ground),
         *more,
     )
     guests = Engine(quick, ground.clock, log)

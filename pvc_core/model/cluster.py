@@ -16,8 +16,16 @@ class Era:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
+    """Maintenance: nothing new is fenced, nothing fences itself, no new fault is told."""
+
     maintenance: bool = False
-    maintenance_until_s: float = 0.0
+    maintenance_asked: int = 0
+    """Grows with each request, so that a longer one and the rest of an earlier one are told apart."""
+    maintenance_left_s: float = 0.0
+    """How long it still had when this was last written, about once a minute; 0: until it is switched off."""
+    maintenance_since_s: float = 0.0
+    """Wall time of the request, for people."""
+    maintenance_reason: str = ""
     asked_by: str = ""
 
 

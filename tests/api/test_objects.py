@@ -125,6 +125,20 @@ def test_the_only_coordinator_stays_primary(client: httpx2.Client) -> None:
     assert client.post("/node/hv1/coordinator-state", data={"state": "king"}).status_code == 400
 
 
+def test_maintenance_says_who_and_how_long_with_every_answer(client: httpx2.Client) -> None:
+    assert "pvc-maintenance" not in client.get("/node").headers
+    said = client.post("/status", params={"state": "true", "for": "2h", "reason": "neue Schränke"}).json()["message"]
+    assert said == "Maintenance mode is on for 2 h."
+    sentence = client.get("/vm/nothing").headers["pvc-maintenance"]
+    assert "asked for by tester; ends by itself in about 2 h" in sentence
+    status = client.get("/status").json()
+    assert status["maintenance_detail"]["reason"] == "neue Schränke" and status["maintenance_detail"]["left_s"] == 7200
+    assert status["status"] == sentence
+    assert client.post("/status", params={"state": "true", "for": "soon"}).status_code == 400
+    assert client.post("/status", params={"state": "false", "for": "1h"}).status_code == 400
+    assert "pvc-maintenance" not in client.post("/status", params={"state": "false"}).headers
+
+
 def test_maintenance(client: httpx2.Client) -> None:
     ok(client.post("/status", data={"state": "true"}))
     assert client.get("/status").json()["maintenance"] == "true"

@@ -34,6 +34,13 @@ CASES: list[tuple[str, str, dict[str, list[str]]]] = [
     ("node secondary hv1", "POST /node/hv1/coordinator-state", {"state": ["secondary"]}),
     ("cluster maintenance on", "POST /status", {"state": ["true"]}),
     ("cluster maintenance off", "POST /status", {"state": ["false"]}),
+    (
+        "cluster maintenance on --for 2h --reason switches",
+        "POST /status",
+        {"state": ["true"], "for": ["2h"], "reason": ["switches"]},
+    ),
+    ("cluster disarm --for 30m", "POST /status", {"state": ["true"], "for": ["30m"]}),
+    ("cluster maintenance arm", "POST /status", {"state": ["false"]}),
     ("storage pool add fast 64 -t ssd --driver storage_dir -O path=/x -O shared=true", "POST /storage/ceph/pool",
      {"pool": ["fast"], "pgs": ["64"], "tier": ["ssd"], "replcfg": ["copies=3,mincopies=2"], "driver": ["storage_dir"],
       "option": ["path=/x", "shared=true"]}),

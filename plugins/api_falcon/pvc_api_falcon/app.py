@@ -64,6 +64,8 @@ class Frame:
             raise Invalid("a name in the path has a '/' in it", help="names are letters, digits, '.', '-' and '_'")
 
     async def process_response(self, req: Request, resp: Response, resource: object, req_succeeded: bool) -> None:
+        if sentence := self._dispatcher.maintenance():
+            resp.set_header("PVC-Maintenance", sentence)
         self._dispatcher.note(req, resp)
 
 
@@ -90,6 +92,10 @@ class Dispatcher:
 
     def now_s(self) -> float:
         return self._services.desk.clock.boottime_s()
+
+    def maintenance(self) -> str:
+        """Said with every answer; "" while it is off."""
+        return self._services.cluster.maintenance_sentence
 
     def responder(self, route: Route) -> Responder:
         schema = None if route.takes is None else route.takes()

@@ -42,6 +42,8 @@ class Api:
     def __init__(self, transport: Transport, *, old: Callable[[int], None] = lambda seconds: None) -> None:
         """`old` is told once when the API says that what it shows is so many seconds old."""
         self._transport, self._old, self._told = transport, old, False
+        self.maintenance = ""
+        """What the last answer said of the cluster's maintenance; "" when it is off."""
 
     @property
     def url(self) -> str:
@@ -107,6 +109,7 @@ class Api:
         target = f"{BASE}{path}?{query}" if query else f"{BASE}{path}"
         raw = self._transport.request(method, target, all_headers, body)
         self._tell_age(raw.headers.get("pvc-stale", ""))
+        self.maintenance = raw.headers.get("pvc-maintenance", "")
         return checked(method, target, raw)
 
     def _tell_age(self, seconds: str) -> None:

@@ -67,6 +67,11 @@ class App:
         except click.Abort:
             raise CliError("Not confirmed; nothing was changed.", help="answer y, or give -y/--yes") from None
 
+    def say_maintenance(self) -> None:
+        """One line after whatever was done: nobody forgets that fencing is off."""
+        if self._api is not None and self._api.maintenance:
+            self.out.note(f"Note: {self._api.maintenance}.")
+
     def close(self) -> None:
         if self._api is not None:
             self._api.close()

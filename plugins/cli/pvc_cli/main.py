@@ -87,6 +87,7 @@ def run(argv: Sequence[str]) -> int:
             raise
         return ExitCode.NO_ANSWER
     finally:
+        app.say_maintenance()
         app.close()
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from marshmallow import Schema
 
-from pvc_api_falcon.fields import choice
+from pvc_api_falcon.fields import choice, text
 from pvc_api_falcon.route import Answer, Call, Route, data, said
 from pvc_api_falcon.wire.cluster import status_body
+from pvc_core.units import format_duration, parse_duration_s
 
 
 class MaintenanceIn(Schema):
     state = choice("state", ("true", "false", "True", "False"), required=True)
+    for_ = text(data_key="for")
+    reason = text()
 
 
 def show_root(call: Call) -> Answer:
@@ -23,8 +26,10 @@ def show_status(call: Call) -> Answer:
 
 def set_maintenance(call: Call) -> Answer:
     on = call.args["state"].lower() == "true"
-    call.services.cluster.set_maintenance(on, by=call.by)
-    return said(f"Maintenance mode is {'on' if on else 'off'}.")
+    for_s = parse_duration_s(call.args["for_"]) if call.args.get("for_") else None
+    call.services.cluster.set_maintenance(on, by=call.by, for_s=for_s, reason=call.args.get("reason") or "")
+    end = f" for {format_duration(for_s)}" if for_s else ""
+    return said(f"Maintenance mode is {'on' if on else 'off'}{end}.")
 
 
 def show_primary(call: Call) -> Answer:
@@ -50,6 +55,9 @@ ROUTES = (
         open=True,
     ),
     Route(method="GET", path="/status", does=show_status, help="The cluster's health, counts and resources."),
-    Route(method="POST", path="/status", does=set_maintenance, takes=MaintenanceIn, help="Maintenance mode on or off."),
+    Route(
+        method="POST", path="/status", does=set_maintenance, takes=MaintenanceIn,
+        help="Maintenance mode on or off; for=2h lets it end by itself.",
+    ),
     Route(method="GET", path="/status/primary_node", does=show_primary, help="The primary; 204 when none.", open=True),
-)
+)  # fmt: skip

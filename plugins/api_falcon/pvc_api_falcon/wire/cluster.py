@@ -8,6 +8,7 @@ from typing import Any
 
 from pvc_api_falcon.wire.node import load_of, memory_mib
 from pvc_core import __version__
+from pvc_core.model.cluster import Settings
 from pvc_core.model.node import DaemonState
 from pvc_core.services import Services
 from pvc_core.services.pictures import NodePicture, PoolPicture, VmPicture
@@ -21,6 +22,8 @@ def status_body(services: Services) -> dict[str, Any]:
     nodes, vms, pools = services.nodes.list(), services.vms.list(), services.storage.pools()
     volumes = services.storage.volumes()
     troubles = _troubles(nodes, vms)
+    if sentence := services.cluster.maintenance_sentence:
+        troubles.insert(0, _trouble("MAINTENANCE", 0, sentence))
     return {
         "cluster_name": services.cluster.name,
         "cluster_health": {
@@ -29,6 +32,7 @@ def status_body(services: Services) -> dict[str, Any]:
         },
         "node_health": {node.seen.name: {"health": node.health, "messages": _messages(node)} for node in nodes},
         "maintenance": "true" if services.cluster.maintenance else "false",
+        "maintenance_detail": _maintenance(services.cluster.settings),
         "primary_node": services.cluster.primary,
         "pvc_version": __version__,
         "upstream_ip": services.cluster.upstream_floating,
@@ -45,12 +49,24 @@ def status_body(services: Services) -> dict[str, Any]:
     }
 
 
+def _maintenance(settings: Settings) -> dict[str, Any]:
+    """Who asked, when, why, and for how long still; empty while it is off."""
+    if not settings.maintenance:
+        return {}
+    return {
+        "asked_by": settings.asked_by,
+        "since": int(settings.maintenance_since_s),
+        "reason": settings.maintenance_reason,
+        "left_s": int(settings.maintenance_left_s),
+    }
+
+
 def _sentence(services: Services) -> str:
     if not services.cluster.fresh:
         return "the store gives no answer; this is how things were"
     if not services.cluster.primary:
         return "no node is primary"
-    return "in maintenance" if services.cluster.maintenance else ""
+    return services.cluster.maintenance_sentence
 
 
 def _troubles(nodes: list[NodePicture], vms: list[VmPicture]) -> list[dict[str, Any]]:

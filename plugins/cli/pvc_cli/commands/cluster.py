@@ -33,10 +33,12 @@ def maintenance() -> None:
 
 
 @maintenance.command()
+@click.option("--for", "for_", metavar="TIME", help="Let it end by itself after TIME, like 30m, 2h or 1d.")
+@click.option("--reason", metavar="TEXT", help="Why, for whoever wonders.")
 @click.pass_obj
-def on(app: App) -> None:
+def on(app: App, for_: str | None, reason: str | None) -> None:
     """Turn maintenance mode on."""
-    finish(app, app.api.post("/status", state="true"))
+    finish(app, app.api.post("/status", **{"state": "true", "for": for_, "reason": reason}))
 
 
 @maintenance.command()
@@ -44,6 +46,12 @@ def on(app: App) -> None:
 def off(app: App) -> None:
     """Turn maintenance mode off."""
     finish(app, app.api.post("/status", state="false"))
+
+
+maintenance.add_command(on, "disarm")
+maintenance.add_command(off, "arm")
+cluster.add_command(on, "disarm")
+cluster.add_command(off, "arm")
 
 
 @cluster.command()
