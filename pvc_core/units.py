@@ -40,7 +40,8 @@ def parse_duration_s(text: str) -> float:
     match = _DURATION.fullmatch("".join(text.split()))
     if not match or not any(match.groups()):
         raise Invalid(f"{text!r} is not a length of time", help="give a number and a unit, like 90s, 30m, 2h or 1d12h")
-    return float(sum(int(number or 0) * seconds for number, seconds in zip(match.groups(), (86_400, 3600, 60, 1), strict=True)))
+    days, hours, minutes, seconds = (int(number or 0) for number in match.groups())
+    return float(days * 86_400 + hours * 3600 + minutes * 60 + seconds)
 
 
 def format_duration(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """Maintenance mode that ends by itself: every coordinator counts down on its own clock, the primary writes the end.
 
-No two machines' clocks are compared: the record says how much is left, written anew about once a minute, and each daemon
-counts from when it saw that. A change of the primary, or a daemon that begins anew, costs a minute at most.
+No two machines' clocks are compared: the record says how much is left, written anew about once a minute, and each
+daemon counts from when it saw that. A change of the primary, or a daemon that begins anew, costs a minute at most.
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ from pvc_cli.transport import RawAnswer, Stream, Transport
 
 BASE = "/api/v1"
 
+WIRE_NAMES = {"yes_i_really_mean_it": "yes-i-really-mean-it", "for_": "for"}
+"""Of parameters whose name is no name in Python."""
+
 Value = str | int | float | bool | Sequence[str] | None
 """A parameter: None is left out, a list is repeated."""
 
@@ -131,13 +134,13 @@ def path(*parts: str | int) -> str:
 
 
 def encoded(params: Mapping[str, Value]) -> str:
-    """Form encoding, with PVC's dashes in the few names that have them (yes_i_really_mean_it)."""
+    """Form encoding, with the wire's own spelling of the few names that Python cannot spell."""
     pairs: list[tuple[str, str]] = []
     for name, value in params.items():
         if value is None:
             continue
         values = list(value) if isinstance(value, (list, tuple)) else [value]
-        wire_name = "yes-i-really-mean-it" if name == "yes_i_really_mean_it" else name
+        wire_name = WIRE_NAMES.get(name, name)
         pairs += [(wire_name, str(one).lower() if isinstance(one, bool) else str(one)) for one in values]
     return urlencode(pairs)
 

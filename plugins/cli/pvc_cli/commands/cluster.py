@@ -38,7 +38,7 @@ def maintenance() -> None:
 @click.pass_obj
 def on(app: App, for_: str | None, reason: str | None) -> None:
     """Turn maintenance mode on."""
-    finish(app, app.api.post("/status", **{"state": "true", "for": for_, "reason": reason}))
+    finish(app, app.api.post("/status", state="true", for_=for_, reason=reason))
 
 
 @maintenance.command()
