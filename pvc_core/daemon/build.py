@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from pvc_core.clock import Clock
 from pvc_core.cluster.descriptions import Descriptions
+from pvc_core.cluster.heard import Heard
 from pvc_core.cluster.repository import Repository
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.config import Config
@@ -23,8 +23,9 @@ from pvc_core.daemon.context import DaemonContext
 from pvc_core.daemon.facts import node_facts
 from pvc_core.daemon.health import node_health
 from pvc_core.daemon.host import Host, build_host, build_leadership
+from pvc_core.daemon.report import ReportReconciler
 from pvc_core.daemon.ring import LogRing
-from pvc_core.daemon.stats import LINKS, StatsReconciler
+from pvc_core.daemon.stats import StatsReconciler
 from pvc_core.errors import Permanent, PvcError
 from pvc_core.loader import Hooks, Loaded, driver_faults
 from pvc_core.model.node import DaemonState, PluginSeen
@@ -146,7 +147,7 @@ def build_node(
         in_custody=bool(custody),
         facts=lambda: node_facts(config.node, incarnation, seen, lambda: node.state, custody),
         health=lambda strangers: (*node_health(node, strangers, broken), *host.health()),
-        more=host.reconcilers(in_custody=bool(custody)),
+        more=(*host.reconcilers(in_custody=bool(custody)), ReportReconciler(ground, config.paths.run)),
     )
     keeper.subscribe(lambda keys: node.quick.changed(keeper.view, keys))
     keeper.subscribe(lambda keys: node.slow.changed(keeper.view, keys))
@@ -163,7 +164,6 @@ def engines(
     health: Any,
     in_custody: bool = False,
     more: Sequence[Reconciler] = (),
-    links: Path = LINKS,
 ) -> tuple[Engine, Engine]:
     """(quick, slow). In custody only the node's own record is kept: nothing starts, stops or moves."""
     starter = Starter(ground, dict(host_bridges))
@@ -179,7 +179,7 @@ def engines(
         PlaceReconciler(ground),
         PoolReconciler(ground),
         strangers,
-        StatsReconciler(ground, net=links),
+        StatsReconciler(ground),
         MaintenanceReconciler(ground),
         *more,
     )
@@ -211,12 +211,16 @@ def build_services(
         host_bridges=host_bridges(config),
     )
     upstream = config.host_networks.get("upstream")
+    heard = Heard(clock)
+    keeper.subscribe(lambda keys: heard.look(keeper.view))
     return services_on(
         desk,
         cluster_name=config.cluster.name,
         coordinators=config.cluster.coordinators,
         upstream_floating=str(upstream.floating or upstream.address or "") if upstream else "",
         close=keeper.stop,
+        heard=heard,
+        dead_after_s=config.intervals.suspicion_s,
     )
 
 

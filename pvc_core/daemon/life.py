@@ -49,13 +49,15 @@ class NodeLife:
         node.state = DaemonState.RUN
         node.host.begin(node.quick, self._wake_all, self._thread)
         node.quick.wake("node", node.config.node)
+        node.quick.wake("report", node.config.node)
         for kind in () if node.custody else ("stats", "strangers"):
             node.quick.wake(kind, node.config.node)
 
     def end(self) -> None:
         """Stop what this daemon does, leave the guests as they are, say so in the node's record."""
         node = self._node
-        node.state = DaemonState.STOP
+        node.state = DaemonState.SHUTDOWN
+        self._say(DaemonState.SHUTDOWN, "its pvcnoded is being stopped; guests run on")
         self._peer.stop()
         node.host.end(self._join)
         for engine in (node.quick, node.slow):
@@ -69,7 +71,8 @@ class NodeLife:
         for drivers in node.drivers.values():
             if drivers.stop is not None:
                 drivers.stop()
-        self._say_stopped()
+        node.state = DaemonState.STOP
+        self._say(DaemonState.STOP, "pvcnoded was stopped; guests run on")
         node.keeper.stop()
         node.store.close()
 
@@ -99,7 +102,7 @@ class NodeLife:
 
     def _prepare(self) -> None:
         """Make the directories of the layout, each with its rights, as soon as the store is there."""
-        while self._node.state is not DaemonState.STOP:
+        while self._node.state not in (DaemonState.SHUTDOWN, DaemonState.STOP):
             try:
                 prepare(self._node.store, self._node.config.cluster.name)
                 firstkey.hand_in(self._node.config.paths.state, self._node.ground.repository)
@@ -116,15 +119,13 @@ class NodeLife:
                 self._node.slow.stop()
                 return
 
-    def _say_stopped(self) -> None:
+    def _say(self, state: DaemonState, sentence: str) -> None:
         node = self._node
         try:
             kept: Kept[Any] | None = node.ground.repository.find(layout.NODE_SEEN, node.config.node)
             if kept is not None:
-                stopped = replace(
-                    kept.value, daemon_state=DaemonState.STOP, sentence="pvcnoded was stopped; guests run on"
-                )
-                node.ground.repository.set(layout.NODE_SEEN, node.config.node, stopped, if_version=kept.version)
+                said = replace(kept.value, daemon_state=state, sentence=sentence)
+                node.ground.repository.set(layout.NODE_SEEN, node.config.node, said, if_version=kept.version)
         except (StoreUnavailable, Conflict, NotFound):
             pass  # the guard's heartbeat goes on, and that is what counts
 

@@ -1,9 +1,14 @@
-"""What the heartbeat tells of the machine, from /proc."""
+"""What the heartbeat tells of the machine, from /proc and /sys, and what pvcnoded last said of its guests."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from pvc_core.guard.nics import Nics
+from pvc_core.guard.report import Report, read_report
 
 PROC = Path("/proc")
 
@@ -15,12 +20,22 @@ class Facts:
     """What the kernel calls available."""
     load: float = 0.0
     """Over one minute."""
+    cpu_count: int = 0
+    interfaces: Mapping[str, dict[str, object]] = field(default_factory=dict)
+    report: Report | None = None
 
 
-def read_facts(proc: Path = PROC) -> Facts:
-    """Zeros for what cannot be read: a heartbeat without figures is better than none."""
+def read_facts(now_s: float, run: Path, nics: Nics, proc: Path = PROC) -> Facts:
+    """Zeros for what cannot be read: a heartbeat without figures is better than none. `now_s`: boot time."""
     memory = _meminfo(proc / "meminfo")
-    return Facts(memory.get("MemTotal", 0), memory.get("MemAvailable", 0), _load(proc / "loadavg"))
+    return Facts(
+        memory_total_bytes=memory.get("MemTotal", 0),
+        memory_free_bytes=memory.get("MemAvailable", 0),
+        load=_load(proc / "loadavg"),
+        cpu_count=os.cpu_count() or 1,
+        interfaces=nics.rates(now_s),
+        report=read_report(run, now_s),
+    )
 
 
 def _meminfo(path: Path) -> dict[str, int]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from pvc_core.clock import Clock
 from pvc_core.cluster.layout import HEARTBEATS
 from pvc_core.errors import Conflict, Exists, NotFound, Permanent, Refused, StoreUnavailable
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.facts import Facts
+from pvc_core.guard.report import Report
 from pvc_core.model.node import Heartbeat
 from pvc_core.schema.records import decode, encode
 from pvc_core.store.base import Entry, Store
@@ -140,7 +142,21 @@ class Heart:
             memory_total_bytes=facts.memory_total_bytes,
             memory_free_bytes=facts.memory_free_bytes,
             load=facts.load,
+            cpu_count=facts.cpu_count,
+            interfaces=dict(facts.interfaces),
+            **self._told(facts.report),
         )
+
+    def _told(self, report: Report | None) -> dict[str, Any]:
+        if report is None:
+            return {}
+        return {
+            "told_s": round(self._clock.boottime_s() - report.at_boottime_s, 1),
+            "running": report.running,
+            "memory_allocated_bytes": report.memory_allocated_bytes,
+            "memory_provisioned_bytes": report.memory_provisioned_bytes,
+            "vcpus_allocated": report.vcpus_allocated,
+        }
 
     def _doubt(self, promise: _Promise) -> None:
         self._doubts[self._beat] = promise

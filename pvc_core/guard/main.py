@@ -26,6 +26,7 @@ from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.facts import read_facts
 from pvc_core.guard.heartbeat import Heart
 from pvc_core.guard.memory import hold_on, small_stacks
+from pvc_core.guard.nics import Nics
 from pvc_core.guard.opening import opener
 from pvc_core.guard.permits import Permits
 from pvc_core.guard.pulse import BEAT_DEADLINE_S, Pulse
@@ -81,7 +82,15 @@ def _guard(settings: Settings, clock: Clock, hide: Callable[[str], None]) -> Non
     permits = _permits(settings.run, clock, deadline)
     answers = Answers(settings.node, life, deadline, permits, clock)
     server = PeerServer(settings.run / SOCKET, answers.handlers(), mode=0o600, max_connections=32, name="pvcguard")
-    heart = Heart(settings.node, life, limit_s=settings.self_fence_s, clock=clock, deadline=deadline, facts=read_facts)
+    nics = Nics()
+    heart = Heart(
+        settings.node,
+        life,
+        limit_s=settings.self_fence_s,
+        clock=clock,
+        deadline=deadline,
+        facts=lambda: read_facts(clock.boottime_s(), settings.run, nics),
+    )
     open_store = opener(settings, call_deadline_s=BEAT_DEADLINE_S, hide=hide)
     pulse = Pulse(settings, heart, incarnation=life, deadline=deadline, clock=clock, once=once, open_store=open_store)
     server.start()

@@ -57,6 +57,20 @@ class Heartbeat:
     memory_free_bytes: int = 0
     """What the kernel calls available."""
     load: float = 0.0
+    cpu_count: int = 0
+    interfaces: dict[str, dict[str, object]] = field(default_factory=dict)
+    """By device: rx_bps, rx_pps, tx_bps, tx_pps, total_bps, total_pps, link_speed, state."""
+    told_s: float | None = None
+    """How old what pvcnoded told was, when this was sent: all that follows. None: it has told nothing since boot."""
+    running: tuple[str, ...] = ()
+    """UUIDs of guests."""
+    memory_allocated_bytes: int = 0
+    memory_provisioned_bytes: int = 0
+    vcpus_allocated: int = 0
+
+    @property
+    def memory_used_bytes(self) -> int:
+        return self.memory_total_bytes - self.memory_free_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +150,9 @@ class HealthSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStats:
-    """What changes often, one record per node and interval: counters of guests and NICs."""
+    """What changes often, one record per node and interval: counters of guests. Of a node without any, none."""
 
     node: str
     at_s: float = 0.0
     guests: dict[str, dict[str, object]] = field(default_factory=dict)
     """By UUID: GuestStats as plain data, ready for the wire."""
-    interfaces: dict[str, dict[str, object]] = field(default_factory=dict)
-    """By device: rx_bps, rx_pps, tx_bps, tx_pps, total_bps, total_pps, link_speed, state."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from pvc_core.cluster.heard import Heard
 from pvc_core.services.cluster import ClusterService
 from pvc_core.services.desk import Desk
 from pvc_core.services.keys import KeyService
@@ -44,13 +45,15 @@ def services_on(
     coordinators: tuple[str, ...],
     upstream_floating: str = "",
     close: Callable[[], None] = lambda: None,
+    heard: Heard | None = None,
+    dead_after_s: float = 5.0,
 ) -> Services:
     """Every service on one desk."""
     tasks = TaskService(desk)
     return Services(
         desk=desk,
         vms=VmService(desk, tasks),
-        nodes=NodeService(desk, coordinators),
+        nodes=NodeService(desk, coordinators, heard, dead_after_s),
         storage=StorageService(desk, tasks),
         tasks=tasks,
         cluster=ClusterService(desk, cluster_name, upstream_floating),

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pvc_core.cluster import layout
+from pvc_core.cluster.heard import Heard
 from pvc_core.cluster.repository import Add, Set
 from pvc_core.errors import Invalid, NotFound, Refused, Retry
 from pvc_core.model.cluster import PrimaryWanted
-from pvc_core.model.node import CoordinatorState, DaemonState, DomainState, NodeWanted
+from pvc_core.model.node import CoordinatorState, DaemonState, DomainState, NodeSeen, NodeWanted
 from pvc_core.model.task import Task
 from pvc_core.policy.leaving import ties
 from pvc_core.policy.placement import NodeLoad, loads
 from pvc_core.services.desk import Desk, Flow
 from pvc_core.services.filters import name_filter
+from pvc_core.services.node_state import judged
 from pvc_core.services.pictures import NodePicture
 from pvc_core.services.tasks import TaskService
 
@@ -32,6 +34,9 @@ class NodeFilter:
 class NodeService:
     desk: Desk
     coordinators: tuple[str, ...]
+    heard: Heard | None = None
+    """Without it nobody is called dead: this process does not follow the heartbeats."""
+    dead_after_s: float = 5.0
 
     def list(self, by: NodeFilter | None = None) -> list[NodePicture]:
         wanted = by or NodeFilter()
@@ -143,12 +148,27 @@ class NodeService:
         wanted, beat, stats = view.node_wanted.get(name), view.heartbeats.get(name), view.stats.get(name)
         return NodePicture(
             wanted=wanted.value if wanted else None,
-            seen=view.node_seen[name].value,
+            seen=self._seen(name, here),
             heartbeat=beat.value if beat else None,
             stats=stats.value if stats else None,
             load=here,
             coordinator_state=self._coordinator_state(name),
+            silent_s=None if self.heard is None else round(self.heard.silent_s(name), 1),
             running=tuple(sorted(view.vm_wanted[uuid].value.name for uuid in here.running if uuid in view.vm_wanted)),
+        )
+
+    def _seen(self, name: str, here: NodeLoad) -> NodeSeen:
+        """While the store is silent nothing is known of heartbeats, so nobody is judged by them."""
+        view = self.desk.view
+        beat, seen = view.heartbeats.get(name), view.node_seen[name].value
+        if self.heard is None or self.desk.keeper.stale_s() is not None:
+            return seen
+        return judged(
+            seen,
+            beat.value if beat else None,
+            silent_s=self.heard.silent_s(name),
+            dead_after_s=self.dead_after_s,
+            claims=bool(here.running),
         )
 
     def _coordinator_state(self, name: str) -> CoordinatorState:

@@ -58,6 +58,8 @@ class NodePicture:
     coordinator_state: CoordinatorState
     running: tuple[str, ...]
     """Names of the VMs that run there."""
+    silent_s: float | None = None
+    """How long its heartbeat has not moved; None where nobody follows it."""
 
     @property
     def health(self) -> int:

@@ -32,7 +32,6 @@ from pvc_core.testing.clock import FakeClock
 from pvc_core.testing.compute import FakeComputeWorld
 from pvc_core.testing.sim_checks import Watcher
 from pvc_core.testing.sim_parts import (
-    NO_INTERFACES,
     FakePlugin,
     Moody,
     MortalStore,
@@ -295,7 +294,6 @@ class Sim:
             log=self.log,
             facts=lambda: facts,
             health=lambda strangers: (),
-            links=NO_INTERFACES,
         )
         keeper.subscribe(lambda keys: quick.changed(keeper.view, keys))
         keeper.subscribe(lambda keys: slow.changed(keeper.view, keys))

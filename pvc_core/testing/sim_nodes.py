@@ -30,7 +30,6 @@ from pvc_core.services.desk import Desk
 from pvc_core.testing.clock import FakeClock
 from pvc_core.testing.compute import FakeComputeWorld
 from pvc_core.testing.sim_parts import (
-    NO_INTERFACES,
     FakePlugin,
     MortalStore,
     QuietLog,
@@ -144,7 +143,6 @@ class SimNode:
             log=sim.log,
             facts=lambda: facts,
             health=lambda strangers: (),
-            links=NO_INTERFACES,
         )
         keeper = self.keeper
         for engine in (quick, slow):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pvc_core.cluster.view import ViewKeeper
@@ -23,7 +22,6 @@ from pvc_core.testing.store import FakeStore, FakeStoreServer
 
 T = TypeVar("T")
 
-NO_INTERFACES = Path("/nonexistent/net")
 """The simulated node has none: statistics of the machine's own would make runs differ."""
 
 

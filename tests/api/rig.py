@@ -152,10 +152,6 @@ def _fill(repository: Repository) -> None:
     repository.add(
         layout.STORAGE_SEEN, NODE, StorageSeen(node=NODE, pools={"vms": usage, "fast": usage}, shared={"fast": True})
     )
-    beat = Heartbeat(
-        node=NODE, incarnation="1", beat=1, memory_total_bytes=64 * GIB, memory_free_bytes=60 * GIB, load=0.5
-    )
-    repository.add(layout.HEARTBEATS, NODE, beat)
     interface = {
         "rx_bps": 1,
         "rx_pps": 1,
@@ -165,7 +161,12 @@ def _fill(repository: Repository) -> None:
         "total_pps": 2,
         "link_speed": 10**10,
     }
-    repository.add(layout.STATS, NODE, NodeStats(node=NODE, interfaces={"ens0": {**interface, "state": "up"}}))
+    beat = Heartbeat(
+        node=NODE, incarnation="1", beat=1, memory_total_bytes=64 * GIB, memory_free_bytes=60 * GIB, load=0.5,
+        interfaces={"ens0": {**interface, "state": "up"}},
+    )
+    repository.add(layout.HEARTBEATS, NODE, beat)
+    repository.add(layout.STATS, NODE, NodeStats(node=NODE))
 
 
 @dataclass

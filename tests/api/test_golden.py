@@ -68,8 +68,7 @@ def filled(api: Api) -> httpx2.Client:
         answer = client.post(path, data=form)
         assert answer.status_code == 200, answer.text
     guest = {"uuid": UUID, "cpu_time_ns": 1, "memory": {"actual": 7}, "disks": {"sda": {"rd_req": 5}}, "nics": {}}
-    kept = api.rig.repository.get(layout.STATS, NODE)
-    stats = NodeStats(node=NODE, guests={UUID: guest}, interfaces=kept.value.interfaces)
+    stats = NodeStats(node=NODE, guests={UUID: guest})
     api.rig.repository.set(layout.STATS, NODE, stats, if_version=None)
     api.rig.keeper.settle()
     return client

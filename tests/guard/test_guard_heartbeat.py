@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from pvc_core.clock import SystemClock
 from pvc_core.cluster.layout import HEARTBEATS
 from pvc_core.errors import Refused, StoreUnavailable
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.facts import Facts, read_facts
 from pvc_core.guard.heartbeat import FREEZES, Heart
+from pvc_core.guard.nics import COUNTERS, Nics
+from pvc_core.guard.report import Report, read_report, write_report
 from pvc_core.model.node import Heartbeat
 from pvc_core.schema.records import decode, encode
 from pvc_core.store.base import Entry
@@ -29,10 +35,10 @@ class Rig:
         self.deadline = Deadline(8.0)
         self.heart = self.new_heart("life-1", self.deadline)
 
-    def new_heart(self, incarnation: str, deadline: Deadline) -> Heart:
-        return Heart(
-            "hv1", incarnation, limit_s=8.0, clock=self.clock, deadline=deadline, facts=lambda: Facts(100, 50, 0.5)
-        )
+    def new_heart(
+        self, incarnation: str, deadline: Deadline, facts: Callable[[], Facts] = lambda: Facts(100, 50, 0.5)
+    ) -> Heart:
+        return Heart("hv1", incarnation, limit_s=8.0, clock=self.clock, deadline=deadline, facts=facts)
 
     def beat(self, heart: Heart | None = None, *, armed: bool = True, store: FakeStore | None = None) -> None:
         self.clock.advance(1.0)
@@ -165,6 +171,28 @@ def test_a_record_that_is_none_is_written_over(rig: Rig) -> None:
 
 
 def test_facts_are_the_machines_own() -> None:
-    facts = read_facts()
+    facts = read_facts(SystemClock().boottime_s(), Path("/nonexistent"), Nics())
     assert 0 < facts.memory_free_bytes < facts.memory_total_bytes
-    assert facts.load >= 0
+    assert facts.load >= 0 and facts.cpu_count >= 1 and facts.report is None
+
+
+def test_what_pvcnoded_told_is_passed_on_with_its_age(rig: Rig, tmp_path: Path) -> None:
+    write_report(tmp_path, Report(at_boottime_s=991.0, running=("u1",), memory_allocated_bytes=7))
+    rig.beat(rig.new_heart("life-1", rig.deadline, lambda: Facts(1, 1, report=read_report(tmp_path, rig.clock.now_s))))
+    found, _ = rig.found()
+    assert (found.told_s, found.running, found.memory_allocated_bytes) == (10.0, ("u1",), 7)
+    assert read_report(tmp_path, 900.0) is None, "of an earlier boot"
+
+
+def test_rates_are_over_the_time_between_two_looks(tmp_path: Path) -> None:
+    for name in ("eth0", "vnet3", "lo"):
+        (tmp_path / name / "statistics").mkdir(parents=True)
+        for counter in COUNTERS:
+            (tmp_path / name / "statistics" / counter).write_text("1000")
+    (tmp_path / "eth0" / "operstate").write_text("up\n")
+    nics = Nics(tmp_path)
+    assert nics.rates(10.0)["eth0"]["rx_bps"] == 0
+    (tmp_path / "eth0" / "statistics" / "rx_bytes").write_text("2000")
+    found = nics.rates(12.0)
+    assert list(found) == ["eth0"]
+    assert (found["eth0"]["rx_bps"], found["eth0"]["total_bps"], found["eth0"]["state"]) == (4000, 4000, "up")

@@ -35,8 +35,25 @@ def node_body(node: NodePicture) -> dict[str, Any]:
             "used": memory_mib(node)[1],
             "free": memory_mib(node)[2],
         },
-        "interfaces": node.stats.interfaces if node.stats else {},
+        "interfaces": node.heartbeat.interfaces if node.heartbeat else {},
+        "heartbeat": heartbeat_of(node),
         "status": status_of(node),
+    }
+
+
+def heartbeat_of(node: NodePicture) -> dict[str, Any] | None:
+    """What the node's own guard said last, and how old what its pvcnoded had told it was then."""
+    beat = node.heartbeat
+    if beat is None:
+        return None
+    return {
+        "beat": beat.beat,
+        "silent_s": node.silent_s,
+        "told_s": beat.told_s,
+        "vms_running": len(beat.running),
+        "vcpus_allocated": beat.vcpus_allocated,
+        "memory_allocated": beat.memory_allocated_bytes // MIB,
+        "memory_provisioned": beat.memory_provisioned_bytes // MIB,
     }
 
 

@@ -71,12 +71,25 @@ def node_long(out: Output, node: dict[str, Any]) -> str:
         ("Operating system", node.get("os")),
         ("Running VMs", node.get("running_domains") or "none"),
     ]
+    if "heartbeat" in node:
+        more.append(("Heartbeat", heartbeat(node["heartbeat"])))
     parts = [facts(main_facts(node) + more)]
     if node.get("health_details"):
         parts.append(section("Health checks", table(out, CHECKS, node["health_details"])))
     if node.get("interfaces"):
         parts.append(section("Interfaces", table(out, INTERFACES, sorted(node["interfaces"].items()))))
     return "\n".join(parts)
+
+
+def heartbeat(beat: Any) -> str:
+    if not isinstance(beat, dict):
+        return "never heard"
+    told_s = beat.get("told_s")
+    told = "its daemon has told nothing yet" if told_s is None else f"as its daemon told {told_s} s before"
+    return (
+        f"number {beat['beat']}, {beat.get('silent_s') or 0} s ago: {beat['vms_running']} VMs running, "
+        f"{beat['vcpus_allocated']} vCPUs, {beat['memory_allocated']} MiB ({told})"
+    )
 
 
 def health(percent: Any) -> str:

@@ -1,0 +1,34 @@
+"""A node's daemon state as people see it: what its daemon put on record last, and what its heartbeat says since.
+
+The words are PVC's (init, run, shutdown, stop, dead, fenced). Shown only: who is condemned is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pvc_core.model.node import DaemonState, Heartbeat, NodeSeen
+
+QUIET_S = 10.0
+"""pvcnoded reports to the guard every 2 s, and a machine under load may be late."""
+
+
+def judged(seen: NodeSeen, beat: Heartbeat | None, *, silent_s: float, dead_after_s: float, claims: bool) -> NodeSeen:
+    """The record with the state and the sentence that fit now.
+
+    `silent_s`: how long the heartbeat has not moved; `claims`: it may run guests.
+    """
+    if seen.daemon_state is DaemonState.FENCED:
+        return seen
+    if silent_s > dead_after_s:
+        if seen.daemon_state is DaemonState.STOP and not claims:
+            return replace(seen, sentence="it is off, or away: its daemon was stopped and no VM is there")
+        return replace(seen, daemon_state=DaemonState.DEAD, sentence=f"not heard for {silent_s:.0f} s")
+    if beat is None or seen.daemon_state is not DaemonState.RUN:
+        return seen
+    if seen.incarnation and beat.incarnation != seen.incarnation:
+        return replace(seen, daemon_state=DaemonState.INIT, sentence="it has booted, and its pvcnoded is starting")
+    if beat.told_s is not None and beat.told_s > QUIET_S:
+        sentence = f"its pvcnoded has said nothing for {beat.told_s:.0f} s; guests run on, nothing new happens there"
+        return replace(seen, daemon_state=DaemonState.STOP, sentence=sentence)
+    return seen

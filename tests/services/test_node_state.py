@@ -1,0 +1,64 @@
+"""A node's state in words, in every situation it may be in: by its own last record, and by its heartbeat since."""
+
+from __future__ import annotations
+
+import pytest
+
+from pvc_core.cluster.heard import Heard
+from pvc_core.model.node import DaemonState, Heartbeat, NodeSeen
+from pvc_core.model.view import ClusterView, Kept
+from pvc_core.services.node_state import judged
+from pvc_core.testing.clock import FakeClock
+
+RUN, STOP, DEAD, INIT = DaemonState.RUN, DaemonState.STOP, DaemonState.DEAD, DaemonState.INIT
+
+
+@pytest.mark.parametrize(
+    ("on_record", "told_s", "life", "silent_s", "claims", "state", "words"),
+    [
+        (RUN, 1.0, "a", 0.5, True, RUN, "takes guests"),
+        (RUN, 1.0, "a", 4.9, True, RUN, "takes guests"),
+        (RUN, 1.0, "a", 12.0, True, DEAD, "not heard for 12 s"),
+        (RUN, 14.0, "a", 0.5, True, STOP, "its pvcnoded has said nothing for 14 s"),
+        (RUN, None, "b", 0.5, False, INIT, "it has booted"),
+        (STOP, 14.0, "a", 0.5, True, STOP, "takes guests"),
+        (STOP, 14.0, "a", 60.0, False, STOP, "off, or away"),
+        (STOP, 14.0, "a", 60.0, True, DEAD, "not heard for 60 s"),
+        (INIT, None, "a", 60.0, False, DEAD, "not heard for 60 s"),
+        (DaemonState.SHUTDOWN, 1.0, "a", 0.5, True, DaemonState.SHUTDOWN, "takes guests"),
+        (DaemonState.FENCED, 1.0, "a", 600.0, True, DaemonState.FENCED, "takes guests"),
+    ],
+)
+def test_states(
+    on_record: DaemonState,
+    told_s: float | None,
+    life: str,
+    silent_s: float,
+    claims: bool,
+    state: DaemonState,
+    words: str,
+) -> None:
+    seen = NodeSeen(name="hv1", incarnation="a", daemon_state=on_record, sentence="takes guests")
+    beat = Heartbeat(node="hv1", incarnation=life, beat=1, told_s=told_s)
+    found = judged(seen, beat, silent_s=silent_s, dead_after_s=5.0, claims=claims)
+    assert (found.daemon_state, words in found.sentence) == (state, True), found.sentence
+
+
+def test_silence_is_counted_from_consecutive_looks_only() -> None:
+    """Ten minutes without a store say nothing of the nodes: all clocks begin anew with the first look after it."""
+    clock = FakeClock()
+    heard = Heard(clock)
+
+    def look(stamp: int) -> None:
+        beat = Heartbeat(node="x", incarnation="a", beat=1)
+        heard.look(ClusterView(heartbeats={"still": Kept(beat, 0, 1000), "moves": Kept(beat, 0, stamp)}))
+
+    for stamp in range(7):
+        look(stamp)
+        clock.move(1.0)
+    assert heard.silent_s("still") == 7.0 and heard.silent_s("moves") == 1.0
+    assert "moves" in heard and "still" not in heard
+    clock.move(600.0)
+    look(6)
+    assert heard.silent_s("still") == heard.silent_s("moves") == 0.0
+    assert heard.silent_s("never") == 0.0
