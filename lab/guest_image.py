@@ -1,8 +1,9 @@
 """Builds the demo guest: a small disk image with Debian's cloud kernel and busybox, that boots by itself to a login.
 
 Nothing is installed for it: the two Debian packages are downloaded with apt-get and unpacked. The result is cached and
-made anew when a file in lab/guest/ or a package's version changes. Two flavours: `demo` is quiet, `tick` counts
-seconds on its console.
+made anew when a file in lab/guest/ or a package's version changes. Flavours: `demo` is quiet, `tick` counts seconds
+on its console, `pulse` counts every 5 ms (what a guest's downtime is measured with), `hungry` is a `tick` that writes
+memory faster than a slow network carries it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from lab import LabError
 from lab.cpio import CpioWriter
 
 KERNEL_META = "linux-image-cloud-amd64"
-FLAVOURS = {"demo": "", "tick": "tick"}
+FLAVOURS = {"demo": "", "tick": "tick", "pulse": "tick=0.005", "hungry": "tick hungry"}
 IMAGE_MIB = 24
 MODULES = (
     # what the guest needs to see its disks, NICs, memory balloon and power button, also when they are hot-plugged
@@ -40,6 +41,7 @@ FILES = {  # file in lab/guest/ -> path in the guest, mode
     "issue": ("etc/issue", 0o644),
     "profile": ("etc/profile", 0o644),
     "ticker": ("usr/bin/ticker", 0o755),
+    "hungry": ("usr/bin/hungry", 0o755),
 }
 # The password is public: it stands in the banner. crypt(3) of "pvc" with MD5, the cheapest busybox knows: login is
 # quick under TCG.

@@ -60,10 +60,9 @@ class Arrivals:
             return self._wait_for(vm)
         self._since.pop(vm.uuid, None)
         if there.guest is GuestState.PAUSED:
-            claim = self._stamp(claim, target=self.ground.node)
-            self._resume(vm, claim.value)
-            return Outcome(f"arrived on {self.ground.node}", 0.0)
+            return self._go_on(vm, claim)
         self._stamp(claim, target=None)
+        self._settle(vm.uuid)
         self.expected.discard(vm.uuid)
         if there.guest is GuestState.OFF:
             return Outcome("its memory did not arrive; starting it again", 0.0)
@@ -138,6 +137,15 @@ class Arrivals:
             return self._kill(vm.uuid)
         return Outcome("waiting for the rest of its memory", 0.2)
 
+    def _go_on(self, vm: VmWanted, claim: Kept[Claim]) -> Outcome:
+        """The guest stands still until this is done: the picture may wait."""
+        stamped = self._stamp(claim, target=self.ground.node)
+        try:
+            self._resume(vm, stamped.value)
+        finally:
+            self._settle(vm.uuid)
+        return Outcome(f"arrived on {self.ground.node}", 0.0)
+
     def _stamp(self, claim: Kept[Claim], *, target: str | None) -> Kept[Claim]:
         """The write that entitles to what follows. Lost or unknown, nothing follows (the error travels on)."""
         mine = replace(
@@ -146,9 +154,10 @@ class Arrivals:
             generation=claim.value.generation + 1,
             target=target,
         )
-        kept = self.ground.repository.set(layout.CLAIMS, mine.uuid, mine, if_version=claim.version)
-        self.ground.keeper.settle([layout.CLAIMS.key(mine.uuid)], inline=self.ground.inline)
-        return kept
+        return self.ground.repository.set(layout.CLAIMS, mine.uuid, mine, if_version=claim.version)
+
+    def _settle(self, uuid: str) -> None:
+        self.ground.keeper.settle([layout.CLAIMS.key(uuid)], inline=self.ground.inline)
 
     def _resume(self, vm: VmWanted, claim: Claim) -> None:
         """With a permit, because the node's own deadline may have passed meanwhile."""

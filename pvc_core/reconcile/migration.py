@@ -100,6 +100,7 @@ class Departure:
             return Outcome(f"migrating to {target}: waiting for it to prepare", PROGRESS_S)
         if arrival.refused:
             return self._fail(claim, there, f"{target} cannot take it: {arrival.refused}", final=True)
+        self.ground.permits.revoke(vm.uuid)  # nothing may begin here once its process has ended
         self._begun[vm.uuid] = arrival.ticket
         compute, uuid, downtime_ms = self.ground.compute, vm.uuid, vm.migration_max_downtime_ms
         try:

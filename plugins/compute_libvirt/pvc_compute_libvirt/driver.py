@@ -86,6 +86,8 @@ class LibvirtDriver(ComputeDriver):
             return Observation(
                 uuid=uuid, guest=GuestState.UNKNOWN, reason="an earlier call to libvirt has not come back"
             )
+        if self._departures.has_left(uuid) and not self._processes.of(uuid):
+            return replace(self._off(uuid), reason="migrated")
         look = f"look at guest {uuid}"
         seen = self._call(uuid, look, lambda connection: self._seen(connection, uuid), deadline_s, again=True)
         if seen.guest is not GuestState.OFF:
@@ -185,6 +187,7 @@ class LibvirtDriver(ComputeDriver):
 
     def start(self, request: RenderRequest, *, paused: bool = False, deadline_s: float) -> Observation:
         until_s = self._clock.boottime_s() + deadline_s
+        self._demand_back(request)
         seen = self.observe(request.uuid, deadline_s=deadline_s)
         if seen.guest is GuestState.RUNNING or (seen.guest is GuestState.PAUSED and paused):
             return seen
@@ -301,6 +304,7 @@ class LibvirtDriver(ComputeDriver):
             raise Refused(
                 "this node has no address for guests to arrive at", help="name host_networks.cluster in its pvc.yaml"
             )
+        self._demand_back(request)
         xml = self._rendered(request, self._console_path(request.uuid))
 
         def check(connection: libvirt.virConnect) -> None:
@@ -313,7 +317,13 @@ class LibvirtDriver(ComputeDriver):
     def migrate(self, uuid: str, ticket: str, *, max_downtime_ms: int, deadline_s: float) -> None:
         if not self.migration(uuid, deadline_s=deadline_s).running:
             self._call(uuid, f"look at guest {uuid}", lambda connection: live.running(connection, uuid), deadline_s)
-            self._departures.begin(uuid, migrate.Ticket.of(ticket), max_downtime_ms=max_downtime_ms)
+            pid = self._pid(uuid)
+            self._departures.begin(uuid, migrate.Ticket.of(ticket), pid=pid, max_downtime_ms=max_downtime_ms)
+
+    def _demand_back(self, request: RenderRequest) -> None:
+        """Nothing of a guest that has just left may still be libvirt's: it would refuse another of its UUID."""
+        if self._departures.has_left(request.uuid):
+            raise Retry(f"guest {request.name} has just left, and libvirt has yet to see it", again_in_s=0.1)
 
     def migration(self, uuid: str, *, deadline_s: float) -> Migration:
         def look(connection: libvirt.virConnect) -> Migration:
@@ -401,6 +411,8 @@ class LibvirtDriver(ComputeDriver):
             self._reasons[uuid] = reason
             while len(self._reasons) > _REMEMBERED:
                 self._reasons.popitem(last=False)
+        if reason == events.LEAVING:
+            self._departures.stands_still(uuid)
         self._lives.pop(uuid, None)
         self._tell(uuid, event)
 

@@ -9,6 +9,7 @@ import libvirt
 from pvc_compute_libvirt.words import stop_reason
 from pvc_core.contracts.compute import GuestEvent
 
+LEAVING = "paused to leave"
 Tell = Callable[[str, GuestEvent, str], None]
 """tell(uuid, event, reason)."""
 
@@ -41,4 +42,6 @@ def _lifecycle(event: int, detail: int) -> tuple[GuestEvent, str]:
     if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
         crashed = detail == libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED
         return (GuestEvent.CRASHED if crashed else GuestEvent.STOPPED), stop_reason(detail)
+    if event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED and detail == libvirt.VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED:
+        return GuestEvent.CHANGED, LEAVING
     return GuestEvent.CHANGED, ""

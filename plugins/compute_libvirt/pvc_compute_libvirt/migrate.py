@@ -9,6 +9,8 @@ finds it by its job. Flags and parameters: libvirt-domain.h (virDomainMigrateToU
 from __future__ import annotations
 
 import json
+import os
+import select
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -55,28 +57,52 @@ class Ticket:
 
 
 class Departures:
-    """What is under way on this node, as far as this daemon has begun it. `ended` is told when a call has come back."""
+    """What is under way on this node, as far as this daemon has begun it. `ended` is told when a guest's process has
+    ended, and when a call has come back.
+    """
 
     def __init__(self, uri: str, *, log: Any, ended: Callable[[str], None]) -> None:
         self._uri, self._log, self._ended = uri, log, ended
         self._lock = threading.Lock()
         self._out: set[str] = set()
+        self._still: set[str] = set()
+        self._left: set[str] = set()
         self._reasons: dict[str, str] = {}
 
-    def begin(self, uuid: str, ticket: Ticket, *, max_downtime_ms: int) -> None:
-        """Under way already: touches nothing."""
+    def begin(self, uuid: str, ticket: Ticket, *, pid: int, max_downtime_ms: int) -> None:
+        """Under way already: touches nothing. `pid` is the guest's process, 0 when it is not known."""
         with self._lock:
             if uuid in self._out:
                 return
             self._out.add(uuid)
+            self._still.discard(uuid)
+            self._left.discard(uuid)
             self._reasons.pop(uuid, None)
         threading.Thread(
             target=self._carry, args=(uuid, ticket, max_downtime_ms), name=f"migrate {uuid}", daemon=True
         ).start()
+        if pid:
+            threading.Thread(target=self._await_end, args=(uuid, pid), name=f"await {uuid}", daemon=True).start()
 
     def is_out(self, uuid: str) -> bool:
         with self._lock:
             return uuid in self._out
+
+    def stands_still(self, uuid: str) -> None:
+        """libvirt says that it was paused to leave."""
+        with self._lock:
+            if uuid in self._out:
+                self._still.add(uuid)
+
+    def has_left(self, uuid: str) -> bool:
+        """libvirt has paused it to leave, its process was seen to end, and libvirt's call is still out.
+
+        libvirt itself looks for the end of that process every 0.2 s only (virProcessKillPainfully), answers nothing
+        about the guest meanwhile, and the guest would stand still for that long. It cannot begin another process of
+        that UUID before the call is back, and after it only with a permit.
+        """
+        with self._lock:
+            return uuid in self._left and uuid in self._still
 
     def reason(self, uuid: str) -> str:
         """Why the last one did not arrive."""
@@ -94,9 +120,33 @@ class Departures:
         finally:
             with self._lock:
                 self._out.discard(uuid)
+                self._left.discard(uuid)
                 if reason:
                     self._reasons[uuid] = reason
             self._ended(uuid)
+
+    def _await_end(self, uuid: str, pid: int) -> None:
+        """A process's descriptor can be read when it has ended (pidfd_open(2)): its memory and files are given back."""
+        try:
+            handle = os.pidfd_open(pid)
+        except OSError:
+            return  # it has ended already, which libvirt will tell
+        try:
+            poller = select.poll()
+            poller.register(handle, select.POLLIN)
+            while self.is_out(uuid):
+                if poller.poll(1000):
+                    self._has_ended(uuid)
+                    return
+        finally:
+            os.close(handle)
+
+    def _has_ended(self, uuid: str) -> None:
+        with self._lock:
+            if uuid not in self._out:
+                return
+            self._left.add(uuid)
+        self._ended(uuid)
 
     def _migrate(self, uuid: str, ticket: Ticket, max_downtime_ms: int) -> str:
         try:

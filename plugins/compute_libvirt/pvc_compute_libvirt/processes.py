@@ -33,7 +33,10 @@ class Processes:
         return found
 
     def of(self, uuid: str) -> tuple[int, ...]:
-        return self.all().get(uuid, ())
+        """A guest that moves stands still meanwhile: only what names the UUID at all is looked at closely."""
+        named = uuid.lower().encode()
+        pids = (int(entry) for entry in os.listdir(self._proc) if entry.isdigit())
+        return tuple(pid for pid in pids if named in self._command_line(pid).lower() and self._uuid_of(pid) == uuid)
 
     def carries(self, pid: int, uuid: str) -> bool:
         """Whether process `pid` is (still) that guest's."""
@@ -69,10 +72,15 @@ class Processes:
 
     def _arguments(self, pid: int) -> list[str]:
         """Of a living process; a dead or dying one (zombie) has none."""
+        raw = self._command_line(pid)
+        return raw.decode(errors="replace").split("\0") if raw else []
+
+    def _command_line(self, pid: int) -> bytes:
         try:
-            return (self._proc / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            with open(f"{self._proc}/{pid}/cmdline", "rb", buffering=0) as file:
+                return file.read()
         except (FileNotFoundError, ProcessLookupError):
-            return []
+            return b""
 
     def _here(self, pid: int) -> bool:
         try:
