@@ -121,7 +121,7 @@ def _build(
     return Config(
         file=path,
         node=node,
-        cluster=Cluster(name=valid["cluster"]["name"], coordinators=tuple(valid["cluster"]["coordinators"])),
+        cluster=Cluster(**{**valid["cluster"], "coordinators": tuple(valid["cluster"]["coordinators"])}),
         store=_store(valid["store"], paths),
         host_networks={name: HostNetwork(**network) for name, network in networks.items()},
         plugins=plugins,

@@ -16,6 +16,8 @@ from pvc_core.config.faults import Fault
 class Cluster:
     name: str
     coordinators: tuple[str, ...]
+    parallel_migrations: int = 2
+    """How many VMs a flush, a ready or a rebalance has on their way at once, in the whole cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

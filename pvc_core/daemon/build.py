@@ -34,6 +34,7 @@ from pvc_core.peer.relay import MORE_S, relayed
 from pvc_core.reconcile.arrival import Arrivals, LeftoversReconciler
 from pvc_core.reconcile.calls import ThreadCalls
 from pvc_core.reconcile.engine import Engine, Reconciler
+from pvc_core.reconcile.flush import FlushReconciler
 from pvc_core.reconcile.ground import Ground, Permits
 from pvc_core.reconcile.kinds import all_kinds
 from pvc_core.reconcile.maintenance import MaintenanceReconciler
@@ -117,6 +118,7 @@ def build_node(
         leadership=build_leadership(
             config, incarnation=incarnation, store=lease_store or store, clock=clock, log=log, keeper=keeper
         ),
+        parallel_migrations=config.cluster.parallel_migrations,
     )
     for context in contexts.values():
         context.acts = ground.is_primary
@@ -177,6 +179,7 @@ def engines(
         VmReconciler(ground, starter, Mover(ground, starter, Departure(ground, starter)), arrivals),
         LeftoversReconciler(ground, arrivals, lambda uuid: guests.wake("vm", uuid)),
         PlaceReconciler(ground),
+        FlushReconciler(ground),
         PoolReconciler(ground),
         strangers,
         StatsReconciler(ground),
@@ -184,9 +187,7 @@ def engines(
         *more,
     )
     guests = Engine(quick, ground.clock, log)
-    return guests, Engine(
-        (TaskReconciler(ground, all_kinds(starter, uploads)),), ground.clock, log
-    )
+    return guests, Engine((TaskReconciler(ground, all_kinds(starter, uploads)),), ground.clock, log)
 
 
 def build_services(

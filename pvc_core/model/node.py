@@ -37,6 +37,14 @@ class NodeWanted:
     domain_state: DomainState = DomainState.READY
     """READY or FLUSHED: where it should get to."""
     asked_by: str = ""
+    order: str = ""
+    """Names the last request, as its task does: what one order tried is not mistaken for what the next has to."""
+    leaving: str = ""
+    """The incarnation that is being shut down: its guests leave, and those that cannot are shut down."""
+    hurry: bool = False
+    """While leaving: time is up, all guests that are left are shut down."""
+    back_to: DomainState = DomainState.READY
+    """While leaving: what shall be wanted of the node when it is back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +121,12 @@ class NodeSeen:
     plugins: tuple[PluginSeen, ...] = ()
     health: tuple[HealthSeen, ...] = ()
     sentence: str = ""
+    order_done: str = ""
+    """NodeWanted.order of the last one that was carried out to its end."""
+    left: bool = False
+    """This incarnation was shut down on purpose: no guest runs here, and it starts none any more. Its silence is no
+    reason to fence it.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

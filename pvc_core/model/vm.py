@@ -81,6 +81,10 @@ class VmWanted:
     """Where a migrated VM came from: it is migrated while its claim's holder is another."""
     live_only: bool = False
     """The last request to move forbids to shut it down for it."""
+    move_order: str = ""
+    """The flush, ready or rebalance that made the last request to move (its task); "" when a person did."""
+    move_tried: tuple[str, ...] = ()
+    """Nodes that this order has asked for in vain."""
     delete_disks: bool = False
     asked_by: str = ""
     asked_at_s: float = 0.0

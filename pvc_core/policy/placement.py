@@ -1,15 +1,16 @@
-"""Which node a VM shall live on. Whether a node may is `objection`; which of those is best is the selector's
-`weight`.
+"""Which node a VM shall live on. Whether a node may is `objection`; which of those is best is said by its rules about
+other VMs (affinity.py), then by the selector's `weight`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from pvc_core.model.node import DaemonState, DomainState
 from pvc_core.model.view import ClusterView
 from pvc_core.model.vm import Description, Phase, Selector, VmWanted
+from pvc_core.policy.affinity import Rules, clash, preference, rules_of
 from pvc_core.units import MIB
 
 RESERVE_BYTES = 256 * MIB
@@ -27,6 +28,11 @@ class Need:
     limit: tuple[str, ...] = ()
     homes: tuple[str, ...] = ()
     selector: Selector | None = None
+    belongs: tuple[str, ...] = ()
+    """Where it lives and where it was migrated from: nodes that take it already while they are getting ready."""
+    only: str = ""
+    """What in its definition exists on one node only, in words; it runs on the first of `belongs` or nowhere."""
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +67,17 @@ class NodeLoad:
 
 def need_of(view: ClusterView, vm: VmWanted, description: Description) -> Need:
     homes = {kept.value.home for ref in description.volumes if (kept := view.volume(ref)) and kept.value.home}
+    claim = view.claims.get(vm.uuid)
+    belongs = (*((claim.value.holder,) if claim else ()), *((vm.last_node,) if vm.last_node else ()))
     return Need(
         memory_bytes=description.memory_bytes,
         vcpus=description.vcpus,
         limit=vm.node_limit,
         homes=tuple(sorted(homes)),
         selector=vm.node_selector,
+        belongs=belongs,
+        only="" if description.failover or claim is None else "; ".join(description.outside),
+        rules=rules_of(vm),
     )
 
 
@@ -115,16 +126,39 @@ def _with(
     )
 
 
-def choose_node(view: ClusterView, need: Need, describe: Describe, *, exclude: frozenset[str] = frozenset()) -> Choice:
-    """The best node for `need` among those that may run it."""
-    load = loads(view, describe)
-    objections = {
-        name: "excluded" if name in exclude else objection(view, need, name, load) for name in sorted(view.node_seen)
-    }
+def choose_node(
+    view: ClusterView,
+    need: Need,
+    describe: Describe,
+    *,
+    exclude: Mapping[str, str] | None = None,
+    load: dict[str, NodeLoad] | None = None,
+) -> Choice:
+    """The best node for `need` among those that may run it. `exclude`: nodes that shall not be chosen, and why.
+
+    A node where nothing is that it shall be apart from comes first, then one with what it shall be together with, then
+    the selector decides. `load`: what `loads` says, when several are to be chosen on one picture.
+    """
+    load, exclude = loads(view, describe) if load is None else load, exclude or {}
+    objections = {name: exclude.get(name) or objection(view, need, name, load) for name in sorted(view.node_seen)}
     candidates = [name for name, why in objections.items() if not why]
     if not candidates:
         return Choice(node=None, objections=objections)
-    return Choice(node=max(candidates, key=lambda name: weight(view, need, name, load)), objections=objections)
+
+    def better(name: str) -> tuple[int, int, float, str]:
+        return (*preference(view, need.rules, name), *weight(view, need, name, load))
+
+    return Choice(node=max(candidates, key=better), objections=objections)
+
+
+def crowded(view: ClusterView, need: Need, node: str, describe: Describe, load: dict[str, NodeLoad]) -> str:
+    """With whom it would share `node` though the two shall be apart and another node fits where they are; "" else."""
+    why = clash(view, need.rules, node)
+    if not why:
+        return ""
+    choice = choose_node(view, need, describe, exclude={node: why}, load=load)
+    free = choice.node is not None and not clash(view, need.rules, choice.node)
+    return f"{why}; {choice.node} would do" if free else ""
 
 
 def objection(view: ClusterView, need: Need, node: str, load: dict[str, NodeLoad]) -> str:
@@ -136,16 +170,28 @@ def objection(view: ClusterView, need: Need, node: str, load: dict[str, NodeLoad
         return f"its daemon is in custody ({seen.custody})"
     if seen.daemon_state is not DaemonState.RUN:
         return f"its daemon is in state {seen.daemon_state}"
-    if seen.domain_state is not DomainState.READY:
-        return f"it takes no guests ({seen.domain_state})"
+    if why := _takes_none(view, need, node):
+        return why
     if need.limit and node not in need.limit:
         return f"not among the VM's node limit ({', '.join(need.limit)})"
     if need.homes and need.homes != (node,):
         return f"the VM's volumes are on {' and '.join(need.homes)}, in a pool that is not shared"
+    if need.only and node != need.belongs[0]:
+        return f"the VM uses what only {need.belongs[0]} has ({need.only})"
     room = seen.memory_total_bytes - RESERVE_BYTES - load.get(node, NodeLoad()).allocated_bytes
     if need.memory_bytes > room:
         return f"needs {need.memory_bytes // MIB} MiB of memory, {max(0, room) // MIB} MiB are not given to running VMs"
     return ""
+
+
+def _takes_none(view: ClusterView, need: Need, node: str) -> str:
+    """What was asked of the node counts from that moment on, not from when its daemon has read it."""
+    wanted, state = view.node_wanted.get(node), view.node_seen[node].value.domain_state
+    if wanted is not None and wanted.value.domain_state is DomainState.FLUSHED:
+        return f"it takes no guests ({state if state in (DomainState.FLUSH, DomainState.FLUSHED) else 'flush'})"
+    if state is DomainState.READY or (state is DomainState.UNFLUSH and node in need.belongs):
+        return ""
+    return f"it takes no guests ({state})"
 
 
 def weight(view: ClusterView, need: Need, node: str, load: dict[str, NodeLoad]) -> tuple[float, str]:

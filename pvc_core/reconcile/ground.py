@@ -83,6 +83,7 @@ class Ground:
     calls: Calls
     leadership: Leadership | None = None
     """Of a coordinator that is one of several; a cluster's only one needs no lease."""
+    parallel_migrations: int = 2
     inline: bool = False
     new_task_id: Callable[[], str] = new_task_id
     vnc_listen: str = "127.0.0.1"

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pvc_core.cluster import layout
+from pvc_core.cluster.repository import Set
 from pvc_core.model.cluster import Leader
-from pvc_core.model.node import DomainState, HealthSeen, NodeSeen
-from pvc_core.model.view import ClusterView
-from pvc_core.model.vm import Phase
+from pvc_core.model.node import DaemonState, DomainState, HealthSeen, NodeSeen, NodeWanted
+from pvc_core.model.view import ClusterView, Kept
+from pvc_core.policy import evacuation
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
 
-LOOK_S = 15.0
+LOOK_S, BUSY_S = 15.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +47,19 @@ class NodeReconciler:
         self._lead(view)
         kept = view.node_seen.get(key)
         wanted = view.node_wanted.get(key)
-        state, sentence = self._domain_state(view, wanted.value.domain_state if wanted else DomainState.READY)
-        new = replace(
-            self.facts(), domain_state=state, sentence=sentence, health=self._health(kept.value if kept else None)
-        )
+        if wanted is not None and self._is_back(wanted):
+            return Outcome(f"node {key} is back", 0.0)
+        old_seen, facts = kept.value if kept else None, self.facts()
+        state, sentence = self._domain_state(view, wanted.value if wanted else NodeWanted(name=key), old_seen)
+        rests = state in (DomainState.READY, DomainState.FLUSHED)
+        done = evacuation.order_of(view, key) if rests else old_seen.order_done if old_seen else ""
+        new = replace(facts, domain_state=state, sentence=sentence, health=self._health(old_seen), order_done=done)
         if kept is None or new != kept.value:
             self.ground.repository.save(layout.NODE_SEEN, key, new, kept)
             self.ground.keeper.settle([layout.NODE_SEEN.key(key)], inline=self.ground.inline)
         old = kept.value.domain_state if kept and kept.value.incarnation == new.incarnation else DomainState.FLUSHED
         self._tell(old, state)
-        return Outcome(sentence, LOOK_S)
+        return Outcome(sentence, LOOK_S if rests else BUSY_S)
 
     def note(self, key: str, outcome: Outcome) -> None:
         """Shown in NodeSeen."""
@@ -71,17 +75,44 @@ class NodeReconciler:
         self.ground.repository.save(layout.LEADER, layout.ONLY, mine, kept)
         self.ground.keeper.settle([layout.LEADER.key(layout.ONLY)], inline=self.ground.inline)
 
-    def _domain_state(self, view: ClusterView, wanted: DomainState) -> tuple[DomainState, str]:
-        if wanted is DomainState.READY:
-            return DomainState.READY, f"node {self.ground.node} takes guests"
-        left = sorted(
-            view.vm_wanted[uuid].value.name
-            for uuid, claim in view.claims.items()
-            if claim.value.holder == self.ground.node and claim.value.phase is not Phase.FREE and uuid in view.vm_wanted
+    def _domain_state(self, view: ClusterView, wanted: NodeWanted, seen: NodeSeen | None) -> tuple[DomainState, str]:
+        """ready -> flush -> flushed -> unflush -> ready; who moves the guests is flush.py's, on the primary."""
+        node, describe = self.ground.node, self.ground.descriptions.of
+        if wanted.domain_state is DomainState.FLUSHED:
+            work = evacuation.emptying(view, node, describe)
+            if work.left:
+                return DomainState.FLUSH, _flushing(view, node, work)
+            return DomainState.FLUSHED, f"node {node} takes no guests"
+        ready = DomainState.READY, f"node {node} takes guests"
+        settled = seen is not None and seen.domain_state is DomainState.READY and seen.order_done == wanted.order
+        if settled and seen is not None and seen.incarnation == self.ground.incarnation:
+            return ready
+        work = evacuation.refilling(view, node, describe)
+        if not work.left:
+            return ready
+        if seen is None or not _is_getting_ready(seen, self.ground.incarnation):
+            return DomainState.UNFLUSH, f"node {node} is getting ready"  # written first: until then none may come
+        if work.left == len(work.stuck):
+            return ready[0], f"{ready[1]}; not back: {evacuation.names(view, work.stuck)}"
+        return (
+            DomainState.UNFLUSH,
+            f"node {node} is getting ready: {len(work.moving)} on their way, {work.left} to come",
         )
-        if left:
-            return DomainState.FLUSH, f"flushing: {', '.join(left)} still here, and no other node could take them"
-        return DomainState.FLUSHED, f"node {self.ground.node} takes no guests"
+
+    def _is_back(self, wanted: Kept[NodeWanted]) -> bool:
+        """Shut down on purpose, and booted since: what held before holds again, by an order of its own."""
+        if wanted.value.leaving in ("", self.ground.incarnation):
+            return False
+        again = replace(
+            wanted.value,
+            domain_state=wanted.value.back_to,
+            order=self.ground.new_task_id(),
+            leaving="",
+            hurry=False,
+            back_to=DomainState.READY,
+        )
+        self.ground.commit(Set(layout.NODE_WANTED, wanted.value.name, again, wanted.version))
+        return True
 
     def _health(self, old: NodeSeen | None) -> tuple[HealthSeen, ...]:
         """What changed gets a new time; what stayed keeps its own, so that nothing is written for nothing."""
@@ -101,3 +132,13 @@ class NodeReconciler:
             self.ground.hooks.notify("pvc_node_ready", key=self.ground.node, node=self.ground.node)
         if old is not new and new is DomainState.FLUSHED:
             self.ground.hooks.notify("pvc_node_flushed", key=self.ground.node, node=self.ground.node)
+
+
+def _flushing(view: ClusterView, node: str, work: evacuation.Work) -> str:
+    left = f"node {node} is being flushed: {work.left} to go"
+    return f"{left}; cannot leave: {evacuation.names(view, work.stuck)}" if work.stuck else left
+
+
+def _is_getting_ready(seen: NodeSeen, incarnation: str) -> bool:
+    here = seen.incarnation == incarnation and seen.daemon_state is DaemonState.RUN
+    return here and seen.domain_state is DomainState.UNFLUSH

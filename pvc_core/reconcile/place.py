@@ -16,7 +16,7 @@ from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.task import Task
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import Claim, Phase, VmWanted, Want
-from pvc_core.policy.placement import choose_node, destination, loads, need_of, objection
+from pvc_core.policy.placement import choose_node, crowded, destination, loads, need_of, objection
 from pvc_core.reconcile.engine import EVERY
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.moving import carried
@@ -100,11 +100,11 @@ class PlaceReconciler:
         """
         vm, view = wanted.value, self.ground.view
         need = need_of(view, vm, self.ground.descriptions.of(vm))
-        if claim.value.holder in view.node_seen:
-            load = loads(view, self.ground.descriptions.of)
-            if not objection(view, need, claim.value.holder, load):
-                return Outcome("")
-        choice = choose_node(view, need, self.ground.descriptions.of, exclude=frozenset({claim.value.holder}))
+        here, load = claim.value.holder, loads(view, self.ground.descriptions.of, besides=vm.uuid)
+        why = objection(view, need, here, load) or crowded(view, need, here, self.ground.descriptions.of, load)
+        if not why:
+            return Outcome("")
+        choice = choose_node(view, need, self.ground.descriptions.of, exclude={here: why}, load=load)
         if choice.node is None:
             return Outcome(choice.sentence, 10.0)
         moved = replace(claim.value, holder=choice.node, incarnation="", generation=claim.value.generation + 1)

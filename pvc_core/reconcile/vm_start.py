@@ -14,7 +14,7 @@ from pvc_core.errors import Invalid, NotFound, Permanent, Refused, Retry
 from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.view import Kept
 from pvc_core.model.vm import Claim, Description, GuestState, Phase, VmSeen, VmWanted
-from pvc_core.policy.placement import loads, need_of, objection
+from pvc_core.policy.placement import crowded, loads, need_of, objection
 from pvc_core.reconcile.ground import Ground, writes
 from pvc_core.reconcile.outcome import Outcome
 
@@ -109,7 +109,9 @@ class Starter:
         """What must change before it can start; nothing was touched."""
         view = self.ground.view
         load = loads(view, self.ground.descriptions.of, besides=vm.uuid)
-        why = objection(view, need_of(view, vm, description), self.ground.node, load)
+        need = need_of(view, vm, description)
+        why = objection(view, need, self.ground.node, load)
+        why = why or crowded(view, need, self.ground.node, self.ground.descriptions.of, load)
         if why:
             return Outcome(f"cannot start on {self.ground.node}: {why}", WAIT_S)
         for ref in description.volumes:

@@ -41,6 +41,7 @@ class ClusterSchema(Schema):
         validate=_odd_number_of_coordinators,
         metadata={"allowed": "a list of 1, 3 or 5 node names"},
     )
+    parallel_migrations = whole(1, 64, "migrations", load_default=2)
 
 
 class EmbeddedSchema(Schema):

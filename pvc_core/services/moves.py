@@ -12,7 +12,7 @@ from typing import Any
 from pvc_core.errors import Refused, Retry
 from pvc_core.model.view import Kept
 from pvc_core.model.vm import VmSeen, VmWanted, Want
-from pvc_core.policy.placement import choose_node, destination, loads, need_of, objection
+from pvc_core.policy.placement import choose_node, crowded, destination, loads, need_of, objection
 from pvc_core.services.desk import Desk
 
 
@@ -45,7 +45,9 @@ class Moves:
             )
         if node == here:
             raise Refused(f"VM {kept.value.name} lives on {here} already")
-        return self._request(kept, self._target(kept, node), last_node=came_from or here, live_only=live_only)
+        return self._request(
+            kept, self._target(kept, node, force=force), last_node=came_from or here, live_only=live_only
+        )
 
     def unmigrate(self, kept: Kept[VmWanted], *, live_only: bool) -> dict[str, Any]:
         self._home(kept.value)
@@ -64,7 +66,7 @@ class Moves:
         return seen.value if seen is not None and seen.value.move_done >= request else None
 
     def _request(self, kept: Kept[VmWanted], target: str, **changes: Any) -> dict[str, Any]:
-        return {"move": kept.value.move + 1, "target": target, **changes}
+        return {"move": kept.value.move + 1, "target": target, "move_order": "", "move_tried": (), **changes}
 
     def _home(self, vm: VmWanted) -> str:
         claim, nodes = self.desk.view.claims.get(vm.uuid), sorted(self.desk.view.node_seen)
@@ -74,8 +76,8 @@ class Moves:
             raise Retry(f"VM {vm.name} has no node yet", help="it is given one by the primary; try again in a moment")
         return claim.value.holder
 
-    def _target(self, kept: Kept[VmWanted], node: str | None) -> str:
-        """The node asked for, or the best one, if it may live there."""
+    def _target(self, kept: Kept[VmWanted], node: str | None, *, force: bool = False) -> str:
+        """The node asked for, or the best one, if it may live there; with `force` also with whom it shall be apart."""
         vm, view = kept.value, self.desk.view
         here, description = self._home(vm), self.desk.descriptions.of(vm)
         self._demand_free(vm, here)
@@ -83,12 +85,15 @@ class Moves:
         if vm.want is not Want.START:
             need = replace(need, memory_bytes=0)  # one that stays off needs no room
         if node is None:
-            choice = choose_node(view, need, self.desk.descriptions.of, exclude=frozenset({here}))
+            choice = choose_node(view, need, self.desk.descriptions.of, exclude={here: "it lives there"})
             if choice.node is None:
                 raise Refused(f"VM {vm.name} cannot leave {here}: it {choice.sentence}")
             return choice.node
         self.desk.node_known(node)
-        why = objection(view, need, node, loads(view, self.desk.descriptions.of, besides=vm.uuid))
+        load = loads(view, self.desk.descriptions.of, besides=vm.uuid)
+        why = objection(view, need, node, load)
+        if not force:
+            why = why or crowded(view, need, node, self.desk.descriptions.of, load)
         if why:
             raise Refused(f"VM {vm.name} cannot move to {node}: {why}")
         return node

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pvc_core.cluster import layout
 from pvc_core.cluster.heard import Heard
 from pvc_core.cluster.repository import Add, Set
-from pvc_core.errors import Invalid, NotFound, Refused, Retry
+from pvc_core.errors import Invalid, NotFound, Refused
 from pvc_core.model.cluster import PrimaryWanted
 from pvc_core.model.node import CoordinatorState, DaemonState, DomainState, NodeSeen, NodeWanted
 from pvc_core.model.task import Task
@@ -55,12 +55,16 @@ class NodeService:
             raise NotFound(f"there is no node {name!r}", help="`pvc node list` shows those there are")
         return self._picture(name, loads(self.desk.view, self.desk.descriptions.of))
 
-    def flush(self, name: str, *, by: str, wait: bool = False) -> NodePicture:
-        """It shall give up its guests and take no more."""
+    def flush(self, name: str, *, by: str, wait: bool = False) -> Task:
+        """It shall give up its guests and take no more; the task that tells how far that is.
+
+        With `wait` it returns when they are gone; raises Refused naming those that cannot leave, with the reason, or
+        that the order was called off.
+        """
         return self._ask(name, DomainState.FLUSHED, by, wait)
 
-    def ready(self, name: str, *, by: str, wait: bool = False) -> NodePicture:
-        """It shall take guests."""
+    def ready(self, name: str, *, by: str, wait: bool = False) -> Task:
+        """It shall take guests, and get back what was moved from it. A flush that is under way ends at once."""
         return self._ask(name, DomainState.READY, by, wait)
 
     def set_coordinator_state(self, name: str, state: str, *, by: str) -> NodePicture:
@@ -126,21 +130,18 @@ class NodeService:
             return f"its pvcnoded is in state {kept.value.daemon_state}" if kept else "it was never there"
         return f"it is in custody ({kept.value.custody})" if kept.value.custody else ""
 
-    def _ask(self, name: str, state: DomainState, by: str, wait: bool) -> NodePicture:
+    def _ask(self, name: str, state: DomainState, by: str, wait: bool) -> Task:
         self.get(name)
-        kept = self.desk.view.node_wanted.get(name)
-        wanted = NodeWanted(name=name, domain_state=state, asked_by=by)
+        kept, tasks = self.desk.view.node_wanted.get(name), TaskService(self.desk)
+        kind, doing = ("node.flush", "flushing") if state is DomainState.FLUSHED else ("node.ready", "getting ready")
+        task = tasks.new(kind, node="", args={"node": name}, by=by, status=f"{doing}: node {name}")
+        task = replace(task, total=0)  # how many it concerns is found out by who carries it out
+        wanted = NodeWanted(name=name, domain_state=state, asked_by=by, order=task.id)
         if kept is None:
-            self.desk.commit(Add(layout.NODE_WANTED, name, wanted))
+            tasks.submit(task, Add(layout.NODE_WANTED, name, wanted))
         else:
-            self.desk.commit(
-                Set(layout.NODE_WANTED, name, replace(kept.value, domain_state=state, asked_by=by), kept.version)
-            )
-        if wait and not self.desk.wait_until(
-            lambda view: view.node_seen[name].value.domain_state is state, timeout_s=120.0
-        ):
-            raise Retry(f"node {name} is not {state} yet: {self.get(name).seen.sentence}", help="it goes on by itself")
-        return self.get(name)
+            tasks.submit(task, Set(layout.NODE_WANTED, name, wanted, kept.version))
+        return tasks.done(task) if wait else task
 
     def _picture(self, name: str, load: dict[str, NodeLoad]) -> NodePicture:
         view = self.desk.view

@@ -14,6 +14,7 @@ from pvc_core.model.cluster import NameIndex
 from pvc_core.model.task import Task
 from pvc_core.model.view import Kept
 from pvc_core.model.vm import GuestState, MigrationMethod, Phase, Selector, Tag, VmWanted, Want
+from pvc_core.policy.affinity import APART, TOGETHER
 from pvc_core.services.desk import Desk, Flow
 from pvc_core.services.filters import name_filter
 from pvc_core.services.moves import Moves
@@ -432,6 +433,6 @@ def _matches(vm: VmPicture, wanted: VmFilter) -> bool:
 
 def _check_tags(tags: tuple[Tag, ...]) -> None:
     for tag in tags:
-        checked_name(tag.name, "tag")
+        checked_name(tag.name.removeprefix(APART if tag.name.startswith(APART) else TOGETHER), "tag")
     if len({tag.name for tag in tags}) < len(tags):
         raise Invalid("a tag is given twice", fields={"user_tags": "given twice"})

@@ -166,7 +166,9 @@ def test_same_answers_to_changes(filled: httpx2.Client, name: str) -> None:
 
 
 def test_flush_answers_like_pvc(filled: httpx2.Client) -> None:
-    assert set(filled.post("/node/hv1/domain-state", data={"state": "flush"}).json()) == {"message"}
+    answer = filled.post("/node/hv1/domain-state", data={"state": "flush"})
+    assert set(answer.json()) == {"message"} and answer.status_code == 200
+    assert answer.headers["Location"].startswith("/api/v1/tasks/")
     filled.post("/node/hv1/domain-state", data={"state": "ready"})
     assert filled.get("/node/hv1/domain-state").json()["domain_state"] == "ready"
 

@@ -26,15 +26,22 @@ Value = str | int | float | bool | Sequence[str] | None
 
 @dataclass(frozen=True)
 class Answer:
-    """`body` is the JSON of the answer, `etag` its version when the API gave one."""
+    """`body` is the JSON of the answer, `etag` its version when the API gave one, `location` what it points to."""
 
     status: int
     body: Any
     etag: str = ""
+    location: str = ""
 
     @property
     def message(self) -> str:
         return message_of(self.body) or "Done."
+
+    @property
+    def progress(self) -> str | None:
+        """The task that tells how far a change is, beside a plain answer."""
+        where, _, id = self.location.rpartition("/")
+        return id if where.endswith("/tasks") else None
 
     @property
     def task_id(self) -> str | None:
@@ -157,7 +164,7 @@ def checked(method: str, target: str, raw: RawAnswer) -> Answer:
             ) from None
         body = None
     if raw.status < 300:
-        return Answer(raw.status, body, raw.headers.get("etag", ""))
+        return Answer(raw.status, body, raw.headers.get("etag", ""), raw.headers.get("location", ""))
     extra = body if isinstance(body, dict) else {}
     raise ApiError(
         raw.status,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from marshmallow import Schema
 
 from pvc_api_falcon.fields import choice, flag, lines, text
 from pvc_api_falcon.route import Answer, Call, Route, Streamed, data, said, started
+from pvc_api_falcon.settings import BASE
 from pvc_api_falcon.wire.node import node_body
 from pvc_core.model.node import CoordinatorState
 from pvc_core.services.nodes import NodeFilter
@@ -73,10 +76,12 @@ def set_coordinator_state(call: Call) -> Answer:
 def set_domain_state(call: Call) -> Answer:
     name, wait = call.names["node"], call.args["wait"]
     if call.args["state"] == "flush":
-        call.services.nodes.flush(name, by=call.by, wait=wait)
-        return said(f"Node {name} {'has given up' if wait else 'gives up'} its VMs and takes no more.")
-    call.services.nodes.ready(name, by=call.by, wait=wait)
-    return said(f"Node {name} takes VMs{'' if wait else ' as soon as it is ready'}.")
+        task = call.services.nodes.flush(name, by=call.by, wait=wait)
+        sentence = f"Node {name} {'has given up' if wait else 'gives up'} its VMs and takes no more."
+    else:
+        task = call.services.nodes.ready(name, by=call.by, wait=wait)
+        sentence = f"Node {name} takes VMs{'' if wait else ' as soon as it is ready'}."
+    return replace(said(sentence), headers={"Location": f"{BASE}/tasks/{task.id}"})
 
 
 def remove_node(call: Call) -> Answer:
@@ -112,7 +117,7 @@ ROUTES = (
     Route(method="GET", path="/node/{node}/domain-state", does=show_domain_state, help="Whether it takes VMs."),
     Route(
         method="POST", path="/node/{node}/domain-state", does=set_domain_state, takes=DomainIn,
-        help="Flush it, or make it ready; wait=true answers when that is done.",
+        help="Flush it, or make it ready; wait=true answers when that is done. Location names its task.",
     ),
     Route(
         method="GET", path="/node/{node}/log", does=show_log, takes=LogIn, asks=True,

@@ -15,7 +15,7 @@ from pvc_cli.formats import INFO, LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
 from pvc_cli.options import node_argument, wait_flag, wait_task_option, yes_option
 from pvc_cli.views import node as view
-from pvc_cli.waiting import finish
+from pvc_cli.waiting import finish, wait_for_task
 
 PRIMARY_WITHIN_S = 120.0
 POLL_S = 0.5
@@ -64,7 +64,7 @@ def secondary(app: App, node: str, wait: bool) -> None:
 @click.pass_obj
 def flush(app: App, node: str, wait: bool) -> None:
     """Move every VM away from NODE and send none there, for maintenance of the machine."""
-    finish(app, app.api.post(path("node", node, "domain-state"), state="flush", wait=wait), wait=wait)
+    set_domain_state(app, node, "flush", wait)
 
 
 @node.command()
@@ -85,7 +85,7 @@ def remove(app: App, name: str, confirm_off: bool, wait: bool, yes: bool) -> Non
 @click.pass_obj
 def ready(app: App, node: str, wait: bool) -> None:
     """Let NODE run VMs again and bring those back that were moved away."""
-    finish(app, app.api.post(path("node", node, "domain-state"), state="ready", wait=wait), wait=wait)
+    set_domain_state(app, node, "ready", wait)
 
 
 @node.command()
@@ -132,6 +132,19 @@ def list_nodes(
         domain_state=domain_state,
     ).body
     emit(app, format_, nodes, pretty=lambda d: view.node_list(app.out, d), raw=lambda d: [n["name"] for n in d])
+
+
+def set_domain_state(app: App, node: str, wanted: str, wait: bool) -> None:
+    """The answer names the task that tells how far it is; an API that names none is asked to wait itself."""
+    where = path("node", node, "domain-state")
+    answer = app.api.post(where, state=wanted, wait=False)
+    if wait and answer.progress:
+        app.out.say(wait_for_task(app, answer.progress, label=f"{wanted} {node}"))
+    elif wait:
+        finish(app, app.api.post(where, state=wanted, wait=True))
+    else:
+        follow = f" To follow it: pvc task wait {answer.progress}" if answer.progress else ""
+        app.out.say(answer.message + follow)
 
 
 def set_coordinator_state(app: App, node: str, wanted: str, wait: bool) -> None:
