@@ -36,6 +36,11 @@ def verdict(*, armed: bool = True, limit_s: float = 8.0, watchdog_s: float = 0.0
     )  # fmt: skip
 
 
+def kept_volume(pool: str, name: str, home: str | None = None) -> tuple[str, Kept[Volume]]:
+    volume = Volume(id=name, pool=pool, name=name, size_bytes=1, phase=VolumePhase.READY, home=home)
+    return volume_id(pool, name), Kept(volume, 0)
+
+
 def test_power_off_serves_any_guest() -> None:
     for guest in (WEB, Guest(name="diskless"), Guest(name="odd", unprovable=("a host device",))):
         assert sufficient(guest, [off()], self_fenced=False, demand=ONE).proofs == ("hv1@one@fence_ipmi",)
@@ -103,13 +108,7 @@ def test_a19_waiting_proves_only_what_the_last_heartbeat_said() -> None:
 
 
 def test_what_a_guest_can_write_to_is_the_union_of_claim_and_definition() -> None:
-    volumes = {
-        volume_id("vms", "root"): Kept(Volume(id="1", pool="vms", name="root", size_bytes=1, phase=VolumePhase.READY), 0),
-        volume_id("fast", "db"): Kept(Volume(id="2", pool="fast", name="db", size_bytes=1, phase=VolumePhase.READY), 0),
-        volume_id("local", "x"): Kept(
-            Volume(id="3", pool="local", name="x", size_bytes=1, phase=VolumePhase.READY, home="hv1"), 0
-        ),
-    }  # fmt: skip
+    volumes = dict(kept_volume(*where) for where in (("vms", "root"), ("fast", "db"), ("local", "x", "hv1")))
     view = ClusterView(volumes=volumes)
     iso = DiskSpec(dev="sda", bus="sata", kind="file", path="/iso", read_only=True)
     root = DiskSpec(dev="vda", bus="virtio", kind="volume", volume="vms/root")

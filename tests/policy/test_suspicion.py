@@ -23,10 +23,10 @@ class Coordinator:
     maintenance: bool = False
     off: frozenset[str] = frozenset()
     serving: frozenset[str] | None = None
-    memory: Memory = Memory()
+    memory: Memory = field(default_factory=Memory)
     beats: dict[str, Kept[Heartbeat]] = field(default_factory=dict)
     asked: dict[str, Asked] = field(default_factory=dict)
-    patience: Patience = Patience()
+    patience: Patience = field(default_factory=Patience)
     stamp: int = 0
 
     def __post_init__(self) -> None:
