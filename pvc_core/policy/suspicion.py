@@ -1,4 +1,4 @@
-"""Who may be given up for dead. Pure: what one coordinator remembers, what it found in one tick, what follows from both.
+"""Who may be given up for dead. Pure: what one coordinator remembers, what it found in one tick, what follows.
 
 Nothing here compares two machines' clocks: every time is the looking coordinator's own CLOCK_BOOTTIME. Each of them
 looks, so that a new primary knows as much as the old one; only the primary condemns (reconcile/judge.py).
