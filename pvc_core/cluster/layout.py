@@ -9,7 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pvc_core.model.cluster import ApiKey, Era, Leader, Lease, NameIndex, PrimaryWanted, Settings, Tombstone
+from pvc_core.model.cluster import (
+    ApiKey,
+    BackupNote,
+    Era,
+    Leader,
+    Lease,
+    Level,
+    NameIndex,
+    PrimaryWanted,
+    RollCall,
+    Settings,
+    Tombstone,
+)
 from pvc_core.model.node import Heartbeat, NodePeer, NodeSeen, NodeStats, NodeWanted, RemovedNode
 from pvc_core.model.storage import Pool, StorageSeen, Volume
 from pvc_core.model.task import Task
@@ -38,6 +50,9 @@ class Kind(Generic[T]):
 
 
 ERA = Kind("era", f"{STATE}/era", Era)
+ROLL_CALLS = Kind("roll call", f"{STATE}/roll-calls", RollCall)
+LEVEL = Kind("level", f"{STATE}/level", Level)
+BACKUPS = Kind("backup note", f"{STATE}/backups", BackupNote, by_api=True)
 SETTINGS = Kind("settings", f"{STATE}/settings", Settings, by_api=True)
 LEADER = Kind("leader", f"{STATE}/leader", Leader)
 PRIMARY_WANTED = Kind("primary wanted", f"{STATE}/primary-wanted", PrimaryWanted, by_api=True)
@@ -63,7 +78,8 @@ LEASE = Kind("lease", f"{LIVE}/lease", Lease)
 STATS = Kind("stats", f"{LIVE}/stats", NodeStats)
 
 KINDS: tuple[Kind, ...] = (
-    ERA, SETTINGS, LEADER, PRIMARY_WANTED, NODE_WANTED, NODE_SEEN, NODE_PEERS, REMOVED, STORAGE_SEEN, VM_WANTED,
+    ERA, ROLL_CALLS, LEVEL, BACKUPS,
+    SETTINGS, LEADER, PRIMARY_WANTED, NODE_WANTED, NODE_SEEN, NODE_PEERS, REMOVED, STORAGE_SEEN, VM_WANTED,
     VM_NAMES, CLAIMS, VM_SEEN, TOMBSTONES, POOLS, VOLUMES, TASKS, KEYS, VERDICTS, PROOFS, VOUCHES, HEARTBEATS, LEASE,
     STATS,
 )  # fmt: skip

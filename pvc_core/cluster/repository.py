@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pvc_core.cluster.layout import Kind
 from pvc_core.errors import Conflict, Exists, NotFound
 from pvc_core.model.view import Kept
-from pvc_core.schema.records import decode, encode
+from pvc_core.schema.records import LEVEL, decode, encode
 from pvc_core.store.base import Check, Create, Delete, Entry, Op, Put, Store
 
 T = TypeVar("T")
@@ -52,10 +52,14 @@ Write = Add | Set | Drop | Unchanged
 
 
 class Repository:
-    """Records instead of bytes; errors as in the store."""
+    """Records instead of bytes; errors as in the store, and Refused when not every node understands a record.
 
-    def __init__(self, store: Store) -> None:
+    `level` is the cluster's (schema/records.py).
+    """
+
+    def __init__(self, store: Store, *, level: Callable[[], int] = lambda: LEVEL) -> None:
         self.store = store
+        self._level = level
 
     def get(self, kind: Kind[T], id: str) -> Kept[T]:
         return _kept(kind, self.store.get(kind.key(id)))
@@ -73,7 +77,7 @@ class Repository:
     def add(self, kind: Kind[T], id: str, record: T, *, deadline_s: float | None = None) -> Kept[T]:
         """Raises Exists."""
         try:
-            return _kept(kind, self.store.create(kind.key(id), encode(record), deadline_s=deadline_s))
+            return _kept(kind, self.store.create(kind.key(id), self._encode(record), deadline_s=deadline_s))
         except Exists:
             raise Exists(f"{kind.name} {id} exists already") from None
 
@@ -81,7 +85,8 @@ class Repository:
         self, kind: Kind[T], id: str, record: T, *, if_version: int | None, deadline_s: float | None = None
     ) -> Kept[T]:
         """Raises Conflict when someone wrote before, NotFound."""
-        return _kept(kind, self.store.put(kind.key(id), encode(record), if_version=if_version, deadline_s=deadline_s))
+        entry = self.store.put(kind.key(id), self._encode(record), if_version=if_version, deadline_s=deadline_s)
+        return _kept(kind, entry)
 
     def drop(self, kind: Kind[Any], id: str, *, if_version: int | None) -> None:
         self.store.delete(kind.key(id), if_version=if_version)
@@ -99,20 +104,23 @@ class Repository:
 
     def commit(self, writes: Sequence[Write]) -> None:
         """All or nothing. Raises Conflict naming the record that was not as expected."""
-        self.store.commit([_op(write) for write in writes])
+        self.store.commit([_op(write, self._level()) for write in writes])
+
+    def _encode(self, record: object) -> bytes:
+        return encode(record, level=self._level())
 
 
 def _kept(kind: Kind[T], entry: Entry) -> Kept[T]:
     return Kept(decode(entry.value, kind.record), entry.version, entry.stamp)
 
 
-def _op(write: Write) -> Op:
+def _op(write: Write, level: int) -> Op:
     key = write.kind.key(write.id)
     match write:
         case Add():
-            return Create(key, encode(write.record))
+            return Create(key, encode(write.record, level=level))
         case Set():
-            return Put(key, encode(write.record), write.if_version)
+            return Put(key, encode(write.record, level=level), write.if_version)
         case Drop():
             return Delete(key, write.if_version)
         case Unchanged():

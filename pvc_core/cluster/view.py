@@ -13,14 +13,15 @@ from pvc_core.clock import Clock
 from pvc_core.cluster import layout
 from pvc_core.cluster.layout import Kind
 from pvc_core.errors import NotFound, Permanent, PvcError, StoreUnavailable
-from pvc_core.model.view import ClusterView, Kept
-from pvc_core.schema.records import decode
+from pvc_core.model.view import ClusterView, Kept, Unread
+from pvc_core.schema.records import NewerRecord, decode
 from pvc_core.store.base import Entry, Session, SessionState, Store
 
 Changed = Callable[[frozenset[str] | None], None]
 """Called with the keys that changed, None for "anything", after the picture has them."""
 
 _FIELDS: dict[Kind[Any], str] = {
+    layout.ERA: "era", layout.ROLL_CALLS: "roll_calls", layout.LEVEL: "levels", layout.BACKUPS: "backups",
     layout.LEADER: "leader", layout.PRIMARY_WANTED: "primary_wanted", layout.SETTINGS: "settings",
     layout.NODE_WANTED: "node_wanted", layout.NODE_SEEN: "node_seen", layout.STORAGE_SEEN: "storage_seen",
     layout.NODE_PEERS: "node_peers", layout.REMOVED: "removed_nodes",
@@ -160,6 +161,8 @@ class ViewKeeper:
             if layout.split(key) is None or layout.split(key)[0] not in _FIELDS:  # type: ignore[index]  # None is handled first
                 continue
             entry, kept = entries.get(key), shown.get(key)
+            if entry is not None and key in self.view.unread and self.view.unread[key].stamp == entry.stamp:
+                continue
             if entry is None or kept is None or entry.stamp != kept.stamp:
                 wrong.append(key)
         return sorted(wrong)
@@ -170,19 +173,20 @@ class ViewKeeper:
         self.reads += 1
         entries = self._store.tree(self._prefix, deadline_s=60.0)
         tables: dict[str, dict[str, Kept[Any]]] = {name: {} for name in _FIELDS.values()}
+        unread: dict[str, Unread] = {}
         for key, entry in entries.items():
             found = layout.split(key)
             if found and found[0] in _FIELDS:
-                kept = self._kept(found[0], found[1], entry)
+                kept = self._kept(found[0], found[1], entry, unread)
                 if kept is not None:
                     tables[_FIELDS[found[0]]][found[1]] = kept
         with self._lock:
-            self.view = ClusterView(**tables, fresh=self.view.fresh)
+            self.view = ClusterView(**tables, unread=unread, fresh=self.view.fresh)
         return frozenset(entries)
 
     def _read(self, keys: frozenset[str]) -> frozenset[str]:
         tables: dict[str, dict[str, Kept[Any]]] = {}
-        changed = set()
+        changed, unread = set(), dict(self.view.unread)
         for key in sorted(keys):
             found = layout.split(key)
             if found is None or found[0] not in _FIELDS:
@@ -193,10 +197,13 @@ class ViewKeeper:
             name = _FIELDS[kind]
             table = tables.setdefault(name, dict(getattr(self.view, name)))
             self.reads += 1
+            before = unread.pop(key, None)
             try:
-                kept = self._kept(kind, id, self._store.get(key))
+                kept = self._kept(kind, id, self._store.get(key), unread)
             except NotFound:
                 kept = None
+            if unread.get(key) != before:
+                changed.add(key)
             if kept is None:
                 changed.update((key,) if table.pop(id, None) is not None else ())
             elif table.get(id) is None or table[id].stamp != kept.stamp:
@@ -204,15 +211,18 @@ class ViewKeeper:
                 changed.add(key)
         if changed and tables:
             with self._lock:
-                self.view = replace(self.view, **cast(dict[str, Any], tables))
+                self.view = replace(self.view, unread=unread, **cast(dict[str, Any], tables))
         return frozenset(changed)
 
-    def _kept(self, kind: Kind[Any], id: str, entry: Entry) -> Kept[Any] | None:
-        """The record; when it cannot be read (a newer version's), the last one that could: one bad record hides no
-        other.
+    def _kept(self, kind: Kind[Any], id: str, entry: Entry, unread: dict[str, Unread]) -> Kept[Any] | None:
+        """The record. One of a newer PVC goes to `unread`: nobody here shall act on it, nor on what it was before. Of
+        one that cannot be read at all, the last that could: one bad record hides no other.
         """
         try:
             return Kept(decode(entry.value, kind.record), entry.version, entry.stamp)
+        except NewerRecord as error:
+            unread[kind.key(id)] = Unread(f"{kind.name} {id}", error.number, error.known, entry.stamp)
+            return None
         except Permanent:
             return getattr(self.view, _FIELDS[kind]).get(id)
 

@@ -25,28 +25,33 @@ from pvc_core.daemon.health import node_health
 from pvc_core.daemon.host import Host, build_host, build_leadership
 from pvc_core.daemon.report import ReportReconciler
 from pvc_core.daemon.ring import LogRing
+from pvc_core.daemon.served import ServedFile
 from pvc_core.daemon.stats import StatsReconciler
 from pvc_core.errors import Permanent, PvcError
 from pvc_core.loader import Hooks, Loaded, driver_faults
 from pvc_core.model.node import DaemonState, PluginSeen
 from pvc_core.peer import ask
 from pvc_core.peer.relay import MORE_S, relayed
+from pvc_core.policy.standstill import goes_on, standstill
 from pvc_core.reconcile.arrival import Arrivals, LeftoversReconciler
 from pvc_core.reconcile.calls import ThreadCalls
 from pvc_core.reconcile.engine import Engine, Reconciler
 from pvc_core.reconcile.flush import FlushReconciler
 from pvc_core.reconcile.ground import Ground, Permits
 from pvc_core.reconcile.kinds import all_kinds
+from pvc_core.reconcile.level import LevelReconciler
 from pvc_core.reconcile.maintenance import MaintenanceReconciler
 from pvc_core.reconcile.migration import Departure
 from pvc_core.reconcile.moving import Mover
 from pvc_core.reconcile.node import NodeReconciler
 from pvc_core.reconcile.place import PlaceReconciler
 from pvc_core.reconcile.pool import PoolReconciler
+from pvc_core.reconcile.rollcall import RollCallReconciler
 from pvc_core.reconcile.strangers import StrangersReconciler
 from pvc_core.reconcile.task import TaskReconciler
 from pvc_core.reconcile.vm import VmReconciler
 from pvc_core.reconcile.vm_start import Starter
+from pvc_core.schema.records import LEVEL
 from pvc_core.services.all import Services, services_on
 from pvc_core.services.desk import Ask, Desk
 from pvc_core.store.base import Store
@@ -74,6 +79,8 @@ class Node:
     state: DaemonState = DaemonState.INIT
     custody: str = ""
     stuck: Callable[[], Mapping[str, str]] = field(default=dict)
+    standstill: Callable[[], str] = field(default=str)
+    """Why nothing is started, stopped or moved now; "" when all may go on."""
     host: Host
 
 
@@ -103,7 +110,7 @@ def build_node(
         incarnation=incarnation,
         coordinators=config.cluster.coordinators,
         keeper=keeper,
-        repository=Repository(store),
+        repository=Repository(store, level=lambda: keeper.view.level),
         clock=clock,
         log=log,
         compute=compute,
@@ -123,7 +130,7 @@ def build_node(
     for context in contexts.values():
         context.acts = ground.is_primary
     host = build_host(config, ground, lease_store=lease_store, in_custody=bool(custody))
-    uploads = Uploads()
+    uploads, served = Uploads(), ServedFile(config.paths.state, config.cluster.name)
     node = Node(
         config=config,
         store=store,
@@ -137,6 +144,7 @@ def build_node(
         drivers=drivers,
         custody=custody,
         stuck=lambda: dict(calls.stuck),
+        standstill=lambda: standstill(keeper.view, served.get(), level=LEVEL),
         host=host,
     )
     node.bytes.ended = lambda task_id: node.slow.wake("task", task_id)
@@ -149,7 +157,12 @@ def build_node(
         in_custody=bool(custody),
         facts=lambda: node_facts(config.node, incarnation, seen, lambda: node.state, custody),
         health=lambda strangers: (*node_health(node, strangers, broken), *host.health()),
-        more=(*host.reconcilers(in_custody=bool(custody)), ReportReconciler(ground, config.paths.run)),
+        more=(
+            *host.reconcilers(in_custody=bool(custody)),
+            ReportReconciler(ground, config.paths.run),
+            *_era(ground, served, in_custody=bool(custody)),
+        ),
+        held=lambda kind, key: "" if goes_on(keeper.view, kind, key) else node.standstill(),
     )
     keeper.subscribe(lambda keys: node.quick.changed(keeper.view, keys))
     keeper.subscribe(lambda keys: node.slow.changed(keeper.view, keys))
@@ -166,6 +179,7 @@ def engines(
     health: Any,
     in_custody: bool = False,
     more: Sequence[Reconciler] = (),
+    held: Callable[[str, str], str] = lambda kind, key: "",
 ) -> tuple[Engine, Engine]:
     """(quick, slow). In custody only the node's own record is kept: nothing starts, stops or moves."""
     starter = Starter(ground, dict(host_bridges))
@@ -184,10 +198,16 @@ def engines(
         strangers,
         StatsReconciler(ground),
         MaintenanceReconciler(ground),
+        LevelReconciler(ground),
         *more,
     )
-    guests = Engine(quick, ground.clock, log)
-    return guests, Engine((TaskReconciler(ground, all_kinds(starter, uploads)),), ground.clock, log)
+    guests = Engine(quick, ground.clock, log, held=held)
+    return guests, Engine((TaskReconciler(ground, all_kinds(starter, uploads)),), ground.clock, log, held=held)
+
+
+def _era(ground: Ground, served: ServedFile, *, in_custody: bool) -> tuple[Reconciler, ...]:
+    """In custody a node does not say what runs there: its drivers may be broken."""
+    return () if in_custody else (RollCallReconciler(ground, served.note, served.get),)
 
 
 def build_services(
@@ -200,7 +220,7 @@ def build_services(
     keeper = ViewKeeper(store, clock, live=True, spread=_spread(config))
     desk = Desk(
         keeper=keeper,
-        repository=Repository(store),
+        repository=Repository(store, level=lambda: keeper.view.level),
         clock=clock,
         compute=compute.compute,
         descriptions=Descriptions(compute.compute),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pvc_core import __version__
 from pvc_core.model.node import DaemonState, NodeSeen, PluginSeen
+from pvc_core.schema.records import LEVEL
 
 
 def node_facts(
@@ -29,6 +30,7 @@ def node_facts(
         os="GNU/Linux",
         arch=platform.machine(),
         pvc_version=__version__,
+        level=LEVEL,
         plugins=plugins(),
     )
 

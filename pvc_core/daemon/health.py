@@ -25,6 +25,12 @@ def node_health(node: Node, strangers: StrangersReconciler, broken: Mapping[str,
     if node.stuck():
         what = "; ".join(f"{object}: {call}" for object, call in sorted(node.stuck().items()))
         found.append(HealthSeen(plugin=CORE, delta=25, message=f"drivers do not come back from calls ({what})"))
+    if unread := sorted(map(str, node.keeper.view.unread.values())):
+        shown = "; ".join(unread[:3]) + (f" and {len(unread) - 3} more" if len(unread) > 3 else "")
+        message = f"a newer PVC wrote what is not understood here and left alone: {shown}; upgrade PVC on this node"
+        found.append(HealthSeen(plugin=CORE, delta=10, message=message))
+    if why := node.standstill():
+        found.append(HealthSeen(plugin=CORE, delta=25, message=why))
     if strangers.names:
         names = ", ".join(sorted(strangers.names.values()))
         found.append(HealthSeen(plugin=CORE, delta=10, message=f"guests that belong to no VM run here: {names}"))

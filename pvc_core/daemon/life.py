@@ -18,6 +18,7 @@ from pvc_core.daemon.channel import Channel
 from pvc_core.daemon.notify import notify
 from pvc_core.errors import Conflict, Exists, NotFound, PvcError, Refused, StoreUnavailable
 from pvc_core.founding import firstkey
+from pvc_core.ids import new_request_id
 from pvc_core.model.cluster import Era
 from pvc_core.model.node import DaemonState
 from pvc_core.model.view import Kept
@@ -50,7 +51,7 @@ class NodeLife:
         node.host.begin(node.quick, self._wake_all, self._thread)
         node.quick.wake("node", node.config.node)
         node.quick.wake("report", node.config.node)
-        for kind in () if node.custody else ("stats", "strangers"):
+        for kind in () if node.custody else ("stats", "strangers", "roll call"):
             node.quick.wake(kind, node.config.node)
 
     def end(self) -> None:
@@ -139,7 +140,7 @@ def prepare(store: Store, cluster: str) -> None:
         with contextlib.suppress(Exists):
             store.create(kind.prefix, b"")
     with contextlib.suppress(Exists):
-        repository.add(layout.ERA, layout.ONLY, Era(era=1, cluster=cluster))
+        repository.add(layout.ERA, layout.ONLY, Era(era=1, cluster=cluster, id=new_request_id()))
     found = repository.get(layout.ERA, layout.ONLY).value
     if found.cluster != cluster:
         raise Refused(

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Repository
 from pvc_core.errors import Exists, NotFound, Permanent, Refused
+from pvc_core.ids import new_request_id
 from pvc_core.store.base import Store
 from pvc_core.store.embedded.requests import SEAL
 
@@ -35,7 +36,9 @@ def move(source: Store, target: Store, *, where: str) -> int:
             f"what was copied to {where} is not what the old store holds",
             help="does something else write to it? Try again; `pvcnoded store unseal` goes back to the old store",
         )
-    Repository(target).add(layout.ERA, layout.ONLY, replace(era, era=era.era + 1))
+    nodes = tuple(sorted(key.rpartition("/")[2] for key in wanted if key.startswith(f"{layout.NODE_SEEN.prefix}/")))
+    new = replace(era, era=era.era + 1, id=new_request_id(), nodes=nodes)
+    Repository(target).add(layout.ERA, layout.ONLY, new)
     return len(wanted)
 
 

@@ -12,6 +12,40 @@ class Era:
 
     era: int
     cluster: str
+    id: str = ""
+    """Of this life of the store: an empty store made anew has another one."""
+    nodes: tuple[str, ...] = ()
+    """Who has to say what runs there before anything starts or dies."""
+    restoring: str = ""
+    """The task that is replacing the records; "" when they are whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollCall:
+    """What a node said of itself in an era: the guests that run there, or are paused."""
+
+    node: str
+    incarnation: str
+    era: int
+    era_id: str = ""
+    guests: tuple[str, ...] = ()
+    """UUIDs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What every node understands (schema/records.py): records of a higher level are not written."""
+
+    level: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupNote:
+    """When the wanted records were last read as a backup."""
+
+    at_s: float = 0.0
+    """Wall time, for people."""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

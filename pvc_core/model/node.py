@@ -118,6 +118,8 @@ class NodeSeen:
     os: str = ""
     arch: str = ""
     pvc_version: str = ""
+    level: int = 1
+    """The highest level of records this daemon understands (schema/records.py)."""
     plugins: tuple[PluginSeen, ...] = ()
     health: tuple[HealthSeen, ...] = ()
     sentence: str = ""

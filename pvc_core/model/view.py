@@ -9,7 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from pvc_core.model.cluster import ApiKey, Leader, NameIndex, PrimaryWanted, Settings, Tombstone
+from pvc_core.model.cluster import (
+    ApiKey,
+    BackupNote,
+    Era,
+    Leader,
+    Level,
+    NameIndex,
+    PrimaryWanted,
+    RollCall,
+    Settings,
+    Tombstone,
+)
 from pvc_core.model.node import Heartbeat, NodePeer, NodeSeen, NodeStats, NodeWanted, RemovedNode
 from pvc_core.model.storage import Pool, StorageSeen, Volume
 from pvc_core.model.task import Task
@@ -28,10 +39,28 @@ class Kept(Generic[T]):
     stamp: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A record that this PVC does not understand: it decides nothing on it, and writes nothing over it."""
+
+    what: str
+    """Its kind and id, like "vm wanted 8f2c..."."""
+    schema: int
+    known: int
+    stamp: int
+
+    def __str__(self) -> str:
+        return f"{self.what} (schema {self.schema}, known here: {self.known})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterView:
     """Records by id: VMs by UUID, volumes by "POOL@NAME" (cluster.layout.volume_id), all else by name or id."""
 
+    era: Mapping[str, Kept[Era]] = field(default_factory=dict)
+    roll_calls: Mapping[str, Kept[RollCall]] = field(default_factory=dict)
+    levels: Mapping[str, Kept[Level]] = field(default_factory=dict)
+    backups: Mapping[str, Kept[BackupNote]] = field(default_factory=dict)
     leader: Mapping[str, Kept[Leader]] = field(default_factory=dict)
     settings: Mapping[str, Kept[Settings]] = field(default_factory=dict)
     primary_wanted: Mapping[str, Kept[PrimaryWanted]] = field(default_factory=dict)
@@ -56,6 +85,8 @@ class ClusterView:
     vouches: Mapping[str, Kept[Vouch]] = field(default_factory=dict)
     heartbeats: Mapping[str, Kept[Heartbeat]] = field(default_factory=dict)
     stats: Mapping[str, Kept[NodeStats]] = field(default_factory=dict)
+    unread: Mapping[str, Unread] = field(default_factory=dict)
+    """By key of the store: records that a newer PVC wrote. They are in none of the tables above."""
     fresh: bool = True
     """False while the store gives no answer: then this is how things were."""
 
@@ -70,6 +101,21 @@ class ClusterView:
         asked = next((kept.value for kept in self.primary_wanted.values()), None)
         done = max((kept.value.asked for kept in self.leader.values()), default=0)
         return asked.node if asked is not None and asked.asked > done else ""
+
+    @property
+    def level(self) -> int:
+        return max((kept.value.level for kept in self.levels.values()), default=1)
+
+    @property
+    def unheard(self) -> tuple[str, ...]:
+        """Nodes that have not said in this era what runs there; removed ones are waited for no more."""
+        era = next((kept.value for kept in self.era.values()), None)
+        if era is None:
+            return ()
+        said = {
+            name for name, kept in self.roll_calls.items() if (kept.value.era, kept.value.era_id) == (era.era, era.id)
+        }
+        return tuple(sorted(name for name in era.nodes if name not in said and name in self.node_seen))
 
     @property
     def maintenance(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from pvc_core.clock import Clock
@@ -19,6 +19,9 @@ CONFLICT_AGAIN_S = 0.02
 STORE_AGAIN_S = 1.0
 PERMANENT_AGAIN_S = 60.0
 CRASH_AGAIN_S = 10.0
+HELD_AGAIN_S = 2.0
+TOLD_WHEN_HELD = ("vm", "task")
+"""What people look at; of the rest the node's health says why nothing is done."""
 HEAP_SPARE = 1000
 EVERY = "*"
 """What `concerned` answers when a change concerns all of a kind's keys; no name of an object."""
@@ -50,7 +53,17 @@ class Engine:
     order.
     """
 
-    def __init__(self, reconcilers: Iterable[Reconciler], clock: Clock, log: Any, *, resync_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        reconcilers: Iterable[Reconciler],
+        clock: Clock,
+        log: Any,
+        *,
+        resync_s: float = 60.0,
+        held: Callable[[str, str], str] = lambda kind, key: "",
+    ) -> None:
+        """`held` says why nothing is done about (kind, key) now, "" when it may be."""
+        self._held = held
         self._kinds = {reconciler.kind: reconciler for reconciler in reconcilers}
         self._clock, self._log, self._resync_s = clock, log, resync_s
         self._changed = threading.Condition()
@@ -134,6 +147,8 @@ class Engine:
     # -- helpers -------------------------------------------------------------------------------------------------------
 
     def _step(self, reconciler: Reconciler, key: str) -> tuple[Outcome, bool]:
+        if why := self._held(reconciler.kind, key):
+            return Outcome(why if reconciler.kind in TOLD_WHEN_HELD else "", HELD_AGAIN_S), False
         try:
             return reconciler.step(key), False
         except Conflict:

@@ -17,6 +17,7 @@ from pvc_core.model.task import Task
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import Claim, Phase, VmWanted, Want
 from pvc_core.policy.placement import choose_node, crowded, destination, loads, need_of, objection
+from pvc_core.policy.standstill import first_generation
 from pvc_core.reconcile.engine import EVERY
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.moving import carried
@@ -79,8 +80,12 @@ class PlaceReconciler:
             return Outcome(choice.sentence, 5.0)
         self.ground.commit(
             self.ground.lead(),
-            # Generations only grow, also for a UUID that is used again: every write of a claim moves the store's stamp.
-            Add(layout.CLAIMS, vm.uuid, Claim(uuid=vm.uuid, holder=node, generation=wanted.stamp)),
+            # Generations only grow, also for a UUID that is used again and over the store's eras.
+            Add(
+                layout.CLAIMS,
+                vm.uuid,
+                Claim(uuid=vm.uuid, holder=node, generation=first_generation(view, wanted.stamp)),
+            ),
             Unchanged(layout.VM_WANTED, vm.uuid, wanted.version),
         )
         self._known[vm.uuid] = vm

@@ -34,7 +34,8 @@ class StrangersReconciler:
         there = self.ground.calls(
             "list", "listing guests", CALL_S, lambda: self.ground.compute.list_guests(deadline_s=CALL_S)
         )
-        unknown = {guest.uuid: guest.name or guest.uuid for guest in there if guest.uuid not in view.vm_wanted}
+        known = view.vm_wanted.keys() | {key.rpartition("/")[2] for key in view.unread}
+        unknown = {guest.uuid: guest.name or guest.uuid for guest in there if guest.uuid not in known}
         self.names.clear()
         self.names.update(unknown)
         if not unknown:

@@ -54,6 +54,8 @@ class VmReconciler:
             return Outcome("the store gives no answer: guests run on, nothing is started or stopped", 1.0)
         if key in view.tombstones:
             return self._bury(key)
+        if unread := view.unread.get(layout.VM_WANTED.key(key)):
+            return Outcome(f"left as it is: a newer PVC wrote {unread}; upgrade PVC on {self.ground.node}", 60.0)
         claim, wanted = view.claims.get(key), view.vm_wanted.get(key)
         if claim is None or wanted is None or claim.value.holder != self.ground.node:
             self._forget(key)
@@ -79,7 +81,8 @@ class VmReconciler:
         """Show the sentence, and what the guest is, where the API reads it."""
         view = self.ground.view
         claim = view.claims.get(key)
-        if not outcome.sentence or claim is None or claim.value.holder != self.ground.node or key not in view.vm_wanted:
+        known = key in view.vm_wanted or layout.VM_WANTED.key(key) in view.unread
+        if not outcome.sentence or claim is None or claim.value.holder != self.ground.node or not known:
             return
         seen = view.vm_seen.get(key)
         if seen is None or seen.value.sentence != outcome.sentence:

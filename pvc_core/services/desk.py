@@ -11,12 +11,12 @@ from typing import Any, Protocol
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
 from pvc_core.cluster.descriptions import Descriptions
-from pvc_core.cluster.repository import Repository, Write
+from pvc_core.cluster.repository import Repository, Unchanged, Write
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.contracts.compute import ComputeDefinitions
 from pvc_core.contracts.plugin import Plugin
 from pvc_core.contracts.storage import StorageDefinitions
-from pvc_core.errors import Conflict, Invalid, NotFound, Refused, Retry, StoreUnavailable
+from pvc_core.errors import Conflict, Invalid, NotFound, Permanent, Refused, Retry, StoreUnavailable
 from pvc_core.ids import new_task_id, new_uuid
 from pvc_core.model.storage import Volume
 from pvc_core.model.task import Task
@@ -107,7 +107,7 @@ class Desk:
         moment.
         """
         try:
-            self.repository.commit(writes)
+            self.repository.commit([*writes, *self._era()])
         except Conflict as error:
             self.settle(*writes)
             raise Refused(
@@ -117,6 +117,21 @@ class Desk:
         except StoreUnavailable as error:
             raise _no_answer(error) from error
         self.settle(*writes)
+
+    def _era(self) -> tuple[Write, ...]:
+        """What is written belongs to the present life of the store: nothing goes into one that is being replaced.
+
+        Raises Refused while it is.
+        """
+        kept = self.view.era.get(layout.ONLY)
+        if kept is None:
+            return ()
+        if kept.value.restoring:
+            raise Refused(
+                f"the cluster's records are being replaced by task {kept.value.restoring}",
+                help="try again when it has ended; `pvc task list` shows it",
+            )
+        return (Unchanged(layout.ERA, layout.ONLY, kept.version),)
 
     def settle(self, *writes: Write) -> None:
         self.settle_keys(*(write.kind.key(write.id) for write in writes))
@@ -135,6 +150,13 @@ class Desk:
     def need_vm(self, ref: str) -> Kept[VmWanted]:
         kept = self.view.vm(ref)
         if kept is None:
+            index = self.view.vm_names.get(ref)
+            unread = self.view.unread.get(layout.VM_WANTED.key(index.value.uuid if index else ref.lower()))
+            if unread is not None:
+                raise Permanent(
+                    f"VM {ref} cannot be shown or changed here: a newer PVC wrote {unread}",
+                    help="upgrade PVC on this node, or ask another coordinator",
+                )
             raise NotFound(f"no VM has the name or UUID {ref!r}", help="`pvc vm list` shows those there are")
         return kept
 

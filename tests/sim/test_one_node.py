@@ -26,6 +26,7 @@ def test_the_plain_way_works_without_faults() -> None:
     sim = Sim(0)
     sim.settle(5)
     assert sim.ask(lambda pvc: pvc.storage.add_pool(POOL, by="test")) == ""
+    sim.settle(5)  # until the node has told that it can use the pool
     assert sim.ask(lambda pvc: pvc.storage.add_volume(POOL, "root-a", 10 * MIB, by="test")) == ""
     assert sim.ask(lambda pvc: pvc.vms.define(definition("a", "vms/root-a"), by="test")) == ""
     assert sim.ask(lambda pvc: pvc.vms.start("a", by="test")) == ""
