@@ -12,6 +12,7 @@ from pvc_core.services.desk import Desk
 from pvc_core.services.keys import KeyService
 from pvc_core.services.nodes import NodeService
 from pvc_core.services.plugins import PluginService
+from pvc_core.services.rebalance import RebalanceService
 from pvc_core.services.storage import StorageService
 from pvc_core.services.tasks import TaskService
 from pvc_core.services.vms import VmService
@@ -27,6 +28,7 @@ class Services:
     cluster: ClusterService
     plugins: PluginService
     keys: KeyService
+    rebalance: RebalanceService
     close: Callable[[], None] = field(default=lambda: None)
 
     def __enter__(self) -> Services:
@@ -59,5 +61,6 @@ def services_on(
         cluster=ClusterService(desk, cluster_name, upstream_floating),
         plugins=PluginService(desk, tasks),
         keys=KeyService(desk.repository, desk.keeper, desk.clock),
+        rebalance=RebalanceService(desk, tasks),
         close=close,
     )

@@ -134,7 +134,7 @@ class NodeService:
         self.get(name)
         kept, tasks = self.desk.view.node_wanted.get(name), TaskService(self.desk)
         kind, doing = ("node.flush", "flushing") if state is DomainState.FLUSHED else ("node.ready", "getting ready")
-        task = tasks.new(kind, node="", args={"node": name}, by=by, status=f"{doing}: node {name}")
+        task = tasks.new(kind, node="", args={"node": name}, by=by, status=f"{doing}: {name}")
         task = replace(task, total=0)  # how many it concerns is found out by who carries it out
         wanted = NodeWanted(name=name, domain_state=state, asked_by=by, order=task.id)
         if kept is None:

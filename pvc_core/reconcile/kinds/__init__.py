@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pvc_core.reconcile.kinds import nodes, orders, plugins, pools, snapshots, vms, volumes
+from pvc_core.reconcile.kinds import nodes, orders, plugins, pools, rebalance, snapshots, vms, volumes
 from pvc_core.reconcile.task import TaskKind
 from pvc_core.reconcile.vm_start import Starter
 
@@ -18,4 +18,5 @@ def all_kinds(starter: Starter, uploads: volumes.Uploads) -> Mapping[str, TaskKi
         **plugins.KINDS,
         **nodes.kinds(),
         **orders.KINDS,
+        **rebalance.KINDS,
     }

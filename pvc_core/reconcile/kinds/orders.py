@@ -37,6 +37,8 @@ def ready(job: Job) -> Done:
     _, seen = _order(job, node)
     if seen.domain_state is DomainState.READY and seen.order_done == job.task.id:
         return Done(status=seen.sentence, result={"vms": job.task.total})
+    if seen.domain_state is not DomainState.UNFLUSH:
+        raise Retry(f"waiting for node {node} to read its order", again_in_s=LOOK_S)
     work = refilling(view, node, job.ground.descriptions.of)
     return _under_way(job, work, _total(job, work), f"are back on {node}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import Schema
 
 from pvc_api_falcon.fields import choice, text
-from pvc_api_falcon.route import Answer, Call, Route, data, said
+from pvc_api_falcon.route import Answer, Call, Route, data, said, started
 from pvc_api_falcon.wire.cluster import status_body
 from pvc_core.units import format_duration, parse_duration_s
 
@@ -45,6 +45,15 @@ def show_health(call: Call) -> Answer:
     return answer if ready else Answer(503, answer.body, {"Retry-After": "2"})
 
 
+def show_plan(call: Call) -> Answer:
+    keys = ("name", "uuid", "source", "target", "why")
+    return data([{key: getattr(move, key) for key in keys} for move in call.services.rebalance.plan()])
+
+
+def run_plan(call: Call) -> Answer:
+    return started(call.services.rebalance.run(by=call.by), call.services.cluster.primary)
+
+
 ROUTES = (
     Route(method="GET", path="/", does=show_root, help="Says that the API is there.", open=True),
     Route(
@@ -59,5 +68,7 @@ ROUTES = (
         method="POST", path="/status", does=set_maintenance, takes=MaintenanceIn,
         help="Maintenance mode on or off; for=2h lets it end by itself.",
     ),
+    Route(method="GET", path="/cluster/rebalance", does=show_plan, help="Which VMs a rebalance would move, and why."),
+    Route(method="POST", path="/cluster/rebalance", does=run_plan, task=True, help="Move them."),
     Route(method="GET", path="/status/primary_node", does=show_primary, help="The primary; 204 when none.", open=True),
 )  # fmt: skip

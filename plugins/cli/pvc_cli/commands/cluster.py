@@ -55,6 +55,20 @@ cluster.add_command(off, "arm")
 
 
 @cluster.command()
+@click.option("-n", "--dry-run", is_flag=True, help="Only show what would be moved, and why.")
+@wait_task_option
+@format_option("pretty", "json", "json-pretty")
+@click.pass_obj
+def rebalance(app: App, dry_run: bool, wait: bool, format_: str) -> None:
+    """Move running VMs so that memory is given out evenly and affinity rules are kept."""
+    if dry_run:
+        plan = app.api.get("/cluster/rebalance").body
+        emit(app, format_, plan, pretty=lambda moves: view.plan(app.out, moves))
+    else:
+        finish(app, app.api.post("/cluster/rebalance"), wait=wait)
+
+
+@cluster.command()
 @click.argument("task_id", required=False)
 @wait_task_option
 @format_option(*LIST)

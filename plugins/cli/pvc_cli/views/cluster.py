@@ -14,6 +14,17 @@ MESSAGES = (
     Column("Message", lambda m: m["text"]),
 )
 
+MOVES = (
+    Column("VM", lambda m: m["name"]),
+    Column("From", lambda m: m["source"]),
+    Column("To", lambda m: m["target"]),
+    Column("Why", lambda m: m["why"]),
+)
+
+
+def plan(out: Output, moves: list[dict[str, Any]]) -> str:
+    return table(out, MOVES, moves, empty="Nothing to move: memory is given out evenly enough, and every rule is kept.")
+
 
 def short(_out: Output, status: dict[str, Any]) -> str:
     return facts(main_facts(status))
