@@ -225,6 +225,18 @@ class ComputeDriver(ABC):
         when nothing came, so that the caller can look whether anybody still listens.
         """
 
+    @on_node
+    def console_from(
+        self, uuid: str, *, lines: int = 0, position: int | None = None, arrived: bool = False
+    ) -> tuple[int, Iterator[bytes]]:
+        """As follow_console, for a follower that comes back: (where in the log the first byte stands, the bytes).
+
+        It begins with the last `lines` lines; or at `position`, where that is still in the log, else at its end; or,
+        with `arrived`, where the guest that runs here now began to write after it came from another node. The default
+        knows no positions: -1, and what is new from now on.
+        """
+        return -1, self.follow_console(uuid, lines)
+
     @abstractmethod
     @on_node
     def write_console(self, uuid: str, data: bytes) -> None:

@@ -30,7 +30,8 @@ from pvc_core.daemon.stats import StatsReconciler
 from pvc_core.errors import Permanent, PvcError
 from pvc_core.loader import Hooks, Loaded, driver_faults
 from pvc_core.model.node import DaemonState, PluginSeen
-from pvc_core.peer import ask
+from pvc_core.peer import Unreachable, ask
+from pvc_core.peer.local import alive
 from pvc_core.peer.relay import MORE_S, relayed
 from pvc_core.policy.standstill import goes_on, standstill
 from pvc_core.reconcile.arrival import Arrivals, LeftoversReconciler
@@ -250,10 +251,19 @@ def ask_nodes(config: Config) -> Ask:
     socket = config.paths.run / "node.sock"
 
     def to(node: str, question: str, args: Mapping[str, Any], *, body: Any = None, deadline_s: float = 10.0) -> Any:
-        if node == config.node:
-            return ask(socket, question, args, body=body, deadline_s=deadline_s)
-        relay, passed = relayed(node, question, args, with_body=body is not None, deadline_s=deadline_s)
-        return ask(socket, relay, passed, body=body, deadline_s=deadline_s + MORE_S)
+        try:
+            if node == config.node:
+                return ask(socket, question, args, body=body, deadline_s=deadline_s)
+            relay, passed = relayed(node, question, args, with_body=body is not None, deadline_s=deadline_s)
+            return ask(socket, relay, passed, body=body, deadline_s=deadline_s + MORE_S)
+        except Unreachable as error:
+            if alive(socket):
+                raise
+            raise Unreachable(
+                f"node {node} cannot be asked from here: the pvcnoded of {config.node}, through which this API asks "
+                "nodes, does not run",
+                help="ask the API of another coordinator, or start pvcnoded there",
+            ) from error
 
     return to
 

@@ -75,7 +75,10 @@ class Bytes:
     def console(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         uuid, lines = str(args["uuid"]), _lines(args)
         if args.get("follow"):
-            return Answer({}, self._ground.compute.follow_console(uuid, lines))
+            position, pieces = self._ground.compute.console_from(
+                uuid, lines=lines, position=_position(args), arrived=bool(args.get("arrived"))
+            )
+            return Answer({"position": position}, pieces)
         return Answer({"data": self._ground.compute.console_log(uuid, lines)[-ANSWER_MAX:]})
 
     def console_write(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
@@ -85,7 +88,8 @@ class Bytes:
 
     def node_log(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         if args.get("follow"):
-            return Answer({}, self._follow_log(_lines(args)))
+            start = self._ring.start(_lines(args), _position(args))
+            return Answer({"position": start}, self._follow_log(start))
         return Answer({"data": "\n".join(self._ring.lines(_lines(args)))[-ANSWER_MAX:]})
 
     def upload(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
@@ -152,9 +156,17 @@ class Bytes:
             raise Refused(f"task {id} has ended: {kept.value.status}")
         return kept.value
 
-    def _follow_log(self, lines: int) -> Iterator[bytes]:
-        for line in self._ring.follow(last=lines):
+    def _follow_log(self, start: int) -> Iterator[bytes]:
+        for line in self._ring.follow_from(start):
             yield f"{line}\n".encode() if line else b""
+
+
+def _position(args: Mapping[str, Any]) -> int | None:
+    """Where in the log the follower was, if it was."""
+    try:
+        return None if args.get("position") is None else max(0, int(args["position"]))
+    except (TypeError, ValueError):
+        raise Refused("the position in the log is no number") from None
 
 
 def _lines(args: Mapping[str, Any]) -> int:

@@ -130,10 +130,19 @@ def _daemon(options: argparse.Namespace) -> int:
     if custody_reason:
         log.error(f"in custody: {custody_reason}")
     lock = Lock(config.paths.run / "noded.lock", name="pvcnoded")
+    _keep_lines(ring, config, log)
     try:
         return _run(config, loaded, options, ring, clock, formatter, custody_reason)
     finally:
         lock.release()
+
+
+def _keep_lines(ring: LogRing, config: Config, log: Any) -> None:
+    path = config.paths.log / "pvcnoded.lines"
+    try:
+        ring.keep(path)
+    except OSError as error:
+        log.warning(f"`pvc node log` begins anew with this start: {path} cannot be kept: {error.strerror}")
 
 
 def _run(

@@ -101,6 +101,21 @@ def connect(path: Path, wait_s: float) -> socket.socket:
     return sock
 
 
+def alive(path: Path) -> bool:
+    """Whether anybody listens there; says nothing of whether they answer."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        sock.connect(os.fspath(path))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        sock.close()
+    return True
+
+
 def _connected(sock: socket.socket, path: Path, *, last: bool) -> bool:
     """A full backlog is EAGAIN on a unix socket that may not block: no event tells when there is room."""
     try:

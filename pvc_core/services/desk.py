@@ -30,6 +30,10 @@ class Reply(Protocol):
     result: Mapping[str, Any]
     body: Iterable[bytes]
 
+    def ticking(self, tick_s: float) -> Iterator[bytes]:
+        """Like `body` (use one of them), with a b"" each time nothing came for `tick_s`."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.heard import Heard
@@ -13,8 +15,9 @@ from pvc_core.model.node import CoordinatorState, DaemonState, DomainState, Node
 from pvc_core.model.task import Task
 from pvc_core.policy.leaving import ties
 from pvc_core.policy.placement import NodeLoad, loads
-from pvc_core.services.desk import Desk, Flow
+from pvc_core.services.desk import Desk, Reply
 from pvc_core.services.filters import name_filter
+from pvc_core.services.following import LogFlow
 from pvc_core.services.node_state import judged
 from pvc_core.services.pictures import NodePicture
 from pvc_core.services.tasks import TaskService
@@ -102,10 +105,14 @@ class NodeService:
         self.get(name)
         return str(self.desk.ask(name, "node_log", {"lines": lines}, deadline_s=10.0).result.get("data", ""))
 
-    def follow_log(self, name: str, lines: int) -> Flow:
-        """The last lines, then what comes, until it is closed."""
+    def follow_log(self, name: str, lines: int) -> LogFlow:
+        """The last lines, then what comes, until it is closed; also across restarts of its pvcnoded."""
         self.get(name)
-        return Flow(self.desk.ask(name, "node_log", {"lines": lines, "follow": True}, deadline_s=10.0))
+
+        def ask(node: str, args: Mapping[str, Any]) -> Reply:
+            return self.desk.ask(node, "node_log", args, deadline_s=10.0)
+
+        return LogFlow(ask, name, lines=lines, by_lines=True, clock=self.desk.clock)
 
     def _another(self, name: str) -> str:
         """Who could be primary instead. Raises Refused when nobody can."""

@@ -345,6 +345,9 @@ class Carried:
         self.result: Mapping[str, Any] = answer.result
         self.body: Iterable[bytes] = answer.body or ()
 
+    def ticking(self, tick_s: float) -> Iterator[bytes]:
+        return iter(self.body)
+
     def close(self) -> None:
         """Nothing is held."""
 

@@ -27,6 +27,9 @@ class FakeReply:
     body: Iterable[bytes] = ()
     closed: threading.Event = field(default_factory=threading.Event)
 
+    def ticking(self, tick_s: float) -> Iterator[bytes]:
+        return iter(self.body)
+
     def close(self) -> None:
         self.closed.set()
 

@@ -21,6 +21,7 @@ _KEEP_BYTES = 4_000_000
 _POLL_S = 0.1
 _NOTHING_S = 1.0
 _IDLE_S = 60.0
+MARK = b"[pvc: it comes from another node now, whose log has what it wrote before"
 
 
 def tail(path: Path, lines: int) -> tuple[bytes, int]:
@@ -50,17 +51,41 @@ def trim(path: Path) -> None:
     new.replace(path)
 
 
+def mark_arrival(path: Path) -> None:
+    """Before a guest comes from another node: what it writes here stands behind the mark. Raises OSError."""
+    data, _ = tail(path, 1)
+    if data.startswith(MARK) and data.endswith(b"\n"):
+        return  # of an attempt before
+    with path.open("ab") as file:
+        file.write((b"" if not data or data.endswith(b"\n") else b"\n") + MARK + b"]\n")
+
+
+def arrived(path: Path) -> int:
+    """Where the guest that came last began to write; without a mark (it was started here) where the log ends."""
+    data, end = tail(path, _TAIL_BYTES)
+    found = data.rfind(MARK)
+    return end if found < 0 else end - len(data) + data.index(b"\n", found) + 1 if b"\n" in data[found:] else end
+
+
+def start(path: Path, lines: int, position: int | None) -> int:
+    """Where the last `lines` lines begin, or `position` while the log is that long."""
+    data, end = tail(path, lines)
+    return position if position is not None and position <= end else end - len(data)
+
+
 def follow(path: Path, lines: int, stopped: threading.Event) -> Iterator[bytes]:
-    """The last lines, then what is written, also after the file was rotated or cut; b"" every silent second."""
-    data, position = tail(path, lines)
-    if data:
-        yield data
+    """The last lines, then what is written; as follow_from."""
+    return follow_from(path, start(path, lines, None), stopped)
+
+
+def follow_from(path: Path, position: int, stopped: threading.Event) -> Iterator[bytes]:
+    """What is written from there on, also after the file was shortened, rotated or cut; b"" every silent second."""
     file = _opened(path)
     silent_s = 0.0
     try:
         while not stopped.is_set():
             if file is None:
-                file, position = _opened(path), 0
+                file = _opened(path)
             data = b""
             if file is not None:
                 if os.fstat(file).st_size < position:
@@ -72,6 +97,7 @@ def follow(path: Path, lines: int, stopped: threading.Event) -> Iterator[bytes]:
                 yield data
                 continue
             if file is not None and _replaced(file, path):
+                position = _carried_over(file, path)
                 os.close(file)
                 file = None
                 continue
@@ -97,6 +123,17 @@ def _replaced(file: int, path: Path) -> bool:
         return os.stat(path).st_ino != os.fstat(file).st_ino
     except FileNotFoundError:
         return False
+
+
+def _carried_over(file: int, path: Path) -> int:
+    """How much of the new file is the old one's end (see trim), which was read already."""
+    size = os.fstat(file).st_size
+    length = min(size, _TAIL_BYTES)
+    try:
+        with path.open("rb") as new:
+            return length if new.read(length) == os.pread(file, length, size - length) else 0
+    except FileNotFoundError:
+        return 0
 
 
 class Keyboards:

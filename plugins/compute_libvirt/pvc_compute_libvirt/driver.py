@@ -233,6 +233,13 @@ class LibvirtDriver(ComputeDriver):
         except OSError as error:  # a long log, or a full disk, keeps no guest from running
             self._log.warning("the console log could not be shortened", path=str(log), error=error.strerror)
 
+    def _mark_arrival(self, log: Path) -> None:
+        self._trim(log)
+        try:
+            console.mark_arrival(log)
+        except OSError as error:
+            self._log.warning("the console log could not be marked", path=str(log), error=error.strerror)
+
     def _prove(self, connection: libvirt.virConnect) -> None:
         """Once per connection, so once per life of libvirtd."""
         with self._proving:
@@ -305,7 +312,9 @@ class LibvirtDriver(ComputeDriver):
                 "this node has no address for guests to arrive at", help="name host_networks.cluster in its pvc.yaml"
             )
         self._demand_back(request)
-        xml = self._rendered(request, self._console_path(request.uuid))
+        log = self._console_path(request.uuid)
+        xml = self._rendered(request, log)
+        self._mark_arrival(log)
 
         def check(connection: libvirt.virConnect) -> None:
             self._prove(connection)
@@ -380,6 +389,13 @@ class LibvirtDriver(ComputeDriver):
 
     def follow_console(self, uuid: str, lines: int) -> Iterator[bytes]:
         return console.follow(self._console_path(uuid), lines, self._stopped)
+
+    def console_from(
+        self, uuid: str, *, lines: int = 0, position: int | None = None, arrived: bool = False
+    ) -> tuple[int, Iterator[bytes]]:
+        path = self._console_path(uuid)
+        start = console.arrived(path) if arrived else console.start(path, lines, position)
+        return start, console.follow_from(path, start, self._stopped)
 
     def write_console(self, uuid: str, data: bytes) -> None:
         self._keyboards.write(uuid, lambda: self._pty(uuid), data)
