@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from pvc_core.clock import Clock
-from pvc_core.errors import Invalid, Permanent
+from pvc_core.errors import Invalid, Permanent, Refused
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.permits import Permits
 from pvc_core.peer import Answer, Handler
@@ -23,6 +23,8 @@ class PermitArgs:
     generation: int
     kind: Literal["start", "incoming"]
     for_s: float
+    incarnation: str = ""
+    """Who asks acts for this incarnation; "" is not checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class RevokeArgs:
 class GuardStatus:
     """`heard_ago_s`: since the last accepted heartbeat was sent; None if none was in this incarnation.
 
-    `deadline_boottime_s` is None while not armed.
+    `deadline_boottime_s` is None while not armed. `condemned`: why this incarnation is given up, "" when it is not.
     """
 
     node: str
@@ -42,15 +44,27 @@ class GuardStatus:
     armed: bool
     heard_ago_s: float | None
     deadline_boottime_s: float | None
+    condemned: str = ""
+    frozen: tuple[str, ...] = ()
+    """UUIDs of the guests that stand still now."""
 
 
 class Answers:
-    def __init__(self, node: str, incarnation: str, deadline: Deadline, permits: Permits, clock: Clock) -> None:
+    def __init__(
+        self,
+        node: str,
+        incarnation: str,
+        deadline: Deadline,
+        permits: Permits,
+        clock: Clock,
+        frozen: Callable[[], list[str]],
+    ) -> None:
         self._node = node
         self._incarnation = incarnation
         self._deadline = deadline
         self._permits = permits
         self._clock = clock
+        self._frozen = frozen
 
     def handlers(self) -> dict[str, Handler]:
         return {"permit": self.permit, "revoke": self.revoke, "status": self.status}
@@ -58,6 +72,11 @@ class Answers:
     def permit(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         """{deadline_boottime_s}. Refused: see Permits.give."""
         asked = _args(args, PermitArgs)
+        if asked.incarnation and asked.incarnation != self._incarnation:
+            raise Refused(
+                f"no permit for {asked.uuid}: it is asked for in incarnation {asked.incarnation}, which is over",
+                help="this node has a new incarnation; pvcnoded begins anew by itself",
+            )
         try:
             permit = self._permits.give(asked.uuid, asked.generation, asked.kind, asked.for_s)
         except OSError as error:
@@ -80,6 +99,8 @@ class Answers:
             armed=self._deadline.armed,
             heard_ago_s=None if sent_s is None else self._clock.boottime_s() - sent_s,
             deadline_boottime_s=self._deadline.at_s(),
+            condemned=self._deadline.condemned,
+            frozen=tuple(self._frozen()),
         )
         return Answer(msgspec.to_builtins(status))
 

@@ -20,8 +20,10 @@ class Guard:
     Every call raises peer.Unreachable (a Retry) when the guard is not there.
     """
 
-    def __init__(self, run: Path, *, deadline_s: float = 2.0) -> None:
+    def __init__(self, run: Path, *, incarnation: str = "", deadline_s: float = 2.0) -> None:
+        """`incarnation`: permits are asked for in this one only; "" for whichever there is."""
         self._run = run
+        self._incarnation = incarnation
         self._deadline_s = deadline_s
 
     def incarnation(self) -> str:
@@ -34,9 +36,10 @@ class Guard:
         """Let the hypervisor start guest `uuid` from now on; returns the boot time at which the permit ends.
 
         That is at most `for_s` (0 to 600) seconds away and not after the node's own deadline. Raises Refused (the
-        deadline has passed; a higher generation was permitted before), Invalid, Permanent (/run cannot be written).
+        deadline has passed; a higher generation was permitted before; the incarnation is over), Invalid, Permanent
+        (/run cannot be written).
         """
-        args = {"uuid": uuid, "generation": generation, "kind": kind, "for_s": for_s}
+        args = {"uuid": uuid, "generation": generation, "kind": kind, "for_s": for_s, "incarnation": self._incarnation}
         return float(self._ask("permit", args)["deadline_boottime_s"])
 
     def revoke(self, uuid: str) -> bool:

@@ -1,7 +1,8 @@
 """Until when this node may go on without the store (design rule 7). Pure: time is handed in.
 
-The deadline is L after the *sending* of the last accepted heartbeat, on this node's own CLOCK_BOOTTIME. What happens at
-it is loop.py's; that it outlives a restart of the guard is published.py's.
+The deadline is L after the *sending* of the last accepted heartbeat, on this node's own CLOCK_BOOTTIME, or as long as
+a majority of coordinators that have no store either promised. What happens at it is watch.py's; that it outlives a
+restart of the guard is published.py's.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ class Deadline:
     armed: bool = False
     last_sent_s: float | None = None
     """When the last accepted heartbeat was sent; None: none was in this incarnation."""
+    promised_s: float = 0.0
+    """Until then a majority of coordinators agrees to no verdict on this incarnation."""
+    condemned: str = ""
+    """Why this incarnation is given up: for ever, nothing of it may run any more."""
 
     def sending(self, *, armed: bool, limit_s: float) -> None:
         self.armed = self.armed or armed
@@ -31,11 +36,18 @@ class Deadline:
         if self.last_sent_s is None or sent_s > self.last_sent_s:
             self.last_sent_s, self.armed, self.limit_s = sent_s, armed, limit_s
 
+    def prolong(self, until_s: float, now_s: float) -> None:
+        """A majority promised at `now_s`. Too late is too late: after the deadline only a heartbeat counts."""
+        if not self.has_passed(now_s):
+            self.promised_s = max(self.promised_s, until_s)
+
     def at_s(self) -> float | None:
-        """Boot time after which nothing new may run here; None when nothing limits it."""
+        """Boot time after which no guest that another node could claim may run here; None when nothing limits it."""
+        if self.condemned:
+            return 0.0
         if not self.armed:
             return None
-        return 0.0 if self.last_sent_s is None else self.last_sent_s + self.limit_s
+        return 0.0 if self.last_sent_s is None else max(self.last_sent_s + self.limit_s, self.promised_s)
 
     def has_passed(self, now_s: float) -> bool:
         at_s = self.at_s()

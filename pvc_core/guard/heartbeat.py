@@ -10,21 +10,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from pvc_core.clock import Clock
-from pvc_core.cluster.layout import HEARTBEATS
+from pvc_core.cluster.layout import HEARTBEATS, VERDICTS
 from pvc_core.errors import Conflict, Exists, NotFound, Permanent, Refused, StoreUnavailable
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.facts import Facts
 from pvc_core.guard.report import Report
 from pvc_core.model.node import Heartbeat
+from pvc_core.model.verdict import Verdict, life_id
 from pvc_core.schema.records import decode, encode
 from pvc_core.store.base import Entry, Store
-
-FREEZES = False
-"""Whether this guard freezes guests at the deadline. Not yet: so no heartbeat may say that it does (`armed`)."""
 
 _STILL_LOOKS = 3
 """A record of another incarnation that did not move for so many looks is left over, not a living machine."""
 _DOUBTS_MAX = 60
+
+
+class Condemned(Refused):
+    """This incarnation is given up, irrevocably."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Heart:
         self._clock = clock
         self._deadline = deadline
         self._facts = facts
+        self._verdict_key = VERDICTS.key(life_id(node, incarnation))
         self._version: int | None = None
         self._looked = False
         self._beat = 0
@@ -64,8 +67,10 @@ class Heart:
     def beat(self, store: Store, *, armed: bool, deadline_s: float) -> None:
         """Returns once a heartbeat of ours is in the store, within `deadline_s`; `armed`: other nodes exist.
 
-        Raises StoreUnavailable, Refused (a machine of the same name is alive), and what else a store may raise.
+        Raises Condemned (nothing is sent in this incarnation any more), StoreUnavailable, Refused (a machine of the
+        same name is alive), and what else a store may raise.
         """
+        self._demand_life()
         until_s = self._clock.boottime_s() + deadline_s
         if not self._looked:
             self._look(store, until_s)
@@ -76,8 +81,19 @@ class Heart:
             self._look(store, until_s)
             self._send(store, armed, until_s)
 
+    def _demand_life(self) -> None:
+        if self._deadline.condemned:
+            raise Condemned(f"this node is given up in its incarnation {self._incarnation}: {self._deadline.condemned}")
+
     def _look(self, store: Store, until_s: float) -> None:
+        """The verdict and the heartbeat it meets were one commit: of the two, one suffices."""
         self._looked = False
+        try:
+            verdict = store.get(self._verdict_key, deadline_s=self._left(until_s))
+        except NotFound:
+            pass
+        else:
+            self.condemn(_words(verdict.value))
         try:
             entry = store.get(self._key, deadline_s=self._left(until_s))
         except NotFound:
@@ -86,6 +102,11 @@ class Heart:
             self._meet(entry)
             self._version = entry.version
         self._looked = True
+        self._demand_life()
+
+    def condemn(self, why: str) -> None:
+        """There is a verdict on this incarnation, wherever we heard of it."""
+        self._deadline.condemned = self._deadline.condemned or why or "no reason is on record"
 
     def _meet(self, entry: Entry) -> None:
         try:
@@ -98,6 +119,8 @@ class Heart:
         self._beat = max(self._beat, found.beat)
         if promise := self._doubts.get(found.beat):
             self._deadline.accepted(promise.sent_s, armed=promise.armed, limit_s=promise.limit_s)
+        if found.condemned:
+            self.condemn("a verdict was written over its last heartbeat")
 
     def _meet_stranger(self, entry: Entry, found: Heartbeat) -> None:
         """An earlier life of ours, until one has been heard that is ours: then a second machine of our name."""
@@ -138,7 +161,7 @@ class Heart:
             incarnation=self._incarnation,
             beat=self._beat,
             limit_s=self._limit_s,
-            armed=armed and FREEZES,
+            armed=armed,
             memory_total_bytes=facts.memory_total_bytes,
             memory_free_bytes=facts.memory_free_bytes,
             load=facts.load,
@@ -165,3 +188,12 @@ class Heart:
 
     def _left(self, until_s: float) -> float:
         return max(0.01, until_s - self._clock.boottime_s())
+
+
+def _words(value: bytes) -> str:
+    """Why, as the verdict says; a verdict that cannot be read is one all the same."""
+    try:
+        verdict = decode(value, Verdict)
+    except Permanent:
+        return ""
+    return f"{verdict.why} (verdict of {verdict.by}, term {verdict.term})"

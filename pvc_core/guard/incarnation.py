@@ -36,6 +36,11 @@ def ensure(run: Path, *, boot_id: Path = BOOT_ID) -> str:
     return made
 
 
+def end(run: Path) -> None:
+    """This incarnation is over, as after a boot; `ensure` makes the next one. Raises OSError."""
+    (run / NAME).unlink(missing_ok=True)
+
+
 def read(run: Path) -> str:
     """The incarnation, for everybody else. Raises Retry as long as there is none."""
     try:

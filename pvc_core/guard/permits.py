@@ -83,6 +83,12 @@ class Permits:
                 return False
         return True
 
+    def end(self) -> None:
+        """No permit is left when this returns; that none is given any more is the deadline's. Raises OSError."""
+        with self._lock:
+            for path in self._directory.iterdir():
+                path.unlink(missing_ok=True)
+
     def sweep(self) -> None:
         """Remove what has ended or is no permit. Raises OSError."""
         with self._lock:
@@ -92,6 +98,11 @@ class Permits:
                     path.unlink(missing_ok=True)
 
     def _demand_time(self, uuid: str, now_s: float) -> None:
+        if self._deadline.condemned:
+            raise Refused(
+                f"no guest may start here (asked for {uuid}): this node is given up: {self._deadline.condemned}",
+                help="it ends its guests and comes back as a new incarnation by itself",
+            )
         if self._deadline.has_passed(now_s):
             raise Refused(
                 f"no guest may start here (asked for {uuid}): the store has not heard this node for its limit of "

@@ -22,6 +22,8 @@ class Published:
     limit_s: float
     last_sent_boottime_s: float | None
     deadline_boottime_s: float | None
+    promised_boottime_s: float = 0.0
+    condemned: str = ""
 
 
 def publish(run: Path, incarnation: str, deadline: Deadline) -> None:
@@ -32,6 +34,8 @@ def publish(run: Path, incarnation: str, deadline: Deadline) -> None:
         limit_s=deadline.limit_s,
         last_sent_boottime_s=deadline.last_sent_s,
         deadline_boottime_s=deadline.at_s(),
+        promised_boottime_s=deadline.promised_s,
+        condemned=deadline.condemned,
     )
     write_whole(run / NAME, msgspec.json.encode(record))
 
@@ -44,4 +48,6 @@ def restored(run: Path, incarnation: str, limit_s: float) -> Deadline:
         return Deadline(limit_s)
     if record.incarnation != incarnation:
         return Deadline(limit_s)
-    return Deadline(record.limit_s, record.armed, record.last_sent_boottime_s)
+    return Deadline(
+        record.limit_s, record.armed, record.last_sent_boottime_s, record.promised_boottime_s, record.condemned
+    )
