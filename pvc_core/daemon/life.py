@@ -27,6 +27,7 @@ from pvc_core.store.base import Store
 QUICK_THREADS, SLOW_THREADS = 8, 16
 """Slow ones may each be held by a copy for hours; a snapshot must not wait for them."""
 END_S = 10.0
+OVER_LOOK_S = 0.5
 
 
 class NodeLife:
@@ -148,8 +149,10 @@ def prepare(store: Store, cluster: str) -> None:
         )
 
 
-def run_until_signal(begin: Callable[[], None], end: Callable[[], None], log: Any) -> int:
-    """Begin, tell the service manager, wait for SIGTERM or SIGINT, end. The exit code."""
+def run_until_signal(
+    begin: Callable[[], None], end: Callable[[], None], log: Any, over: Callable[[], bool] = lambda: False
+) -> int:
+    """Begin, tell the service manager, wait for SIGTERM or SIGINT (or until it is `over`), end. The exit code."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -159,7 +162,8 @@ def run_until_signal(begin: Callable[[], None], end: Callable[[], None], log: An
         log.error(str(error))
         return 1
     notify("READY=1", os.environ)
-    stop.wait()
+    while not stop.wait(OVER_LOOK_S) and not over():
+        pass
     notify("STOPPING=1", os.environ)
     end()
     return 0

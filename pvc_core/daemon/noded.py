@@ -160,9 +160,10 @@ def _run(
     store = open_store(config, "node")
     several = config.coordinator and len(config.cluster.coordinators) > 1
     lease_store = open_store(config, "node", session_timeout_s=2.0, call_deadline_s=CALL_S) if several else None
+    permits = Guard(config.paths.run, incarnation=incarnation)
     try:
         node = build_node(
-            config, loaded, store=store, clock=clock, log=log, permits=Guard(config.paths.run), incarnation=incarnation,
+            config, loaded, store=store, clock=clock, log=log, permits=permits, incarnation=incarnation,
             ring=ring, custody=custody_reason, lease_store=lease_store,
         )  # fmt: skip
     except PvcError:
@@ -180,7 +181,19 @@ def _run(
     )  # fmt: skip
     life = NodeLife(node, peer, log)
     log.info(f"pvcnoded {__version__} begins", incarnation=incarnation, plugins=", ".join(sorted(loaded.plugins)))
-    return run_until_signal(life.begin, life.end, log)
+    return run_until_signal(life.begin, life.end, log, over=lambda: _is_over(config, incarnation, log))
+
+
+def _is_over(config: Config, incarnation: str, log: Any) -> bool:
+    """The guard has begun another incarnation: whatever this daemon knows of its guests is void."""
+    try:
+        now = Guard(config.paths.run).incarnation()
+    except Retry:
+        return False  # between two, or gone with /run: the permits it needs name the right one
+    if now == incarnation:
+        return False
+    log.warning("this node has a new incarnation: pvcnoded begins anew", incarnation=now)
+    return True
 
 
 def _render(config: Config, log: Any) -> None:

@@ -41,12 +41,26 @@ class ReportReconciler:
             memory_allocated_bytes=here.allocated_bytes,
             memory_provisioned_bytes=here.provisioned_bytes,
             vcpus_allocated=here.vcpus,
+            only_here=self._only_here(view),
         )
         try:
             write_report(self.run, report)
         except OSError as error:
             raise Retry(f"the guard cannot be told of this node's guests: {error}", again_in_s=INTERVAL_S) from error
         return Outcome("", INTERVAL_S)
+
+    def _only_here(self, view: ClusterView) -> tuple[str, ...]:
+        """As the picture was when the store last answered: what changed since waits until it answers again."""
+        mine = (uuid for uuid, claim in view.claims.items() if claim.value.holder == self.ground.node)
+        return tuple(sorted(uuid for uuid in mine if self._tied(view, uuid)))
+
+    def _tied(self, view: ClusterView, uuid: str) -> bool:
+        vm = view.vm_wanted.get(uuid)
+        description = self.ground.descriptions.of(vm.value) if vm else None
+        if description is not None and not description.failover:
+            return True
+        refs = (*view.claims[uuid].value.volumes, *(description.volumes if description else ()))
+        return any(kept.value.home for ref in refs if (kept := view.volume(ref)) is not None)
 
     def note(self, key: str, outcome: Outcome) -> None:
         """Nothing to show."""

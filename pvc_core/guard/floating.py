@@ -21,9 +21,10 @@ _GONE = (19, 99)  # ENODEV, EADDRNOTAVAIL
 
 
 def drop_overdue(run: Path, now_s: float, *, all: bool = False) -> list[str]:
-    """Called every half second. Addresses that were taken down now, empty when there was nothing to do.
+    """Called every half second. Addresses that were taken down now, empty when there was nothing to do; `all`: whatever
+    their lease says.
 
-    `all`: whatever their lease says. Goes on with the others when one fails, then raises OSError; ValueError when the file holds something else.
+    Goes on with the others when one fails, then raises OSError; ValueError when the file holds something else.
     """
     held = read_held(run)
     if not all and not held.overdue(now_s):

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import msgspec
 
+from pvc_core.clock import Clock
 from pvc_core.guard import links
-from pvc_core.guard.guestlist import read_guest_list
 from pvc_core.guard.incarnation import write_whole
 from pvc_core.guard.processes import Guest, Processes, Standing
+from pvc_core.guard.report import read_report
 
 NAME = "frozen.json"
+_BELIEVED_S = 15.0
+"""What pvcnoded said longer ago than this no longer spares a guest; it says it every 2 s, store or no store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,12 @@ class Frozen:
 class Freezer:
     """One thread uses it. What fails for one guest is collected and told; the others go on."""
 
-    def __init__(self, run: Path, processes: Processes, set_up: Callable[[str, bool], None] = links.set_up) -> None:
+    def __init__(
+        self, run: Path, processes: Processes, clock: Clock, set_up: Callable[[str, bool], None] = links.set_up
+    ) -> None:
         self._path = run / NAME
         self._run = run
+        self._clock = clock
         self._processes = processes
         self._set_up = set_up
         self._frozen = _read(self._path)
@@ -53,8 +59,8 @@ class Freezer:
         Returns those that are seen not to stand still yet. Raises OSError when /proc cannot be read.
         """
         self.faults = []
-        only_here = read_guest_list(self._run).only_here
-        guests = [guest for guest in self._processes.guests() if guest.uuid not in only_here]
+        spared = self._only_here()
+        guests = [guest for guest in self._processes.guests() if guest.uuid not in spared]
         known = set(self.frozen)
         running = [guest for guest in guests if self._processes.standing(guest) is not Standing.STOPPED]
         self._keep([*self._frozen, *(Frozen(guest) for guest in running if guest not in known)])
@@ -75,6 +81,12 @@ class Freezer:
         """They are all gone."""
         self._keep([])
 
+    def _only_here(self) -> tuple[str, ...]:
+        """Guests that no other node could claim; who is not named, or was named long ago, is frozen."""
+        now_s = self._clock.boottime_s()
+        report = read_report(self._run, now_s)
+        return report.only_here if report and now_s - report.at_boottime_s <= _BELIEVED_S else ()
+
     def _cut_off(self, guest: Guest) -> None:
         """Only of a guest of ours; a device that was down before stays so when it is thawed."""
         at = next((index for index, item in enumerate(self._frozen) if item.guest == guest), None)
@@ -93,7 +105,7 @@ class Freezer:
 
     def _let_go(self, item: Frozen) -> bool:
         uuid = item.guest.uuid
-        up = [self._attempt(f"network device {tap} of guest {uuid} stays down", self._set_up, tap, True) for tap in item.taps]
+        up = [self._attempt(f"device {tap} of guest {uuid} stays down", self._set_up, tap, True) for tap in item.taps]
         runs = self._attempt(f"guest {uuid} cannot be continued", self._processes.send, item.guest, signal.SIGCONT)
         return runs and all(up)
 

@@ -15,6 +15,7 @@ from pvc_core.errors import Conflict, Exists, NotFound, Permanent, Refused, Stor
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.facts import Facts
 from pvc_core.guard.report import Report
+from pvc_core.guard.selffence import FREEZES
 from pvc_core.model.node import Heartbeat
 from pvc_core.model.verdict import Verdict, life_id
 from pvc_core.schema.records import decode, encode
@@ -48,6 +49,7 @@ class Heart:
         clock: Clock,
         deadline: Deadline,
         facts: Callable[[], Facts],
+        freezes: bool = FREEZES,
     ) -> None:
         self._node = node
         self._key = HEARTBEATS.key(node)
@@ -56,6 +58,7 @@ class Heart:
         self._clock = clock
         self._deadline = deadline
         self._facts = facts
+        self._freezes = freezes
         self._verdict_key = VERDICTS.key(life_id(node, incarnation))
         self._version: int | None = None
         self._looked = False
@@ -161,7 +164,7 @@ class Heart:
             incarnation=self._incarnation,
             beat=self._beat,
             limit_s=self._limit_s,
-            armed=armed,
+            armed=armed and self._freezes,
             memory_total_bytes=facts.memory_total_bytes,
             memory_free_bytes=facts.memory_free_bytes,
             load=facts.load,

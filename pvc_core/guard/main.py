@@ -23,19 +23,27 @@ from pvc_core.guard import incarnation, published
 from pvc_core.guard.answers import Answers
 from pvc_core.guard.client import SOCKET
 from pvc_core.guard.deadline import Deadline
+from pvc_core.guard.ending import Ending
 from pvc_core.guard.facts import read_facts
+from pvc_core.guard.freezer import Freezer
 from pvc_core.guard.heartbeat import Heart
 from pvc_core.guard.memory import hold_on, small_stacks
 from pvc_core.guard.nics import Nics
 from pvc_core.guard.opening import opener
 from pvc_core.guard.permits import Permits
+from pvc_core.guard.processes import Processes
 from pvc_core.guard.pulse import BEAT_DEADLINE_S, Pulse
+from pvc_core.guard.selffence import SelfFence
 from pvc_core.guard.settings import DEFAULT_CONFIG, DEFAULT_STATE, Settings, read_settings
 from pvc_core.guard.watch import Watch
+from pvc_core.model.fence import Proof, ProofKind
+from pvc_core.model.verdict import KeptProof
 from pvc_core.peer import PeerServer
 from pvc_core.peer.local import Lock
 
 _log = logging.getLogger("pvcguard")
+_PATIENCE_S = 10.0
+"""For the heartbeat's thread to end: a call of the store's and its closing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hold_on()
         if broken:
             _log.error("pvc.yaml cannot be used, going on with the last configuration that worked: %s", broken)
-        _guard(settings, SystemClock(), formatter.hide)
+        stop = _stop_on_signals()
+        while _guard(settings, SystemClock(), formatter.hide, stop):
+            _begin_anew(settings.run)
     except PvcError as error:
         _log.error("pvcguard cannot begin: %s", error)
         return 2
@@ -73,14 +83,29 @@ def _take_place(run: Path) -> Lock:
         raise Permanent(f"cannot work in {run}: {error.strerror}", help="is pvcguard run as root?") from error
 
 
-def _guard(settings: Settings, clock: Clock, hide: Callable[[str], None]) -> None:
-    """Everything is made here and passed in; returns when a signal said so."""
-    stop = _stop_on_signals()
+def _begin_anew(run: Path) -> None:
+    """This incarnation is over; the next begins as after a boot, knowing which generations were permitted before."""
+    _log.warning("all guests are gone: this node begins anew")
+    try:
+        incarnation.end(run)
+    except OSError as error:
+        raise Permanent(f"cannot begin anew in {run}: {error.strerror}") from error
+
+
+def _guard(settings: Settings, clock: Clock, hide: Callable[[str], None], told: threading.Event) -> bool:
+    """Everything is made here and passed in; returns when `told` by a signal (False), or when this incarnation was
+    given up and all its guests are gone (True).
+    """
     once = Once(_log, clock)
     life = incarnation.ensure(settings.run)
     deadline = published.restored(settings.run, life, settings.self_fence_s)
     permits = _permits(settings.run, clock, deadline)
-    answers = Answers(settings.node, life, deadline, permits, clock)
+    processes = Processes()
+    freezer = Freezer(settings.run, processes, clock)
+    fence = SelfFence(deadline, freezer, Ending(processes, permits), once, freeze_s=settings.freeze_s)
+    answers = Answers(
+        settings.node, life, deadline, permits, clock, lambda: [guest.uuid for guest in freezer.frozen]
+    )
     server = PeerServer(settings.run / SOCKET, answers.handlers(), mode=0o600, max_connections=32, name="pvcguard")
     nics = Nics()
     heart = Heart(
@@ -94,14 +119,34 @@ def _guard(settings: Settings, clock: Clock, hide: Callable[[str], None]) -> Non
     open_store = opener(settings, call_deadline_s=BEAT_DEADLINE_S, hide=hide)
     pulse = Pulse(settings, heart, incarnation=life, deadline=deadline, clock=clock, once=once, open_store=open_store)
     server.start()
+    stop = threading.Event()
     beating = threading.Thread(target=pulse.run, args=(stop,), name="pulse", daemon=True)
     beating.start()
     notify("READY=1", os.environ)
     _log.info("guarding this node, incarnation %s", life)
-    Watch(deadline, permits, clock, once, settings.run).run(stop)
+    Watch(deadline, permits, fence, clock, once, settings.run).run(told)
+    pulse.last_words = _last_words(settings.node, life, fence, clock) if fence.over else None
+    stop.set()
     server.stop()
-    beating.join(3 * BEAT_DEADLINE_S)
-    _log.info("stopped")
+    beating.join(_PATIENCE_S)
+    if not fence.over:
+        _log.info("stopped")
+    elif beating.is_alive():
+        raise Permanent("the heartbeat of the incarnation that is over does not end", help="pvcguard is started anew")
+    return fence.over
+
+
+def _last_words(node: str, life: str, fence: SelfFence, clock: Clock) -> KeptProof:
+    """The node's own word (B5): rung 0."""
+    proof = Proof(
+        kind=ProofKind.OFF,
+        node=node,
+        incarnation=life,
+        rung="word",
+        seen="no process of a guest is left",
+        how=f"pvcguard ended {fence.killed} and saw in /proc that none is there",
+    )
+    return KeptProof(proof=proof, by=node, term=0, at_s=clock.wall_s())
 
 
 def _permits(run: Path, clock: Clock, deadline: Deadline) -> Permits:

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pvc_core.clock import Clock
-from pvc_core.cluster.layout import HEARTBEATS
+from pvc_core.cluster.layout import PROOFS
 from pvc_core.daemon.once import Once
-from pvc_core.errors import NotFound, PvcError
+from pvc_core.errors import Exists, PvcError
+from pvc_core.guard.arming import Arming
 from pvc_core.guard.deadline import Deadline
-from pvc_core.guard.heartbeat import Heart
+from pvc_core.guard.heartbeat import Condemned, Heart
 from pvc_core.guard.published import publish
 from pvc_core.guard.settings import Settings
+from pvc_core.model.verdict import KeptProof
+from pvc_core.schema.records import encode
 from pvc_core.store.base import Store
 
 BEAT_DEADLINE_S = 0.8
@@ -22,7 +25,6 @@ _SOON_S = 0.25
 """After a miss the next attempt comes sooner: what counts is to be heard again early."""
 _NEW_CLIENT_S = 30.0
 """After so long without an accepted heartbeat the store's client is made anew, whatever it believes."""
-_LOOK_AROUND_BEATS = 10
 
 
 class Pulse:
@@ -48,8 +50,9 @@ class Pulse:
         self._open_store = open_store
         self._store: Store | None = None
         self._store_since_s = 0.0
-        self._beats = 0
-        self._others = len(settings.coordinators) > 1
+        self._arming = Arming(settings)
+        self.last_words: KeptProof | None = None
+        """What is put on record when this ends: this incarnation's guests are all gone."""
 
     def run(self, stop: threading.Event) -> None:
         next_s = self._clock.boottime_s()
@@ -59,6 +62,7 @@ class Pulse:
             next_s = max(next_s + self._settings.heartbeat_s, now_s) if heard else now_s + _SOON_S
             stop.wait(next_s - now_s)
         if self._store:
+            self._say_last_words(self._store)
             self._store.close()
 
     def tick(self) -> bool:
@@ -66,8 +70,10 @@ class Pulse:
         heard = False
         try:
             store = self._client()
-            self._heart.beat(store, armed=self._armed(store), deadline_s=BEAT_DEADLINE_S)
+            self._heart.beat(store, armed=self._arming.armed(store), deadline_s=BEAT_DEADLINE_S)
             heard = True
+        except Condemned as error:
+            self._once.begin("condemned-heart", f"no heartbeat is sent any more: {error}", level=logging.ERROR)
         except PvcError as error:
             self._once.begin("heartbeat", f"this node's heartbeat is not heard: {error}", level=logging.ERROR)
         except Exception as error:  # noqa: BLE001 - a bug must not end the heartbeat: the node would be taken for dead
@@ -77,21 +83,17 @@ class Pulse:
         self._afterwards(heard)
         return heard
 
-    def _armed(self, store: Store) -> bool:
-        """Whether another node could start this one's guests: never in a cluster that can have one node only."""
-        if self._settings.alone:
-            return False
-        if not self._others and self._beats % _LOOK_AROUND_BEATS == 0:
-            self._others = self._sees_others(store)
-        self._beats += 1
-        return self._others
-
-    def _sees_others(self, store: Store) -> bool:
+    def _say_last_words(self, store: Store) -> None:
+        """Others wait for them. Not accepted: the next incarnation's first heartbeat says the same."""
+        words = self.last_words
+        if words is None:
+            return
         try:
-            names = store.children(HEARTBEATS.prefix, deadline_s=BEAT_DEADLINE_S)
-        except NotFound:
-            return False
-        return bool(set(names) - {self._settings.node})
+            store.create(PROOFS.key(words.id), encode(words), deadline_s=BEAT_DEADLINE_S)
+        except Exists:
+            pass
+        except PvcError as error:
+            self._once.begin("words", f"it could not be put on record that all guests are gone: {error}")
 
     def _client(self) -> Store:
         if self._store is None:

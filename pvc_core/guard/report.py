@@ -25,6 +25,8 @@ class Report:
     memory_allocated_bytes: int = 0
     memory_provisioned_bytes: int = 0
     vcpus_allocated: int = 0
+    only_here: tuple[str, ...] = ()
+    """UUIDs of guests that no other node could claim: they are never frozen."""
 
 
 def write_report(run: Path, report: Report) -> None:

@@ -33,6 +33,7 @@ class Settings:
     coordinators: tuple[str, ...]
     heartbeat_s: float
     self_fence_s: float
+    freeze_s: float
     run: Path
     secrets: Path
     authority: Path | None
@@ -64,6 +65,7 @@ def _read(path: Path, node: str | None) -> Settings:
         coordinators=coordinators,
         heartbeat_s=intervals.seconds("heartbeat_s", 1.0),
         self_fence_s=intervals.seconds("self_fence_s", 8.0),
+        freeze_s=intervals.seconds("freeze_s", 1.0),
         run=paths.path("run", "/run/pvc"),
         secrets=secrets,
         authority=None if plain else secrets.with_name("pki") / "ca.crt",

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pvc_core.cluster.layout import HEARTBEATS
-from pvc_core.errors import NotFound, StoreUnavailable
+from pvc_core.cluster.layout import HEARTBEATS, PROOFS, VERDICTS
+from pvc_core.errors import Conflict, NotFound, StoreUnavailable
 from pvc_core.guard.client import Guard
 from pvc_core.model.node import Heartbeat
+from pvc_core.model.verdict import KeptProof, Verdict
 from pvc_core.peer import Unreachable
-from pvc_core.schema.records import decode
+from pvc_core.schema.records import decode, encode
 from pvc_core.store.access import Credentials
+from pvc_core.store.base import Create, Put
 from pvc_core.store.zookeeper import ZooKeeperStore
 
+WALL = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 UUID = "2b57194c-777e-54d9-9dee-6a6bada3c400"
 
 
@@ -83,22 +88,50 @@ class Node:
         ]
         return self._start("pvc_core.store.embedded.main", arguments, self.root / "stored.log")
 
-    def start_guard(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
+    def start_guard(self, *arguments: str | Path, walled: bool = False) -> subprocess.Popen[bytes]:
+        """`walled`: in a PID namespace of its own. One that ends guests must see none of the machine's."""
         given = ["--config", self.config, "--node", "hv1", "--state", self.state, *arguments]
-        return self._start("pvc_core.guard.main", given, self.log)
+        return self._start("pvc_core.guard.main", given, self.log, WALL if walled else [])
 
     def heartbeat(self) -> Heartbeat | None:
         """What the store holds now, asked as the API's user; None when there is none."""
+        with self.store("api", "the-apis-password") as store:
+            try:
+                return decode(store.get(HEARTBEATS.key("hv1")).value, Heartbeat)
+            except (NotFound, StoreUnavailable):
+                return None
+
+    def condemn(self) -> None:
+        """As a judge does: over whichever heartbeat is the last."""
+        with self.store("node", "the-nodes-password") as store:
+            while True:
+                entry = store.get(HEARTBEATS.key("hv1"))
+                seen = decode(entry.value, Heartbeat)
+                life = seen.incarnation
+                verdict = Verdict(node="hv1", incarnation=life, by="hv2", term=1, why="a test", coordinators=("hv1",))
+                marked = Put(entry.key, encode(replace(seen, condemned=True)), entry.version)
+                with contextlib.suppress(Conflict):
+                    store.commit([marked, Create(VERDICTS.key(f"hv1@{life}"), encode(verdict))])
+                    return
+
+    def word(self, life: str) -> KeptProof | None:
+        """The node's own, that its guests of incarnation `life` are gone."""
+        with self.store("node", "the-nodes-password") as store:
+            try:
+                return decode(store.get(PROOFS.key(f"hv1@{life}@word")).value, KeptProof)
+            except NotFound:
+                return None
+
+    @contextlib.contextmanager
+    def store(self, user: str, password: str) -> Iterator[ZooKeeperStore]:
         store = ZooKeeperStore(
             f"127.0.0.1:{self.port}",
-            credentials=Credentials("api", "the-apis-password"),
+            credentials=Credentials(user, password),
             session_timeout_s=4.0,
             call_deadline_s=4.0,
         )
         try:
-            return decode(store.get(HEARTBEATS.key("hv1")).value, Heartbeat)
-        except (NotFound, StoreUnavailable):
-            return None
+            yield store
         finally:
             store.close()
 
@@ -115,10 +148,12 @@ class Node:
             process.kill()
             process.wait()
 
-    def _start(self, module: str, arguments: list[str | Path], log: Path) -> subprocess.Popen[bytes]:
+    def _start(
+        self, module: str, arguments: list[str | Path], log: Path, before: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *map(str, arguments)],
+                [*before, sys.executable, "-m", module, *map(str, arguments)],
                 stdout=output,
                 stderr=output,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},

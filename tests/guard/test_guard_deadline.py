@@ -57,9 +57,27 @@ def test_an_answer_that_comes_late_does_not_turn_it_back() -> None:
     assert deadline.at_s() == 108.0
 
 
+def test_a_promise_prolongs_it_only_in_time() -> None:
+    deadline = Deadline(8.0, armed=True, last_sent_s=100.0)
+    deadline.prolong(109.0, 106.0)
+    assert deadline.at_s() == 109.0
+    deadline.prolong(108.5, 106.5)
+    assert deadline.at_s() == 109.0, "an answer that comes late takes nothing back"
+    deadline.prolong(112.0, 109.0)
+    assert deadline.at_s() == 109.0, "too late: the guests stand still until a heartbeat is accepted"
+
+
+def test_condemned_is_for_ever() -> None:
+    deadline = Deadline(8.0, armed=False, last_sent_s=100.0)
+    deadline.condemned = "it was silent"
+    deadline.accepted(101.0, armed=False, limit_s=8.0)
+    assert deadline.has_passed(101.0)
+
+
 def test_it_outlives_the_process_but_not_the_incarnation(tmp_path: Path) -> None:
-    publish(tmp_path, "life-1", Deadline(7.0, armed=True, last_sent_s=100.0))
-    assert restored(tmp_path, "life-1", 8.0) == Deadline(7.0, armed=True, last_sent_s=100.0)
+    whole = Deadline(7.0, armed=True, last_sent_s=100.0, promised_s=108.0, condemned="it was silent")
+    publish(tmp_path, "life-1", whole)
+    assert restored(tmp_path, "life-1", 8.0) == whole
     assert restored(tmp_path, "life-2", 8.0) == Deadline(8.0)
     (tmp_path / "deadline").write_text("{half")
     assert restored(tmp_path, "life-1", 8.0) == Deadline(8.0)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pvc_core.clock import SystemClock
-from pvc_core.cluster.layout import HEARTBEATS
-from pvc_core.errors import Refused, StoreUnavailable
+from pvc_core.cluster.layout import HEARTBEATS, VERDICTS
+from pvc_core.errors import Conflict, Refused, StoreUnavailable
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.facts import Facts, read_facts
-from pvc_core.guard.heartbeat import FREEZES, Heart
+from pvc_core.guard.heartbeat import Condemned, Heart
 from pvc_core.guard.nics import COUNTERS, Nics
 from pvc_core.guard.report import Report, read_report, write_report
 from pvc_core.model.node import Heartbeat
+from pvc_core.model.verdict import Verdict
 from pvc_core.schema.records import decode, encode
-from pvc_core.store.base import Entry
+from pvc_core.store.base import Create, Entry, Put
 from pvc_core.testing.store import FakeStore, FakeStoreServer
 
 from .conftest import HandClock
@@ -38,11 +40,23 @@ class Rig:
     def new_heart(
         self, incarnation: str, deadline: Deadline, facts: Callable[[], Facts] = lambda: Facts(100, 50, 0.5)
     ) -> Heart:
-        return Heart("hv1", incarnation, limit_s=8.0, clock=self.clock, deadline=deadline, facts=facts)
+        return Heart(
+            "hv1", incarnation, limit_s=8.0, clock=self.clock, deadline=deadline, facts=facts, freezes=True
+        )
 
     def beat(self, heart: Heart | None = None, *, armed: bool = True, store: FakeStore | None = None) -> None:
         self.clock.advance(1.0)
         (heart or self.heart).beat(store or self.store, armed=armed, deadline_s=0.8)
+
+    def condemn(self, seen: Heartbeat | None = None, version: int | None = None) -> None:
+        """As the judge does it, by what it saw last."""
+        if seen is None or version is None:
+            seen, version = self.found()
+        verdict = Verdict(
+            node="hv1", incarnation=seen.incarnation, by="hv2", term=3, why="silent for 5 s", coordinators=("hv2",)
+        )
+        marked = Put(KEY, encode(replace(seen, condemned=True)), version)
+        self.server.client("judge").commit([marked, Create(VERDICTS.key(f"hv1@{seen.incarnation}"), encode(verdict))])
 
     def found(self) -> tuple[Heartbeat, int]:
         entry = self.server.client("reader").get(KEY)
@@ -63,11 +77,64 @@ def test_the_first_creates_the_record_and_the_next_ones_put_it(rig: Rig) -> None
     assert rig.deadline.last_sent_s == rig.clock.now_s
 
 
-def test_no_heartbeat_promises_what_this_guard_does_not_do(rig: Rig) -> None:
-    """It does not freeze guests yet, so `armed` may not be heard by a judge, though permits obey the deadline."""
-    rig.beat(armed=True)
-    assert rig.found()[0].armed is FREEZES
-    assert rig.deadline.armed
+@pytest.mark.parametrize("armed", [True, False])
+def test_a_heartbeat_says_what_is_waited_for(rig: Rig, armed: bool) -> None:
+    rig.beat(armed=armed)
+    assert rig.found()[0].armed is rig.deadline.armed is armed
+
+
+def test_b5_a_verdict_and_the_next_heartbeat_exclude_each_other(rig: Rig) -> None:
+    """The judge marks the last heartbeat it saw: the node's next finds it, and there is no other ever after."""
+    rig.beat()
+    rig.condemn()
+    for _ in range(3):
+        with pytest.raises(Condemned, match="silent for 5 s"):
+            rig.beat()
+    found, version = rig.found()
+    assert (found.condemned, found.beat, version) == (True, 1, 1)
+    assert rig.deadline.has_passed(0.0)
+
+
+def test_b5_a_heartbeat_in_between_voids_the_verdict(rig: Rig) -> None:
+    rig.beat()
+    seen = rig.found()
+    rig.beat()
+    with pytest.raises(Conflict):
+        rig.condemn(*seen)
+    rig.beat()
+    assert not rig.deadline.condemned
+
+
+def test_a_verdict_is_met_by_a_guard_that_began_anew(rig: Rig) -> None:
+    rig.beat()
+    rig.condemn()
+    with pytest.raises(Condemned):
+        rig.beat(rig.new_heart("life-1", Deadline(8.0)))
+
+
+def test_a_verdict_is_met_though_its_heartbeat_was_removed(rig: Rig) -> None:
+    rig.beat()
+    rig.condemn()
+    rig.server.client("hand").delete(KEY, if_version=None)
+    with pytest.raises(Condemned):
+        rig.beat()
+
+
+def test_a_verdict_is_met_though_its_record_cannot_be_read(rig: Rig) -> None:
+    rig.beat()
+    rig.condemn()
+    rig.server.client("hand").put(VERDICTS.key("hv1@life-1"), b"?", if_version=None)
+    with pytest.raises(Condemned, match="no reason is on record"):
+        rig.beat()
+
+
+def test_a18_a_verdict_on_an_earlier_life_is_nothing_to_the_next(rig: Rig) -> None:
+    rig.beat()
+    rig.condemn()
+    deadline = Deadline(8.0)
+    rig.beat(rig.new_heart("life-2", deadline))
+    assert not deadline.condemned
+    assert rig.found()[0].incarnation == "life-2"
 
 
 @pytest.mark.parametrize("before", [0, 1, 5])

@@ -16,6 +16,8 @@ import pytest
 from pvc_core.clock import SystemClock
 from pvc_core.errors import Invalid, Refused
 from pvc_core.guard import incarnation
+from pvc_core.guard.client import Guard
+from pvc_core.model.fence import ProofKind
 from pvc_core.peer import Unreachable, ask
 
 from .conftest import UUID, Node, until
@@ -201,3 +203,43 @@ def test_the_incarnation_of_a_run_directory_of_another_boot_is_replaced(node: No
     node.start_guard()
     assert until(node.is_heard)
     assert incarnation.read(node.run) != "00000000-0123456789abcdef"
+
+
+@pytest.fixture
+def walled(node: Node) -> Node:
+    """The same, where no process of the machine is seen."""
+    node.start_store()
+    node.guard_process = node.start_guard(walled=True)
+    assert until(node.is_heard), node.log.read_text()
+    return node
+
+
+def test_b5_condemned_it_says_that_all_are_gone_and_begins_anew(walled: Node) -> None:
+    guarded = walled
+    before = guarded.guard.incarnation()
+    guarded.guard.permit(UUID, generation=7, for_s=60)
+    guarded.condemn()
+    assert until(lambda: guarded.guard.incarnation() != before, 30.0), guarded.log.read_text()
+    assert until(guarded.is_heard)
+    beat, word = guarded.heartbeat(), guarded.word(before)
+    assert beat and beat.incarnation == guarded.guard.incarnation() and not beat.condemned
+    assert word and word.proof.kind is ProofKind.OFF and word.proof.incarnation == before
+    assert not list((guarded.run / "permits").iterdir())
+    with pytest.raises(Refused, match="generation 7 was permitted before"):
+        guarded.guard.permit(UUID, generation=6)
+    with pytest.raises(Refused, match="which is over"):
+        Guard(guarded.run, incarnation=before).permit(UUID, generation=8)
+    assert guarded.guard_process.poll() is None
+
+
+def test_b5_killed_while_it_ends_its_guests_it_goes_on_with_that(walled: Node) -> None:
+    guarded = walled
+    before = guarded.guard.incarnation()
+    guarded.condemn()
+    assert until(lambda: guarded.guard.status().condemned != "")
+    guarded.guard_process.kill()
+    guarded.guard_process.wait()
+    assert guarded.guard.incarnation() == before
+    guarded.start_guard(walled=True)
+    assert until(lambda: guarded.guard.incarnation() != before, 30.0)
+    assert guarded.word(before)
