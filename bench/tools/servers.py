@@ -53,7 +53,7 @@ class Servers:
         self._processes: list[subprocess.Popen[bytes]] = []
         ensure_secrets(place / "secrets")
         self._run("pvc_core.store.embedded.main", "--secrets", str(place / "secrets"), config=self._config(0))
-        _await_port(self.store_port)
+        await_port(self.store_port)
         self.store = open_store(load(self._config(0), node=NODE), "node")
         self.repository = Repository(self.store)
         prepare(self.store, "bench")
@@ -157,7 +157,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _await_port(port: int, deadline_s: float = 20.0) -> None:
+def await_port(port: int, deadline_s: float = 20.0) -> None:
     ends_s = time.monotonic() + deadline_s
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

@@ -67,3 +67,9 @@ def test_each_bench_has_a_test_here() -> None:
 @pytest.mark.parametrize("name", BENCHES)
 def test_each_bench_has_its_figures_in_the_docs(name: str) -> None:
     assert f"`script/bench {name}`" in (ROOT / "docs/benchmarks.md").read_text()
+
+
+def test_scale(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {"--nodes": 2, "--vms": 4, "--api-nodes": 1, "--api-vms": 2, "--writes": 5, "--over": 2}
+    printed = run("scale", capsys, *(str(word) for pair in sizes.items() for word in pair))
+    assert "not current: 0 nodes" in printed and re.search(r"^\| GET /status +\|", printed, re.MULTILINE)
