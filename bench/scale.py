@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--api-vms", type=int, default=1000)
     parser.add_argument("--writes", type=int, default=100)
     parser.add_argument("--over", type=float, default=OVER_S, help="seconds over which processor time is taken")
+    parser.add_argument("--settle", type=float, default=SETTLE_S, help="seconds of rest before each measurement")
     parser.add_argument("--keep", metavar="DIR", help="work here and leave the logs")
     options = parser.parse_args(argv)
     begin("bench.scale", argv)
@@ -44,12 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         tempfile.TemporaryDirectory() as place,
         light(_place(options.keep or place, "nodes"), options.nodes) as cluster,
     ):
-        _nodes(cluster, options.vms, options.writes, options.over)
+        _nodes(cluster, options)
     with (
         tempfile.TemporaryDirectory() as place,
         light(_place(options.keep or place, "api"), options.api_nodes) as cluster,
     ):
-        _api(cluster, options.api_vms)
+        _api(cluster, options.api_vms, options.settle)
     say(machine())
     return 0
 
@@ -60,18 +61,19 @@ def _place(parent: str, name: str) -> Path:
     return place
 
 
-def _nodes(cluster: Light, vms: int, writes: int, over_s: float) -> None:
+def _nodes(cluster: Light, options: argparse.Namespace) -> None:
+    vms, writes = options.vms, options.writes
     cluster.begin()
     took_s = cluster.fill(vms)
     nodes = len(cluster.nodes)
     say(f"{nodes} nodes: {vms} VMs were defined, placed and started in {took_s:.1f} s, {vms / took_s:.0f} a second")
-    time.sleep(SETTLE_S)
-    _costs(cluster, over_s)
+    time.sleep(options.settle)
+    _costs(cluster, options.over)
     for number in range(writes):
         cluster.mark(f"write-{number}")
         time.sleep(0.1)
     time.sleep(1.0)
-    down_s = _restart(cluster)
+    down_s = _restart(cluster, options.settle)
     reports = cluster.end()
     _print_seen(reports, writes)
     _print_restart(reports, down_s)
@@ -96,14 +98,14 @@ def _costs(cluster: Light, over_s: float) -> None:
     )
 
 
-def _restart(cluster: Light) -> float:
+def _restart(cluster: Light, settle_s: float) -> float:
     """Kill ZooKeeper, start it again; seconds from the kill until it listens."""
     began_s = time.monotonic()
     cluster.zookeeper.kill()
     cluster.zookeeper.start()
     back_s = time.monotonic()
     cluster.mark(RESTART, back_s)
-    cluster.await_true(lambda: time.monotonic() - back_s > CURRENT_GOAL_S + 5, 60, "time passes")
+    time.sleep(settle_s)
     return back_s - began_s
 
 
@@ -114,9 +116,8 @@ def _print_seen(reports: dict[str, Report], writes: int) -> None:
     missed = len(reports) * writes - len(each)
     rows = [["by one other node", *Spread.of(each).cells()], ["by all", *Spread.of(last).cells()]]
     table((f"a write is seen, ms after it was sent; {len(reports)} nodes", "p50", "p95", "p99"), rows)
-    say(
-        f"goal: p99 {SEEN_GOAL_MS:.0f} ms. Never seen: {missed} of {len(reports) * writes} (a picture skips what came between)"
-    )
+    never = f"Never seen: {missed} of {len(reports) * writes} (a picture skips what came between)"
+    say(f"goal: p99 {SEEN_GOAL_MS:.0f} ms. {never}")
 
 
 def _all(reports: dict[str, Report], label: str) -> bool:
@@ -138,10 +139,10 @@ def _print_restart(reports: dict[str, Report], down_s: float) -> None:
     )
 
 
-def _api(cluster: Light, vms: int) -> None:
+def _api(cluster: Light, vms: int, settle_s: float) -> None:
     cluster.begin()
     cluster.fill(vms)
-    time.sleep(SETTLE_S)
+    time.sleep(settle_s)
     key = cluster.new_key()
     relay = Relay(cluster.zookeeper.port)
     _, port = cluster.api(store_port=relay.port)

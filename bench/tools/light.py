@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
@@ -211,9 +211,13 @@ class Light:
             process.wait(10)
         self.zookeeper.kill()
 
-    def await_true(self, true: object, deadline_s: float, what: str) -> None:
+    def await_true(self, true: Callable[[], bool], deadline_s: float, what: str) -> None:
         ends_s = time.monotonic() + deadline_s
-        while not true():  # type: ignore[operator]
+        while not true():
+            dead = [node for node, process in self._processes.items() if process.poll() is not None]
+            if dead:
+                last = (self.place / f"{dead[0]}.log").read_text()[-2000:]
+                raise RuntimeError(f"{', '.join(dead)} ended: {last}")
             if time.monotonic() > ends_s:
                 raise RuntimeError(f"after {deadline_s:.0f} s it is not so that {what}; logs are in {self.place}")
             time.sleep(0.2)
@@ -223,7 +227,9 @@ class Light:
         return all(node in seen and seen[node].value.domain_state == "ready" for node in self.nodes)
 
     def _start(self, node: str) -> None:
-        config = self._config(node, api_port=7370, coordinators=COORDINATORS[: len(self.nodes)])
+        config = self._config(
+            node, api_port=7370, coordinators=COORDINATORS if len(self.nodes) >= 3 else COORDINATORS[:1]
+        )
         argv = [sys.executable, "-m", "bench.tools.light_node", str(config), node, self.zookeeper.hosts]
         with (self.place / f"{node}.log").open("ab") as log:
             self._processes[node] = subprocess.Popen(

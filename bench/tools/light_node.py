@@ -39,6 +39,7 @@ from pvc_core.guard import incarnation
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.facts import read_facts
 from pvc_core.guard.heartbeat import Heart
+from pvc_core.guard.nics import Nics
 from pvc_core.guard.pulse import Pulse
 from pvc_core.guard.settings import read_settings
 from pvc_core.loader import Loaded, load_all
@@ -118,9 +119,11 @@ class _Guard:
         settings, _ = read_settings(file, node=config.node, state=config.paths.state)
         clock = SystemClock()
         self._clock, self._deadline, self._stop = clock, Deadline(settings.self_fence_s), threading.Event()
+        nics = Nics()
         heart = Heart(
-            config.node, life, limit_s=settings.self_fence_s, clock=clock, deadline=self._deadline, facts=read_facts
-        )
+            config.node, life, limit_s=settings.self_fence_s, clock=clock, deadline=self._deadline,
+            facts=lambda: read_facts(clock.boottime_s(), settings.run, nics),
+        )  # fmt: skip
         once = Once(structlog.get_logger("pvcguard"), clock)
         self._pulse = Pulse(
             settings, heart, incarnation=life, deadline=self._deadline, clock=clock, once=once, open_store=open_store

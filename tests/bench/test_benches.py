@@ -70,6 +70,6 @@ def test_each_bench_has_its_figures_in_the_docs(name: str) -> None:
 
 
 def test_scale(capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = {"--nodes": 2, "--vms": 4, "--api-nodes": 1, "--api-vms": 2, "--writes": 5, "--over": 2}
+    sizes = {"--nodes": 2, "--vms": 4, "--api-nodes": 1, "--api-vms": 2, "--writes": 5, "--over": 2, "--settle": 6}
     printed = run("scale", capsys, *(str(word) for pair in sizes.items() for word in pair))
-    assert "not current: 0 nodes" in printed and re.search(r"^\| GET /status +\|", printed, re.MULTILINE)
+    assert "every view current" in printed and re.search(r"^\| GET /status +\|", printed, re.MULTILINE)
