@@ -10,6 +10,7 @@ import json
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,12 @@ async def _do(supervisor: Supervisor, asked: dict[str, Any]) -> object:
             await supervisor.start(unit)
         case {"do": "stop", "unit": str(unit)}:
             await supervisor.stop(unit)
+        case {"do": "start_all" | "stop_all" | "restart_all" as what, "units": list(units)}:
+            await getattr(supervisor, what)(units)
+        case {"do": "enable", "units": list(units), "on": bool(on)}:
+            supervisor.enable(units, on=on)
+        case {"do": "show"}:
+            return supervisor.show()
         case {"do": "kill", "unit": str(unit), "signal": str(name)}:
             return supervisor.kill(unit, _signal(name))
         case _:
@@ -85,12 +92,21 @@ def _listens(init: Process) -> bool:
     return False
 
 
-def ask(init: Process, do: str, **words: str) -> Any:
+def ask(init: Process, do: str, **words: object) -> Any:
     """Ask the first process of a node. Raises LabError with its answer, or when there is none."""
+    return _ask(f"/proc/{init.pid}/root{SOCKET}", do, words)
+
+
+def ask_here(do: str, **words: object) -> Any:
+    """The same from inside the node. Raises LabError."""
+    return _ask(str(SOCKET), do, words)
+
+
+def _ask(where: str, do: str, words: Mapping[str, object]) -> Any:
     try:
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(120)
-            line.connect(f"/proc/{init.pid}/root{SOCKET}")
+            line.connect(where)
             line.sendall(json.dumps({"do": do, **words}).encode() + b"\n")
             reply = json.loads(line.makefile().readline() or '{"error": "the node went off while it was asked"}')
     except OSError as error:

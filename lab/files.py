@@ -61,7 +61,8 @@ def make_node_files(lab: Lab, plan: Plan, node: str) -> None:
     for name, target in CERTIFICATES.items():
         write.link(name, f"{PKI}/{target}")
     write("libvirt/qemu.conf", QEMU_CONF)
-    write("pvc/pvc.yaml", pvc_yaml(plan, number))
+    if not plan.fresh:
+        write("pvc/pvc.yaml", pvc_yaml(plan, number))
 
 
 def make_switch_files(lab: Lab) -> None:
@@ -165,8 +166,6 @@ def pvc_yaml(plan: Plan, number: int) -> str:
     content = {
         "cluster": {"name": plan.name, "coordinators": plan.coordinators},
         "store": {plan.store: {}},
-        # Until pvcnoded makes the host's bridges itself, the lab has made brupstream, brcluster and brstorage
-        # on these devices.
         "host_networks": {item.name: _host_network(item, number) for item in network.NETWORKS},
         "plugins": {
             "compute_libvirt": {"virt_type": "qemu"},

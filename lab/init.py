@@ -1,7 +1,7 @@
 """The first process of a lab node: puts up the walls, starts the units, reaps what ends. Killed, the node is off.
 
-Started by node.py with one argument, a JSON file: {hostname, own, visible, units, env}. Leaves the network to
-network.py.
+Started by node.py with one argument, a JSON file: {hostname, own, visible, units, enabled, env}. Leaves
+the network to network.py.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
         LOCKS.chmod(0o1777)
     except (LabError, OSError) as error:
         sys.exit(f"the node {plan['hostname']} cannot boot: {error}")
-    asyncio.run(_run(Supervisor(units, plan["env"]), plan))
+    asyncio.run(_run(Supervisor(units, plan["env"], plan["enabled"]), plan))
 
 
 def _log_anew() -> None:
@@ -49,7 +49,7 @@ def _log_anew() -> None:
 
 
 async def _run(supervisor: Supervisor, plan: dict[str, Any]) -> None:
-    print(f"{plan['hostname']} is up; {len(plan['units'])} units wait for the word to start", flush=True)
+    print(f"{plan['hostname']} is up; its units wait for the word to start", flush=True)
     await control.serve(supervisor)
 
 

@@ -23,7 +23,6 @@ class Network:
 
     name: str
     device: str
-    bridge: str
     subnet: str
 
     def port(self, node: str) -> str:
@@ -46,9 +45,9 @@ class Network:
         return f"{self.subnet}.250"
 
 
-UPSTREAM = Network("upstream", "eth0", "brupstream", "10.70.0")
-CLUSTER = Network("cluster", "eth1", "brcluster", "10.71.0")
-STORAGE = Network("storage", "eth2", "brstorage", "10.72.0")
+UPSTREAM = Network("upstream", "eth0", "10.70.0")
+CLUSTER = Network("cluster", "eth1", "10.71.0")
+STORAGE = Network("storage", "eth2", "10.72.0")
 NETWORKS = (UPSTREAM, CLUSTER, STORAGE)
 DHCP_RANGE = (f"{UPSTREAM.subnet}.100", f"{UPSTREAM.subnet}.199")
 
@@ -69,10 +68,9 @@ def make_switch(switch: Process) -> None:
 
 
 def plug_in(switch: Process, node: Process, name: str, number: int, *, cut: Collection[str] = ()) -> None:
-    """Lay three cables from the switch to node `name`, its `number`th from 1, and make the bridges on the node.
+    """Lay three cables from the switch to node `name`, its `number`th from 1: bare NICs, which pvcnoded makes use of.
 
-    Those to the networks in `cut` end beside their bridge. Until pvcnoded makes the host's bridges itself, the lab
-    does: guests plug into brupstream, brcluster and brstorage.
+    Those to the networks in `cut` end beside their bridge.
     """
     cables = []
     for network in NETWORKS:
@@ -82,16 +80,7 @@ def plug_in(switch: Process, node: Process, name: str, number: int, *, cut: Coll
             f"link set {port} up" if network.name in cut else f"link set {port} master {network.name} up",
         ]
     _ip(switch, cables)
-    inside = ["link set lo up"]
-    for network in NETWORKS:
-        inside += [
-            f"link add {network.bridge} type bridge forward_delay 0",
-            f"link set {network.device} master {network.bridge} up",
-            f"addr add {network.address(number)}/24 dev {network.bridge}",
-            f"link set {network.bridge} up",
-        ]
-    inside.append(f"route add default via {UPSTREAM.gateway}")
-    _ip(node, inside)
+    _ip(node, ["link set lo up"])
     _no_bridge_filter(node)
 
 

@@ -19,7 +19,7 @@ from lab.state import REPOSITORY, SWITCH, Lab, Plan
 WALLS = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC
 # Where --plugin packages are installed, as the node sees it.
 PLUGINS = "/var/lib/lab-plugins"
-EVERYWHERE = ("libvirtd.service", "pvcguard.service", "pvcnoded.service")
+EVERYWHERE = ("pvc-hostnet.service", "libvirtd.service", "pvcguard.service", "pvcnoded.service")
 ON_COORDINATORS = ("pvcapid.service",)
 STORES = {"embedded": "pvcstored.service", "zookeeper": "pvc-zookeeper.service"}
 Prepare = Callable[[Process], None]
@@ -27,7 +27,7 @@ Prepare = Callable[[Process], None]
 
 def environment() -> dict[str, str]:
     """Return the environment of everything in a node: the virtualenv's programs first, as if they were installed."""
-    path = f"{Path(sys.prefix) / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    path = f"{REPOSITORY / 'lab/bin'}:{Path(sys.prefix) / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     return {"PATH": path, "LANG": "C.UTF-8", "PYTHONPATH": PLUGINS, "PYTHONUNBUFFERED": "1"}
 
 
@@ -57,7 +57,7 @@ def switch_on(lab: Lab, plan: Plan, node: str, *, first_boot: Prepare | None = N
     for path in shared.values():
         path.mkdir(exist_ok=True)
     switch = switch_on_network(lab)
-    waiting = prepare(lab, node, [unit_file(name) for name in units_of(plan, node)], shared)
+    waiting = prepare(lab, node, all_units(), shared, enabled=units_of(plan, node))
     network.plug_in(switch, waiting.process, node, plan.nodes.index(node) + 1, cut=lab.cuts(node))
     return boot(waiting, first_boot)
 
@@ -94,6 +94,9 @@ def heal(lab: Lab, node: str, networks: Sequence[network.Network]) -> None:
 
 
 def units_of(plan: Plan, node: str) -> list[str]:
+    """Which are enabled when the node is new."""
+    if plan.fresh:
+        return ["libvirtd.service"]
     if node not in plan.coordinators:
         return list(EVERYWHERE)
     return [STORES[plan.store], *EVERYWHERE, *ON_COORDINATORS]
@@ -145,22 +148,19 @@ def boot(waiting: processes.Waiting, first_boot: Prepare | None = None) -> Proce
     return init
 
 
-def unit_file(name: str) -> Path:
-    """What ships comes first; the distribution's own units have a stand-in in lab/units."""
-    for place in ("deploy", "lab/units"):
-        path = REPOSITORY / place / name
-        if path.exists():
-            return path
-    raise LabError(f"there is no {name} in deploy/ or lab/units/")
+def all_units() -> list[Path]:
+    """What ships, and the stand-ins for the distribution's own."""
+    return [path for place in ("deploy", "lab/units") for path in sorted((REPOSITORY / place).glob("*.service"))]
 
 
 def prepare(
-    lab: Lab, name: str, units: Sequence[Path], own: Mapping[str, Path], *, visible: Sequence[Path] = ()
+    lab: Lab, name: str, units: Sequence[Path], own: Mapping[str, Path], *, visible: Sequence[Path] = (),
+    enabled: Sequence[str] | None = None,
 ) -> processes.Waiting:
     """Make the namespaces of a node with these units; its first process waits to be told to go on, its network is bare.
 
     `own`: further directories, by the path under which the node sees them. `visible`: what it sees of the machine
-    besides the repository wherever that lies. The node's etc and var must be there.
+    besides the repository wherever that lies. `enabled`: the units that start at boot, all if nothing is said. The node's etc and var must be there.
     """
     place = lab.node_dir(name)
     seen = {REPOSITORY, *visible}
@@ -171,6 +171,7 @@ def prepare(
         "own": {"/etc": str(place / "etc"), "/var": str(place / "var")} | {to: str(path) for to, path in own.items()},
         "visible": sorted(map(str, seen)),
         "units": [str(path) for path in units],
+        "enabled": list(enabled) if enabled is not None else None,
         "env": environment(),
     }
     (place / "boot.json").write_text(json.dumps(boot, indent=1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 import os
 import pwd
@@ -16,7 +17,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lab.unitfile import Command, Unit
 LOGS = Path("/var/log/pvc")
 NOTIFY = Path("/run/lab/notify")
 CREDENTIALS = Path("/run/credentials")
+ENABLED = Path("/var/lib/lab/enabled.json")
 
 
 class Reaper:
@@ -226,40 +228,68 @@ class Service:
 
 
 class Supervisor:
-    """All units of the node."""
+    """All units of the node. Those that are enabled start at boot; which these are survives on the node's disk."""
 
-    def __init__(self, units: Sequence[Unit], env: Mapping[str, str]) -> None:
+    def __init__(self, units: Sequence[Unit], env: Mapping[str, str], enabled: Collection[str] | None = None) -> None:
+        """`enabled`: at the first boot; all where nothing is said."""
         self._reaper = Reaper()
         self._env = env
         self._services = {unit.name: Service(unit, env, self._reaper) for unit in units}
         self._running: dict[str, asyncio.Task[None]] = {}
+        before = _enabled_before()
+        self._enabled = before if before is not None else set(self._services if enabled is None else enabled)
+        self._booted = False
 
     def boot(self) -> None:
-        """Start everything, each unit after those it names; nothing the second time. Needs a running event loop."""
-        if self._running:
+        """Start what is enabled, each unit after those it names; nothing the second time. Needs a running loop."""
+        if self._booted:
             return
+        self._booted = True
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reaper.reap)
-        for name in self._services:
-            self._launch(name)
+        self._launch([name for name in self._services if name in self._enabled])
 
     def status(self) -> list[dict[str, object]]:
-        return [
-            {"unit": s.unit.name, "state": s.state, "why": s.why, "pid": s.pid, "restarts": s.restarts}
-            for s in self._services.values()
-        ]
+        """Of those that shall run, or were started."""
+        return [_shown(s) for name, s in self._services.items() if name in self._enabled or name in self._running]
+
+    def show(self) -> list[dict[str, object]]:
+        """Of all, as systemctl wants it."""
+        return [{**_shown(s), "enabled": name in self._enabled, "state": self._state(name)}
+                for name, s in self._services.items()]  # fmt: skip
+
+    def enable(self, names: Sequence[str], *, on: bool) -> None:
+        full = {self._service(name).unit.name for name in names}
+        self._enabled = self._enabled | full if on else self._enabled - full
+        ENABLED.parent.mkdir(parents=True, exist_ok=True)
+        ENABLED.write_text(json.dumps(sorted(self._enabled)))
 
     async def start(self, name: str) -> None:
         """Start a unit that was stopped or has failed; nothing where it runs."""
-        old = self._service(name)
-        if old.state in {"stopped", "failed"} and self._running[old.unit.name].done():
-            self._services[old.unit.name] = Service(old.unit, self._env, self._reaper)
-            self._launch(old.unit.name)
-        await self._services[old.unit.name].settled.wait()
+        await self._started([self._service(name).unit.name])
+
+    async def start_all(self, names: Sequence[str]) -> None:
+        """Side by side, with what they want. Raises LabError naming those that did not come up."""
+        full = [self._service(name).unit.name for name in names]
+        await self._started([*full, *(other for name in full for other in self._wanted(name))])
+        failed = [self._services[name] for name in full if self._services[name].state == "failed"]
+        if failed:
+            raise LabError("; ".join(f"{service.unit.name} has failed: {service.why}" for service in failed))
 
     async def stop(self, name: str) -> None:
-        service = self._service(name)
-        await service.stop()
-        self._running[service.unit.name].cancel()
+        await self.stop_all([name])
+
+    async def stop_all(self, names: Sequence[str]) -> None:
+        """Nothing for those that do not run."""
+        running = [self._service(name) for name in names if self._service(name).unit.name in self._running]
+        await asyncio.gather(*(service.stop() for service in running))
+        tasks = [self._running.pop(service.unit.name) for service in running]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def restart_all(self, names: Sequence[str]) -> None:
+        await self.stop_all(names)
+        await self.start_all(names)
 
     def kill(self, name: str, number: int) -> int:
         return self._service(name).kill(number)
@@ -271,8 +301,42 @@ class Supervisor:
             raise LabError(f"there is no process {name!r} in this node; it has {known}")
         return self._services[full]
 
-    def _launch(self, name: str) -> None:
-        service = self._services[name]
-        before = [self._services[other] for other in service.unit.after if other in self._services]
-        needed = [self._services[other] for other in service.unit.requires if other in self._services]
-        self._running[name] = asyncio.ensure_future(service.run(before, needed))
+    def _wanted(self, name: str) -> list[str]:
+        unit = self._services[name].unit
+        return [other for other in (*unit.wants, *unit.requires) if other in self._services]
+
+    def _state(self, name: str) -> str:
+        return self._services[name].state if name in self._running else "stopped"
+
+    async def _started(self, names: Sequence[str]) -> None:
+        self._launch([name for name in dict.fromkeys(names) if name not in self._running or self._running[name].done()])
+        await asyncio.gather(*(self._services[name].settled.wait() for name in names))
+
+    def _launch(self, names: Sequence[str]) -> None:
+        """All are made anew first: each waits only for those that are on their way, too, or were before."""
+        for name in names:
+            self._services[name] = Service(self._services[name].unit, self._env, self._reaper)
+        for name in names:
+            service = self._services[name]
+            there = {other: self._services[other] for other in (*self._running, *names)}
+            before = [there[other] for other in service.unit.after if other in there]
+            needed = [self._services[other] for other in service.unit.requires if other in self._services]
+            self._running[name] = asyncio.ensure_future(service.run(before, needed))
+
+
+def _shown(service: Service) -> dict[str, object]:
+    return {
+        "unit": service.unit.name,
+        "state": service.state,
+        "why": service.why,
+        "pid": service.pid,
+        "restarts": service.restarts,
+    }
+
+
+def _enabled_before() -> set[str] | None:
+    """What enable() left at an earlier boot."""
+    try:
+        return set(json.loads(ENABLED.read_text()))
+    except FileNotFoundError:
+        return None

@@ -17,6 +17,8 @@ from lab import LabError
 # Words that only a real systemd can honour or that say nothing about running; the lab reads over them.
 READ_OVER = {
     ("Unit", "Documentation"),
+    ("Unit", "Before"),  # units of the distribution's; its stand-ins in lab/units say After=
+    ("Service", "RemainAfterExit"),  # a oneshot that went well counts as active in any case
     ("Unit", "StartLimitIntervalSec"),  # the lab's init never gives a unit up, which is what 0 says
     ("Install", "WantedBy"),
     ("Install", "Alias"),

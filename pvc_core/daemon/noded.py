@@ -19,6 +19,7 @@ from pvc_core.config import Config, ConfigError, LastGood
 from pvc_core.daemon import custody, logs
 from pvc_core.daemon.build import build_node
 from pvc_core.daemon.channel import Channel
+from pvc_core.daemon.hostnet import hostnet_command
 from pvc_core.daemon.init import init
 from pvc_core.daemon.joining import ensemble_command, join_command, token_command
 from pvc_core.daemon.key import key_command
@@ -63,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     _common(made, again=True)
     made.add_argument("--first-key", metavar="NAME", help="make and print an admin's API key of this name, too")
     made.set_defaults(run=lambda options: init(Path(options.config), options.node, first_key=options.first_key))
+    made = commands.add_parser("hostnet", help="make this host's networks as pvc.yaml names them, and end")
+    _common(made, again=True)
+    made.set_defaults(run=hostnet_command)
     _joining(commands)
     key = commands.add_parser("key", help="API keys: add, remove, list")
     actions = key.add_subparsers(required=True, metavar="ACTION")

@@ -5,6 +5,8 @@ What is right stays untouched, whoever made it; only addresses that PVC itself g
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import NoReturn
@@ -29,6 +31,19 @@ def ensure_network(network: str, wanted: HostNetwork) -> list[str]:
     """
     with Links() as links:
         return _Ensuring(links, network, wanted).run()
+
+
+def ensure_all(networks: Mapping[str, HostNetwork]) -> dict[str, list[str] | Permanent]:
+    """Every one of `networks` at once, each with what ensure_network returned or raised."""
+
+    def ensured(network: str) -> list[str] | Permanent:
+        try:
+            return ensure_network(network, networks[network])
+        except Permanent as error:
+            return error
+
+    with ThreadPoolExecutor(len(networks) or 1) as threads:
+        return dict(zip(networks, threads.map(ensured, networks), strict=True))
 
 
 class _Ensuring:
