@@ -16,7 +16,9 @@ import socket, ssl, sys
 address, port, kind = sys.argv[1:]
 line = socket.create_connection((address, int(port)), 2)
 if kind == "secureClientPort":
-    line = ssl._create_unverified_context().wrap_socket(line)
+    context = ssl._create_unverified_context()
+    context.load_cert_chain("/etc/pvc/pki/node.crt", "/etc/pvc/pki/node.key")
+    line = context.wrap_socket(line)
 line.sendall(b"srvr")
 while data := line.recv(4096):
     sys.stdout.write(data.decode())

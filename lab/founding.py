@@ -20,4 +20,5 @@ def install(lab: Lab, plan: Plan, name: str, init: Process) -> None:
     founder = lab.needs(first)
     control.ask(founder, "start", unit="pvcnoded")  # returns when it is up: it answers who wants to join
     token = node.run_inside(founder, ["pvcnoded", "token", "--for", name, "--config", CONFIG], f"a token for {name}")
+    node.run_inside(init, ["pvcnoded", "hostnet", "--config", CONFIG], f"the way from {name} to {first}")
     node.run_inside(init, ["pvcnoded", "join", token.strip(), "--config", CONFIG], f"joining {name} to the cluster")

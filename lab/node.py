@@ -27,7 +27,8 @@ Prepare = Callable[[Process], None]
 
 def environment() -> dict[str, str]:
     """Return the environment of everything in a node: the virtualenv's programs first, as if they were installed."""
-    path = f"{REPOSITORY / 'lab/bin'}:{Path(sys.prefix) / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    own = f"{REPOSITORY / 'lab/bin'}:{Path(sys.prefix) / 'bin'}"
+    path = f"{own}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     return {"PATH": path, "LANG": "C.UTF-8", "PYTHONPATH": PLUGINS, "PYTHONUNBUFFERED": "1"}
 
 
@@ -154,13 +155,19 @@ def all_units() -> list[Path]:
 
 
 def prepare(
-    lab: Lab, name: str, units: Sequence[Path], own: Mapping[str, Path], *, visible: Sequence[Path] = (),
+    lab: Lab,
+    name: str,
+    units: Sequence[Path],
+    own: Mapping[str, Path],
+    *,
+    visible: Sequence[Path] = (),
     enabled: Sequence[str] | None = None,
 ) -> processes.Waiting:
     """Make the namespaces of a node with these units; its first process waits to be told to go on, its network is bare.
 
     `own`: further directories, by the path under which the node sees them. `visible`: what it sees of the machine
-    besides the repository wherever that lies. `enabled`: the units that start at boot, all if nothing is said. The node's etc and var must be there.
+    besides the repository wherever that lies. `enabled`: the units that start at boot,
+    all if nothing is said. The node's etc and var must be there.
     """
     place = lab.node_dir(name)
     seen = {REPOSITORY, *visible}

@@ -48,9 +48,9 @@ def _change(options: argparse.Namespace, units: Sequence[str]) -> None:
     """Several are started side by side, as systemd does: each waits for those it comes after."""
     if options.what in ("enable", "disable"):
         control.ask_here("enable", units=units, on=options.what == "enable")
-    if options.what == "disable" and options.now or options.what == "stop":
+    if (options.what == "disable" and options.now) or options.what == "stop":
         control.ask_here("stop_all", units=units)
-    elif options.what == "enable" and options.now or options.what == "start":
+    elif (options.what == "enable" and options.now) or options.what == "start":
         control.ask_here("start_all", units=units)
     elif options.what in ("restart", "try-restart"):
         running = [item["unit"] for item in _shown(units) if item["state"] != "stopped"]

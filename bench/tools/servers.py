@@ -21,7 +21,7 @@ from pvc_core.cluster.view import ViewKeeper
 from pvc_core.config import load
 from pvc_core.daemon.life import prepare
 from pvc_core.daemon.opening import open_store
-from pvc_core.daemon.secrets import ensure_secrets
+from pvc_core.founding.secrets import ensure_secrets
 from pvc_core.services.keys import KeyService
 
 NODE = "hv1"

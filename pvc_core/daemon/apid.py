@@ -21,8 +21,8 @@ from pvc_core.daemon.context import DaemonContext
 from pvc_core.daemon.noded import CONFIG
 from pvc_core.daemon.notify import notify
 from pvc_core.daemon.opening import open_store
-from pvc_core.daemon.secrets import STORE_API, read_secret
 from pvc_core.errors import Permanent, PvcError
+from pvc_core.founding.secrets import STORE_API, read_secret
 from pvc_core.loader import load_all
 
 READY_S = 60.0

@@ -5,6 +5,7 @@ What the questions of bytes.py do is theirs; letting new nodes in is founding/we
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,12 +14,12 @@ from pvc_core.clock import Clock
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Repository
 from pvc_core.config import Config
-from pvc_core.daemon.secrets import GROUP, group_id
-from pvc_core.errors import NotFound, Permanent, PvcError, Refused
-from pvc_core.founding.pki import Place, names_of, serial_of
+from pvc_core.errors import Exists, NotFound, Permanent, PvcError, Refused
+from pvc_core.founding.pki import API_NAME, Place, names_of, serial_of
 from pvc_core.founding.places import cluster_address, pki_of
+from pvc_core.founding.secrets import GROUP, group_id
 from pvc_core.founding.welcome import Welcome
-from pvc_core.model.node import NodePeer
+from pvc_core.model.node import NodePeer, RemovedNode
 from pvc_core.model.view import ClusterView
 from pvc_core.peer import Answer, Handler, PeerServer, Reply, ask
 from pvc_core.peer.network import Address, Identity, NetworkServer, node_identity
@@ -85,8 +86,18 @@ class Channel:
             )
         peer = NodePeer(name=name, address=str(host), port=self._config.peer_port, certificate=self._serial)
         kept = repository.find(layout.NODE_PEERS, name)
+        if kept is not None and kept.value.certificate != peer.certificate:
+            self._deny(kept.value.certificate)
         if kept is None or kept.value != peer:
             repository.save(layout.NODE_PEERS, name, peer, kept)
+
+    def _deny(self, former: str) -> None:
+        """What this node showed before it joined anew is on a disk that somebody may have."""
+        denied = RemovedNode(
+            name=self._config.node, certificate=former, at_s=self._clock.wall_s(), asked_by="replaced by a new one"
+        )
+        with contextlib.suppress(Exists):
+            Repository(self._store).add(layout.REMOVED, former, denied)
 
     def ask(self, node: str, question: str, args: Mapping[str, Any], *, body: Any = None, deadline_s: float) -> Reply:
         """Ask another node. Raises what it answers, Unreachable, NotFound, Permanent (no certificate)."""
@@ -140,7 +151,7 @@ class Channel:
     def _objection(self, node: str, serial: str) -> str:
         if serial in self._view().removed_nodes:
             return f"node {node} was removed from the cluster"
-        return ""
+        return f"{node} is no node: the API asks through its own" if node.startswith(API_NAME) else ""
 
     def _known(self) -> Mapping[str, str]:
         view, own = self._view(), cluster_address(self._config)

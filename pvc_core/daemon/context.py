@@ -12,9 +12,9 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.config import Config
 from pvc_core.contracts.plugin import Completed, NodeFacts, PluginContext, PluginState, Supervised
-from pvc_core.daemon.secrets import read_secret
 from pvc_core.daemon.supervise import Supervisor
 from pvc_core.errors import Conflict, Exists, NotFound, Permanent, Retry
+from pvc_core.founding.secrets import read_secret
 from pvc_core.model.node import HealthSeen
 from pvc_core.store.base import Store
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from pvc_core.clock import SystemClock
 from pvc_core.config import Config
 from pvc_core.errors import Permanent
-from pvc_core.founding import ensemble, firstkey, pki
+from pvc_core.founding import ensemble, firstkey, pki, revoked
 from pvc_core.founding.places import cluster_address, pki_of
-from pvc_core.founding.secrets import ensure_secrets
+from pvc_core.founding.secrets import GROUP, ensure_secrets
 from pvc_core.loader import Loaded, load_all
 
 TEMPLATE = """\
@@ -50,6 +50,10 @@ def init(file: Path, node: str | None = None, *, first_key: str | None = None) -
 
 def prepare(config: Config, loaded: Loaded) -> None:
     """What every node needs once its secrets are there, the first as well as those that join. Prints what it made."""
+    place = pki.Place(pki_of(config))
+    for path in pki.ensure_api(place, config.node, GROUP):
+        print(f"made {path}")
+    revoked.ensure_revoked(place)
     if ensemble.concerns(config):
         for path in ensemble.ensure_rendered(config):
             print(f"wrote {path}")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pvc_core.clock import SystemClock
 from pvc_core.config import Config, ConfigError, Paths, load
-from pvc_core.daemon.hostnet import make
 from pvc_core.daemon.init import prepare
 from pvc_core.errors import Invalid, Refused
 from pvc_core.founding import ensemble, joining, pki
@@ -58,8 +57,6 @@ def join_command(options: argparse.Namespace) -> int:
     node = config.node if config else checked_name(options.node or socket.gethostname().partition(".")[0], "node")
     paths = config.paths if config else Paths()
     joining.check_unmarried(pki.Place(paths.secrets.with_name("pki")), token)
-    if config is not None:
-        make(config.host_networks)  # the way to the coordinator; a fault is told, and there may be another way
     given = joining.ask_to_join(token, node, _own(config, given_addresses))
     text = given.config(given_addresses) if config is None else None
     for path in joining.keep(given, paths, config=(file, text) if text is not None else None):

@@ -25,11 +25,13 @@ from pvc_core.daemon.joining import ensemble_command, join_command, token_comman
 from pvc_core.daemon.key import key_command
 from pvc_core.daemon.life import NodeLife, run_until_signal
 from pvc_core.daemon.opening import open_store
+from pvc_core.daemon.removals import follow_removals
 from pvc_core.daemon.ring import LogRing
-from pvc_core.daemon.secrets import STORE_NODE, read_secret
 from pvc_core.daemon.storing import store_command
 from pvc_core.errors import PvcError, Retry
-from pvc_core.founding import ensemble
+from pvc_core.founding import ensemble, pki
+from pvc_core.founding.places import pki_of
+from pvc_core.founding.secrets import GROUP, STORE_NODE, read_secret
 from pvc_core.guard.client import Guard
 from pvc_core.loader import Loaded, load_all
 from pvc_core.peer.local import Lock
@@ -179,6 +181,7 @@ def _run(
     if not custody_reason:
         LastGood(config.paths.state).save(config)
     _render(config, log)
+    follow_removals(config, node.keeper, log)
     peer = Channel(
         config, node.bytes.handlers(), view=lambda: node.keeper.view, store=store, incarnation=incarnation, clock=clock,
         log=log,
@@ -202,6 +205,10 @@ def _is_over(config: Config, incarnation: str, log: Any) -> bool:
 
 def _render(config: Config, log: Any) -> None:
     """ZooKeeper's files follow pvc.yaml; the server takes them at its next start."""
+    try:
+        pki.ensure_api(pki.Place(pki_of(config)), config.node, GROUP)
+    except PvcError as error:
+        log.error(f"the API's certificate cannot be made: {error}")
     if not ensemble.concerns(config):
         return
     try:

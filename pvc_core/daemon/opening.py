@@ -24,9 +24,10 @@ def open_store(
     """A client; connects by itself, now or when the store is there. Raises NotFound (no secret), Permanent."""
     password = read_secret(config.paths.secrets, STORE_NODE if identity == NODE else STORE_API)
     secure = isinstance(config.store, ZookeeperStore) and config.store.tls
+    pki = pki_of(config)
     return ZooKeeperStore(
         store_hosts(config),
-        tls=trust(pki_of(config) / "ca.crt") if secure else None,
+        tls=trust(pki / "ca.crt", (pki / f"{identity}.crt", pki / f"{identity}.key")) if secure else None,
         credentials=Credentials(identity, password, "digest" if isinstance(config.store, EmbeddedStore) else "sasl"),
         acl=grants,
         session_timeout_s=session_timeout_s,

@@ -120,8 +120,8 @@ def _zoo_cfg(config: Config, place: Path, pki: Place) -> str:
         "enforce.auth.enabled=true", "enforce.auth.schemes=sasl",
         f"ssl.keyStore.location={place}/server.pem", "ssl.keyStore.type=PEM",
         f"ssl.trustStore.location={pki.ca_crt}", "ssl.trustStore.type=PEM",
-        # Clients prove themselves by SASL: the API has no key of its own.
-        "ssl.clientAuth=none", "ssl.protocol=TLSv1.3", "ssl.enabledProtocols=TLSv1.3",
+        # A certificate says that somebody is a member still (revoked.py), SASL as which of the two identities.
+        "ssl.clientAuth=need", "ssl.crl=true", "ssl.protocol=TLSv1.3", "ssl.enabledProtocols=TLSv1.3",
         "ssl.ciphersuites=TLS_AES_256_GCM_SHA384,TLS_AES_128_GCM_SHA256",  # its own list has none of 1.3's
         "quorum.auth.enableSasl=true", "quorum.auth.learnerRequireSasl=true", "quorum.auth.serverRequireSasl=true",
         "admin.enableServer=false", "4lw.commands.whitelist=ruok,srvr,mntr",

@@ -79,6 +79,7 @@ def keep(given: Given, paths: Paths, *, config: tuple[Path, str] | None) -> list
     files = [secret_file(paths.secrets, str(name), str(word)) for name, word in result["secrets"].items()]
     if result["authority_key"]:
         files.append(File(place.ca_key, str(result["authority_key"])))
+        files.append(File(place.revoked_crl, str(result["revoked"]), PUBLIC))
     files.append(File(place.ca_crt, str(result["authority"]), PUBLIC))
     if config is not None:
         files.append(File(config[0], config[1], PUBLIC))

@@ -1,8 +1,8 @@
 """The cluster's certificate authority and the nodes' certificates (X.509, RFC 5280; ECDSA P-256). The only importer of
 `cryptography`.
 
-Lies beside the secrets: pki/ca.crt, node.crt, node.key on every node, ca.key on coordinators. Who gets a certificate
-is welcome.py's.
+Lies beside the secrets: pki/ca.crt, node.crt, node.key on every node; ca.key, the API's api.crt and api.key, and
+revoked.crl on coordinators. Who gets a certificate is welcome.py's, the list of the worthless ones is revoked.py's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from pvc_core.founding.files import PUBLIC, File, write_all
 CA_DAYS, NODE_DAYS = 30 * 365, 10 * 365
 _BEFORE = datetime.timedelta(days=1)
 """A new node whose clock is a few hours late must not find its own certificate not yet valid."""
+
+API_NAME = "api."
+"""Before the node's name: no node is called so, a node's name has no dot."""
 
 Ip = IPv4Address | IPv6Address
 LOOPBACK: Sequence[Ip] = (IPv4Address("127.0.0.1"),)
@@ -52,6 +55,18 @@ class Place:
     @property
     def node_key(self) -> Path:
         return self.directory / "node.key"
+
+    @property
+    def api_crt(self) -> Path:
+        return self.directory / "api.crt"
+
+    @property
+    def api_key(self) -> Path:
+        return self.directory / "api.key"
+
+    @property
+    def revoked_crl(self) -> Path:
+        return self.directory / "revoked.crl"
 
     def need(self, path: Path) -> str:
         """Its text. Raises NotFound, Permanent."""
@@ -99,6 +114,23 @@ def ensure_node(place: Place, node: str, addresses: Sequence[Ip]) -> list[Path]:
     return [place.node_key, place.node_crt]
 
 
+def ensure_api(place: Place, node: str, group: str) -> list[Path]:
+    """Make the certificate with which this coordinator's API asks the store, if there is none or the node's is newer.
+
+    It is nobody's on the peer channel, and its number is the one after the node's: they are revoked together. `group`
+    may read the key. Returns what was made; nothing without the authority's key. Raises Permanent, NotFound.
+    """
+    if not place.ca_key.exists() or not place.node_crt.exists():
+        return []
+    number = int(serial_of(place.need(place.node_crt)), 16) + 1
+    if place.api_crt.exists() and place.api_key.exists() and serial_of(place.need(place.api_crt)) == f"{number:x}":
+        return []
+    key, request = new_request(f"{API_NAME}{node}")
+    made = issue(place, request, f"{API_NAME}{node}", (), number=number)
+    write_all([File(place.api_key, key, group=group), File(place.api_crt, made, PUBLIC)])
+    return [place.api_key, place.api_crt]
+
+
 def new_request(node: str) -> tuple[str, str]:
     """(private key, certificate signing request) as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -106,8 +138,10 @@ def new_request(node: str) -> tuple[str, str]:
     return _key_text(key), _text(request)
 
 
-def issue(place: Place, request: str, node: str, addresses: Sequence[Ip]) -> str:
+def issue(place: Place, request: str, node: str, addresses: Sequence[Ip], *, number: int | None = None) -> str:
     """A certificate for `node` on the key in `request`; all else the request says is ignored.
+
+    It names the file in which ZooKeeper's servers look up whether it is still worth something.
 
     Raises Invalid (no such request), NotFound (no authority here), Permanent.
     """
@@ -116,7 +150,8 @@ def issue(place: Place, request: str, node: str, addresses: Sequence[Ip]) -> str
     key = _asked_key(request)
     names: list[x509.GeneralName] = [x509.DNSName(node), *map(x509.IPAddress, addresses)]
     made = (
-        _builder(_subject(node), ca.subject, key, NODE_DAYS)
+        _builder(_subject(node), ca.subject, key, NODE_DAYS, number)
+        .add_extension(_looked_up_in(place.revoked_crl), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(ca=False), critical=True)
         .add_extension(
@@ -180,7 +215,7 @@ def _asked_key(request: str) -> ec.EllipticCurvePublicKey:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int, number: int | None = None
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -188,10 +223,16 @@ def _builder(
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
-        .serial_number(x509.random_serial_number())
+        .serial_number(number or x509.random_serial_number())
         .not_valid_before(now - _BEFORE)
         .not_valid_after(now + datetime.timedelta(days=days))
     )
+
+
+def _looked_up_in(crl: Path) -> x509.CRLDistributionPoints:
+    """RFC 5280 4.2.1.13; a file of the server's own, so that no network is needed to refuse somebody."""
+    where = x509.UniformResourceIdentifier(crl.absolute().as_uri())
+    return x509.CRLDistributionPoints([x509.DistributionPoint([where], None, None, None)])
 
 
 def _usage(*, ca: bool) -> x509.KeyUsage:

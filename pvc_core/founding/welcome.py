@@ -77,6 +77,7 @@ class Welcome:
             "cluster": config.cluster.name,
             "authority": self._place.need(self._place.ca_crt),
             "authority_key": self._place.need(self._place.ca_key) if coordinator else "",
+            "revoked": self._place.need(self._place.revoked_crl) if coordinator else "",
             "secrets": {name: read_secret(config.paths.secrets, name) for name in names},
             "votes_empty": self._votes_empty(node),
             "config": blank(config),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def opener(settings: Settings, *, call_deadline_s: float, hide: Callable[[str], 
         return ZooKeeperStore(
             settings.hosts,
             credentials=Credentials(USER, password, "digest" if settings.alone else "sasl"),
-            tls=trust(settings.authority) if settings.authority else None,
+            tls=_trust(settings.authority) if settings.authority else None,
             acl=_grants,
             session_timeout_s=SESSION_S,
             call_deadline_s=call_deadline_s,
@@ -37,6 +38,11 @@ def opener(settings: Settings, *, call_deadline_s: float, hide: Callable[[str], 
 def _grants(key: str) -> Sequence[Grant]:
     """Heartbeats, and the directories above them should the guard be the first: the API reads, the nodes write."""
     return (Grant(USER), Grant("api", "r"))
+
+
+def _trust(authority: Path) -> ssl.SSLContext:
+    """With this node's own certificate, which lies beside the authority's."""
+    return trust(authority, (authority.with_name("node.crt"), authority.with_name("node.key")))
 
 
 def _password(path: Path) -> str:

@@ -14,8 +14,8 @@ from pvc_core.cluster.repository import Repository
 from pvc_core.config import Config, load
 from pvc_core.daemon.life import prepare
 from pvc_core.daemon.opening import open_store
-from pvc_core.daemon.secrets import ensure_secrets
 from pvc_core.errors import Refused
+from pvc_core.founding.secrets import ensure_secrets
 from pvc_core.model.cluster import Leader
 from pvc_core.model.node import NodeSeen
 from pvc_core.model.vm import Claim, VmWanted

@@ -23,7 +23,7 @@ COORDINATORS = ("hv1", "hv2", "hv3")
 
 
 class Cluster:
-    """`net` is a part of 127/8 that no other test uses at this moment, so the fixed ports are free."""
+    """No node of it makes a network: its device is none that a machine has. `net` is a part of 127/8 that no other test uses at this moment, so the fixed ports are free."""
 
     def __init__(self, root: Path, *, coordinators: tuple[str, ...] = COORDINATORS, store: str = "zookeeper") -> None:
         self.root, self.coordinators, self.store = root, coordinators, store
@@ -44,7 +44,7 @@ class Cluster:
             f"# {node}'s own words\n"
             f"cluster: {{name: c, coordinators: [{', '.join(self.coordinators)}]}}\n"
             f"store: {{{self.store}: {{port: {self.store_port}}}}}\n"
-            f"host_networks:\n  cluster: {{device: eth0, address: {self.address(node)}/24}}\n"
+            f"host_networks:\n  cluster: {{device: none0, address: {self.address(node)}/24}}\n"
             f"peer: {{port: {self.peer_port}}}\n"
             f"paths: {{secrets: {place}/etc/secrets, state: {place}/state, run: {place}/run}}\n"
             "plugins: {}\n"

@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from pvc_core.daemon.life import prepare
 from pvc_core.daemon.noded import main
 from pvc_core.daemon.opening import grants
 from pvc_core.errors import PvcError, Refused, StoreUnavailable
+from pvc_core.founding.pki import serial_of
+from pvc_core.founding.revoked import EFFECT_S, ensure_revoked
 from pvc_core.founding.secrets import read_secret
 from pvc_core.model.node import NodeWanted
 from pvc_core.model.vm import Claim
@@ -64,7 +67,7 @@ class Ensemble:
 
     def command(self, node: str, word: bytes) -> str:
         config = self.cluster.config(node)
-        context = trust(self.cluster.place("hv1").ca_crt)
+        context = self.trust("node")
         said = b""
 
         with socket.create_connection((self.cluster.address(node), config.store.port), 2) as plain:
@@ -73,6 +76,10 @@ class Ensemble:
                 while data := line.recv(4096):
                     said += data
         return said.decode()
+
+    def trust(self, user: str, node: str = "hv1") -> ssl.SSLContext:
+        place = self.cluster.place(node)
+        return trust(place.ca_crt, (place.directory / f"{user}.crt", place.directory / f"{user}.key"))
 
     def await_role(self, *nodes: str, wait_s: float = 40.0) -> dict[str, str]:
         until = time.monotonic() + wait_s
@@ -90,7 +97,7 @@ class Ensemble:
         hosts = (f"{self.cluster.address(node)}:{config.store.port}" for node in nodes or self.cluster.coordinators)
         word = password or read_secret(config.paths.secrets, f"store-{user}")
         return ZooKeeperStore(
-            ",".join(hosts), credentials=Credentials(user, word, "sasl"), tls=trust(self.cluster.place("hv1").ca_crt),
+            ",".join(hosts), credentials=Credentials(user, word, "sasl"), tls=self.trust("api" if user == "api" else "node"),
             acl=grants,
         )  # fmt: skip
 
@@ -117,11 +124,13 @@ def test_a_locked_down_ensemble(ensemble: Ensemble) -> None:
     ensemble.start("hv1", "hv2", "hv3")
     ensemble.await_role("hv1", "hv2", "hv3")
     nobody_is_let_in_without_tls(ensemble)
+    nobody_is_let_in_without_a_certificate(ensemble)
     nobody_is_let_in_without_a_password(ensemble)
     with_a_wrong_password(ensemble)
     the_api_may_not_write_who_runs_what(ensemble)
     many_answers_in_one_record_are_all_heard(ensemble)
     writes_go_on_after_the_leaders_death(ensemble)
+    whose_certificate_is_revoked_is_let_in_no_more(ensemble)
 
 
 def nobody_is_let_in_without_tls(ensemble: Ensemble) -> None:
@@ -135,10 +144,23 @@ def nobody_is_let_in_without_tls(ensemble: Ensemble) -> None:
     plain.close()
 
 
+def nobody_is_let_in_without_a_certificate(ensemble: Ensemble) -> None:
+    config = ensemble.cluster.config("hv1")
+    bare = ZooKeeperStore(
+        f"{ensemble.cluster.address('hv1')}:{config.store.port}",
+        credentials=Credentials("node", read_secret(config.paths.secrets, "store-node"), "sasl"),
+        tls=trust(ensemble.cluster.place("hv1").ca_crt),
+    )
+    with pytest.raises(StoreUnavailable):
+        bare.get("/", deadline_s=2)
+    bare.close()
+
+
 def nobody_is_let_in_without_a_password(ensemble: Ensemble) -> None:
+    place = ensemble.cluster.place("hv1")
     client = KazooClient(
         f"{ensemble.cluster.address('hv1')}:{ensemble.cluster.config('hv1').store.port}",
-        use_ssl=True, ca=str(ensemble.cluster.place("hv1").ca_crt), timeout=3,
+        use_ssl=True, ca=str(place.ca_crt), certfile=str(place.node_crt), keyfile=str(place.node_key), timeout=3,
     )  # fmt: skip
     client.start(10)
     with pytest.raises(SessionClosedRequireSaslError):
@@ -211,6 +233,33 @@ def writes_go_on_after_the_leaders_death(ensemble: Ensemble) -> None:
     print(f"leader killed -> next write after {time.monotonic() - killed:.1f} s")
     assert store.get("/pvc/count").value == b"%d" % written
     store.close()
+
+
+def whose_certificate_is_revoked_is_let_in_no_more(ensemble: Ensemble) -> None:
+    """hv3 and its API, with all they were given; hv1 goes on. The servers read the list anew by themselves."""
+    served = [node for node in ensemble.cluster.coordinators if ensemble.role(node)]
+    theirs = ensemble.cluster.place("hv3")
+    for node in ensemble.cluster.coordinators:  # each writes its own
+        assert ensure_revoked(ensemble.cluster.place(node), [serial_of(theirs.need(theirs.node_crt))])
+    began = time.monotonic()
+    while any(_let_in(ensemble, user, "hv3", server) for user in ("node", "api") for server in served):
+        assert time.monotonic() - began < 2 * EFFECT_S
+        time.sleep(1)
+    print(f"revoked -> refused by all after {time.monotonic() - began:.0f} s")
+    assert all(_let_in(ensemble, user, "hv1", server) for user in ("node", "api") for server in served)
+
+
+def _let_in(ensemble: Ensemble, user: str, node: str, server: str) -> bool:
+    word = read_secret(ensemble.cluster.config(node).paths.secrets, f"store-{user}")
+    where = f"{ensemble.cluster.address(server)}:{ensemble.cluster.config('hv1').store.port}"
+    store = ZooKeeperStore(where, credentials=Credentials(user, word, "sasl"), tls=ensemble.trust(user, node))
+    try:
+        store.get("/", deadline_s=3)
+    except StoreUnavailable:
+        return False
+    finally:
+        store.close()
+    return True
 
 
 def test_fresh_servers_do_not_outvote_the_one_with_the_data(ensemble: Ensemble) -> None:

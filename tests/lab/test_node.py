@@ -119,9 +119,6 @@ def test_the_walls(hv1: tuple[Lab, Process]) -> None:
         assert node.enter(init, ["touch", f"{place}/only-in-the-node"]).returncode == 0
         assert not Path(place, "only-in-the-node").exists()
     assert say(init, "ls", "/sys/class/net").split() == [
-        "brcluster",
-        "brstorage",
-        "brupstream",
         "eth0",
         "eth1",
         "eth2",

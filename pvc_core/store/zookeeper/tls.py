@@ -16,10 +16,11 @@ from typing import Any
 from pvc_core.errors import Permanent
 
 
-def trust(authority: Path) -> ssl.SSLContext:
+def trust(authority: Path, shown: tuple[Path, Path] | None = None) -> ssl.SSLContext:
     """Takes only servers whose certificate `authority` signed, for the name or address they are asked at.
 
-    Raises Permanent when the file is missing or wrong.
+    `shown`: the certificate and key with which this client shows who it is. Raises Permanent when a file is missing or
+    wrong.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -29,6 +30,14 @@ def trust(authority: Path) -> ssl.SSLContext:
         raise Permanent(
             f"the authority of the store's servers cannot be read from {authority}: {error}",
             help="the first node makes it with `pvcnoded init`, the others get it with `pvcnoded join`",
+        ) from None
+    try:
+        if shown is not None:
+            context.load_cert_chain(*shown)
+    except (OSError, ValueError) as error:
+        raise Permanent(
+            f"the store's servers want a certificate, and {shown[0]} cannot be used: {error}" if shown else "",
+            help="`pvcnoded init` or `pvcnoded join` makes it; is it this user's?",
         ) from None
     return context
 
