@@ -56,7 +56,7 @@ def make_node_files(lab: Lab, plan: Plan, node: str) -> None:
     write = _Writer(place / "etc")
     write("hostname", f"{node}\n")
     write("machine-id", f"{_host_uuid(lab, node).hex}\n")
-    write("hosts", _hosts(plan))
+    write("hosts", "127.0.0.1 localhost\n" if plan.fresh else _hosts(plan))
     write("libvirt/libvirtd.conf", _libvirtd_conf(_host_uuid(lab, node), network.CLUSTER.address(number)))
     for name, target in CERTIFICATES.items():
         write.link(name, f"{PKI}/{target}")

@@ -18,6 +18,7 @@ from lab import LabError, control, walls
 from lab.supervisor import LOGS, Supervisor
 from lab.unitfile import read_unit
 
+BOOTED = Path("/run/systemd/system")  # sd_booted(3): lab/systemctl.py answers for it
 LOCKS = Path("/run/lock")  # as every Debian has it; virsh console wants it
 
 
@@ -31,6 +32,7 @@ def main() -> None:
         )
         _log_anew()
         walls.seal()
+        BOOTED.mkdir(parents=True)
         LOCKS.mkdir()
         LOCKS.chmod(0o1777)
     except (LabError, OSError) as error:

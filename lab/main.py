@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--plugin", action="append", default=[], metavar="PATH", help="install and load this plugin package too"
     )
+    made.add_argument("--fresh", action="store_true", help="bare machines, for a cluster you install yourself")
     made.add_argument(
         "--keep", action="store_true", help="leave everything in place when it does not come up, to look at it"
     )
@@ -145,6 +146,7 @@ def _up(asked: argparse.Namespace, name: str | None) -> int:
         store=store,
         storage=asked.storage,
         plugins=asked.plugin,
+        fresh=asked.fresh,
     )
     started = time.monotonic()
     plan = up.bring_up(Lab(plan.name), plan, _say, keep=asked.keep)

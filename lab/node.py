@@ -97,7 +97,7 @@ def heal(lab: Lab, node: str, networks: Sequence[network.Network]) -> None:
 def units_of(plan: Plan, node: str) -> list[str]:
     """Which are enabled when the node is new."""
     if plan.fresh:
-        return ["libvirtd.service"]
+        return []
     if node not in plan.coordinators:
         return list(EVERYWHERE)
     return [STORES[plan.store], *EVERYWHERE, *ON_COORDINATORS]

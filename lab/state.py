@@ -44,7 +44,7 @@ class Plan:
     storage: str = "dir"
     plugins: list[str] = field(default_factory=list)
     fresh: bool = False
-    """Machines on which nobody has installed a cluster yet."""
+    """Bare machines: nobody has installed a cluster on them, so there is no API key either."""
     api_port: int = 0
     """On 127.0.0.1; leads to the primary's API, or else to whichever coordinator answers."""
     node_ports: dict[str, int] = field(default_factory=dict)

@@ -246,7 +246,8 @@ class Supervisor:
             return
         self._booted = True
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reaper.reap)
-        self._launch([name for name in self._services if name in self._enabled])
+        enabled = [name for name in self._services if name in self._enabled]
+        self._launch(list(dict.fromkeys([*enabled, *(other for name in enabled for other in self._wanted(name))])))
 
     def status(self) -> list[dict[str, object]]:
         """Of those that shall run, or were started."""

@@ -20,7 +20,7 @@ QUESTIONS = ("is-active", "is-enabled", "show")
 
 
 def main() -> int:
-    options = _parser().parse_args()
+    options = _parser().parse_intermixed_args()
     try:
         if options.what == "daemon-reload":
             return 0

@@ -62,7 +62,7 @@ def api_of(lab: Lab, coordinator: str = "") -> Api:
     if not plan.ready:
         raise LabError(f"lab {lab.name} is not ready; script/lab up --name {lab.name} makes it so")
     url = ready.node_url(plan, coordinator) if coordinator else api_url(plan)
-    return Api(url, lab.key_file.read_text().strip())
+    return Api(url, lab.key_file.read_text().strip() if lab.key_file.exists() else "")
 
 
 def api_url(plan: Plan) -> str:
@@ -90,8 +90,13 @@ def _make(lab: Lab, plan: Plan, say: Say) -> None:
     for name in plan.nodes:
         units = node.units_of(plan, name)
         say(f"node {name}: {', '.join(unit.removesuffix('.service') for unit in units)}")
-        node.switch_on(lab, plan, name, first_boot=functools.partial(founding.install, lab, plan, name))
+        first_boot = None if plan.fresh else functools.partial(founding.install, lab, plan, name)
+        node.switch_on(lab, plan, name, first_boot=first_boot)
     _forward(lab, plan, switch)
+    if plan.fresh:
+        plan.ready = True
+        lab.save(plan)
+        return
     say("waiting for the API")
     ready.await_apis(lab, plan)
     first = lab.needs(plan.nodes[0])

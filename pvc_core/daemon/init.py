@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from pvc_core.clock import SystemClock
-from pvc_core.config import Config
+from pvc_core.config import Config, HostNetwork
+from pvc_core.daemon.given import as_yaml
 from pvc_core.errors import Permanent
 from pvc_core.founding import ensemble, firstkey, pki, revoked
 from pvc_core.founding.places import cluster_address, pki_of
@@ -19,11 +21,11 @@ from pvc_core.loader import Loaded, load_all
 TEMPLATE = """\
 # PVC on this node. Every key is explained in docs/configuration.md; `pvcnoded --check` tells every fault at once.
 cluster:
-  name: cluster1
+  name: {cluster}
   coordinators: [{node}]           # 1, 3 or 5 names
 store:
   embedded: {{}}                     # a single node's own store; a larger cluster has zookeeper: {{}}
-plugins:                            # the active set: what is not named is not loaded
+{networks}plugins:                            # the active set: what is not named is not loaded
   compute_libvirt: {{virt_type: auto}}
   storage_dir: {{path: /var/lib/pvc/volumes}}
   api_falcon: {{}}
@@ -33,9 +35,19 @@ use:
 """
 
 
-def init(file: Path, node: str | None = None, *, first_key: str | None = None) -> int:
-    """Exit code 0; prints what it made. Raises Permanent, ConfigError."""
-    made = _write_config(file)
+def init(
+    file: Path,
+    node: str | None = None,
+    *,
+    first_key: str | None = None,
+    cluster: str = "cluster1",
+    networks: Mapping[str, HostNetwork] | None = None,
+) -> int:
+    """Exit code 0; prints what it made. `cluster` and `networks` go into the pvc.yaml that is made if there is none.
+
+    Raises Permanent, ConfigError.
+    """
+    made = _write_config(file, cluster, networks or {})
     config, loaded = load_all(file, node=node)
     for path in _found(config):
         print(f"made {path}")
@@ -73,13 +85,19 @@ def _found(config: Config) -> list[Path]:
     return [*(config.paths.secrets / name for name in names), *made]
 
 
-def _write_config(file: Path) -> bool:
+def _write_config(file: Path, cluster: str, networks: Mapping[str, HostNetwork]) -> bool:
     if file.exists():
         return False
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as out:
-            out.write(TEMPLATE.format(node=socket.gethostname().partition(".")[0]))
+            out.write(_text(cluster, networks))
     except OSError as error:
         raise Permanent(f"{file} cannot be written: {error.strerror}", help="run it as root") from None
     return True
+
+
+def _text(cluster: str, networks: Mapping[str, HostNetwork]) -> str:
+    lines = "".join(as_yaml(name, network) for name, network in networks.items())
+    section = f"host_networks:                      # pvcnoded makes and keeps these\n{lines}" if lines else ""
+    return TEMPLATE.format(node=socket.gethostname().partition(".")[0], cluster=cluster, networks=section)

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from pvc_core.clock import SystemClock
 from pvc_core.config import Config, ConfigError, Paths, load
+from pvc_core.daemon.given import networks
+from pvc_core.daemon.hostnet import make
 from pvc_core.daemon.init import prepare
+from pvc_core.daemon.members import checked, resolves
 from pvc_core.errors import Invalid, Refused
 from pvc_core.founding import ensemble, joining, pki
 from pvc_core.founding.places import cluster_address, pki_of
@@ -42,8 +45,21 @@ def token_command(options: argparse.Namespace) -> int:
         secret="",
     )
     tokens = Tokens(config.paths.state, SystemClock())
-    print(tokens.make(blank, node=options.for_node or "", minutes=options.minutes).encode())
+    made = tokens.make(
+        blank, node=options.for_node or "", minutes=options.minutes, coordinators=_future(config, options)
+    )
+    print(made.encode())
     return 0
+
+
+def _future(config: Config, options: argparse.Namespace) -> tuple[str, ...]:
+    """Who shall be coordinators when the node is in. Raises Refused."""
+    names = tuple(name for name in (options.coordinators or "").split(",") if name)
+    if names:
+        if options.for_node not in names:
+            raise Refused("a token that makes a coordinator is for one node", help=f"--for one of {', '.join(names)}")
+        checked(config, names, serves=lambda _: True, anyway=True)
+    return names
 
 
 def join_command(options: argparse.Namespace) -> int:
@@ -52,13 +68,17 @@ def join_command(options: argparse.Namespace) -> int:
     Raises Invalid (no token), Refused (the token, the name, another cluster), Retry (nobody answers), ConfigError.
     """
     token, file = decode(options.token), Path(options.config)
-    given_addresses = _addresses(options.address)
+    own_networks = networks(options.network)
+    given_addresses = {**_addresses(options.address),
+                       **{name: str(network.address) for name, network in own_networks.items()}}  # fmt: skip
     config = load(file, node=options.node) if file.exists() else None
     node = config.node if config else checked_name(options.node or socket.gethostname().partition(".")[0], "node")
     paths = config.paths if config else Paths()
     joining.check_unmarried(pki.Place(paths.secrets.with_name("pki")), token)
+    make(own_networks)  # named by the person: the way to the coordinator may lead over one of them
     given = joining.ask_to_join(token, node, _own(config, given_addresses))
-    text = given.config(given_addresses) if config is None else None
+    devices = {name: network.device for name, network in own_networks.items()}
+    text = given.config(given_addresses, devices) if config is None else None
     for path in joining.keep(given, paths, config=(file, text) if text is not None else None):
         print(f"wrote {path}")
     if given.votes_empty:
@@ -92,7 +112,7 @@ def _finish(file: Path, node: str, given: joining.Given) -> None:
         return
     prepare(config, loaded)
     for name in config.cluster.coordinators:
-        if name != node and not _resolves(name):
+        if name != node and not resolves(name):
             address = given.addresses.get(name, "ITS CLUSTER ADDRESS")
             print(f"the name {name} is not known here: add `{address} {name}` to /etc/hosts")
     print("start the daemons when you have looked over pvc.yaml")
@@ -118,11 +138,3 @@ def _addresses(words: Sequence[str]) -> dict[str, str]:
         except ValueError as error:
             raise Invalid(f"--address {word}: {error}", help="like --address cluster=10.1.0.12/24") from None
     return found
-
-
-def _resolves(name: str) -> bool:
-    try:
-        socket.getaddrinfo(name, None)
-    except OSError:
-        return False
-    return True

@@ -19,11 +19,13 @@ from pvc_core.config import Config, ConfigError, LastGood
 from pvc_core.daemon import custody, logs
 from pvc_core.daemon.build import build_node
 from pvc_core.daemon.channel import Channel
+from pvc_core.daemon.given import networks
 from pvc_core.daemon.hostnet import hostnet_command
 from pvc_core.daemon.init import init
 from pvc_core.daemon.joining import ensemble_command, join_command, token_command
 from pvc_core.daemon.key import key_command
 from pvc_core.daemon.life import NodeLife, run_until_signal
+from pvc_core.daemon.members import coordinators_command
 from pvc_core.daemon.opening import open_store
 from pvc_core.daemon.removals import follow_removals
 from pvc_core.daemon.ring import LogRing
@@ -65,7 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     made = commands.add_parser("init", help="make this node's secrets, and a commented pvc.yaml if there is none")
     _common(made, again=True)
     made.add_argument("--first-key", metavar="NAME", help="make and print an admin's API key of this name, too")
-    made.set_defaults(run=lambda options: init(Path(options.config), options.node, first_key=options.first_key))
+    made.add_argument("--cluster", default="cluster1", metavar="NAME", help="its name in that file")
+    _network(made, "for that file: a host network")
+    made.set_defaults(
+        run=lambda options: init(
+            Path(options.config), options.node, first_key=options.first_key, cluster=options.cluster,
+            networks=networks(options.network),
+        )
+    )  # fmt: skip
     made = commands.add_parser("hostnet", help="make this host's networks as pvc.yaml names them, and end")
     _common(made, again=True)
     made.set_defaults(run=hostnet_command)
@@ -92,6 +101,7 @@ def _joining(commands: Any) -> None:
     token = commands.add_parser("token", help="print a one-time token with which a new node joins this cluster")
     _common(token, again=True)
     token.add_argument("--for", dest="for_node", metavar="NODE", help="only this node may use it")
+    token.add_argument("--coordinators", metavar="NAME,NAME,NAME", help="who they will be when that node is one")
     token.add_argument("--minutes", type=float, default=60.0, help="how long it is good (default: 60)")
     token.set_defaults(run=token_command)
     join = commands.add_parser("join", help="make this machine a node of the cluster a token is from")
@@ -101,7 +111,13 @@ def _joining(commands: Any) -> None:
         "--address", action="append", default=[], metavar="NETWORK=ADDRESS/PREFIX",
         help="this node's address, for the pvc.yaml that is made if there is none; once for each network",
     )  # fmt: skip
+    _network(join, "this node's own, made at once and written into the pvc.yaml that is made if there is none")
     join.set_defaults(run=join_command)
+    members = commands.add_parser("coordinators", help="change cluster.coordinators here, and what follows")
+    _common(members, again=True)
+    members.add_argument("names", nargs="+", metavar="NAME", help="all of them, in their order")
+    members.add_argument("--anyway", action="store_true", help="also when the store loses its majority by it")
+    members.set_defaults(run=coordinators_command)
     ensemble = commands.add_parser("ensemble", help="ZooKeeper's files on a coordinator")
     _common(ensemble, again=True)
     ensemble.add_argument("action", choices=["render"], help="write them anew from pvc.yaml")
@@ -112,6 +128,11 @@ def _joining(commands: Any) -> None:
     store.add_argument("--port", type=int, default=2181, help="ZooKeeper's port (default: 2181)")
     store.add_argument("--wait", type=float, default=120.0, metavar="SECONDS", help="for ZooKeeper to start")
     store.set_defaults(run=store_command)
+
+
+def _network(parser: argparse.ArgumentParser, help: str) -> None:
+    what = "NAME=DEVICE,ADDRESS/PREFIX[,floating=..][,gateway=..][,mtu=..]"
+    parser.add_argument("--network", action="append", default=[], metavar=what, help=help)
 
 
 def _common(parser: argparse.ArgumentParser, *, again: bool = False) -> None:

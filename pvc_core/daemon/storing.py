@@ -7,15 +7,22 @@ import time
 from dataclasses import replace
 
 from pvc_core.config import Config, EmbeddedStore, ZookeeperStore, load
+from pvc_core.daemon import systemd
+from pvc_core.daemon.members import SERVER, write_value
 from pvc_core.daemon.opening import open_store
 from pvc_core.errors import Refused, Retry, StoreUnavailable
 from pvc_core.founding import ensemble, moving
 from pvc_core.founding.places import cluster_address, store_hosts
 from pvc_core.store.base import Store
 
+OLD_SERVER = "pvcstored"
+
 
 def store_command(options: argparse.Namespace) -> int:
-    """Move, or unseal. Prints what is left to do. Raises Refused, Retry (no ZooKeeper), StoreUnavailable."""
+    """Move, or unseal. Where systemd runs it starts what is needed, else it prints what is left to do.
+
+    Raises Refused, Retry (no ZooKeeper), StoreUnavailable.
+    """
     config = load(options.config, node=options.node)
     if not isinstance(config.store, EmbeddedStore):
         raise Refused("pvc.yaml does not name the embedded store", help="only its content can be moved")
@@ -38,7 +45,11 @@ def _move(config: Config, source: Store, port: int, wait_s: float) -> int:
     if not ensemble.place_of(config).exists():
         ensemble.let_vote_empty(config.paths.state)
     ensemble.ensure_rendered(target_config)
-    print("ZooKeeper's files are written; start it now: systemctl enable --now pvc-zookeeper", flush=True)
+    if systemd.runs():
+        systemd.do("enable", "--now", SERVER)
+        print("ZooKeeper's files are written, and it starts", flush=True)
+    else:
+        print(f"ZooKeeper's files are written; start it now: systemctl enable --now {SERVER}", flush=True)
     target = open_store(target_config, "node")
     try:
         _await(target, store_hosts(target_config), wait_s)
@@ -46,8 +57,14 @@ def _move(config: Config, source: Store, port: int, wait_s: float) -> int:
     finally:
         target.close()
     print(f"{count} keys were moved; the embedded store is sealed")
-    print(f"now write `store: {{zookeeper: {{port: {port}}}}}` into {config.file}, then:")
-    print("systemctl restart pvcguard pvcnoded pvcapid; systemctl disable --now pvcstored")
+    if not systemd.runs():
+        print(f"now write `store: {{zookeeper: {{port: {port}}}}}` into {config.file}, then:")
+        print(f"systemctl restart {' '.join(systemd.DAEMONS)}; systemctl disable --now {OLD_SERVER}")
+        return 0
+    write_value(config.file, ("store",), f"{{zookeeper: {{port: {port}}}}}", node=config.node)
+    print(f"{config.file}: the store is ZooKeeper now; the daemons begin anew, guests run on")
+    systemd.do("try-restart", *systemd.DAEMONS)
+    systemd.do("disable", "--now", OLD_SERVER)
     return 0
 
 

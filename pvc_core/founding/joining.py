@@ -17,6 +17,7 @@ from pvc_core.founding.files import PUBLIC, File, write_all
 from pvc_core.founding.secrets import secret_file
 from pvc_core.founding.token import Token
 from pvc_core.founding.welcome import FILL_IN
+from pvc_core.founding.yamltext import replaced
 from pvc_core.peer import ask
 from pvc_core.peer.network import Address, stranger
 
@@ -40,11 +41,16 @@ class Given:
         """Cluster addresses by node, as far as they are known."""
         return dict(self.result["addresses"])
 
-    def config(self, addresses: Mapping[str, str]) -> str:
-        """A pvc.yaml for this node; `addresses` are its own by network."""
+    def config(self, addresses: Mapping[str, str], devices: Mapping[str, str]) -> str:
+        """A pvc.yaml for this node; `addresses` and `devices` are its own by network.
+
+        Raises NotFound when the cluster has no such network.
+        """
         text = str(self.result["config"])
         for network, address in addresses.items():
             text = text.replace(f"{FILL_IN}{network}", address)
+        for network, device in devices.items():
+            text = replaced(text, ("host_networks", network, "device"), device)
         return text
 
 

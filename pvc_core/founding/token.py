@@ -52,6 +52,8 @@ class _Kept:
     """"" for any new node."""
     until_s: float
     used_by: str = ""
+    coordinators: tuple[str, ...] = ()
+    """What cluster.coordinators will be when the node is in; empty: as it is."""
 
 
 def decode(text: str) -> Token:
@@ -74,8 +76,10 @@ class Tokens:
     def __init__(self, state: Path, clock: Clock) -> None:
         self._directory, self._clock = state / "tokens", clock
 
-    def make(self, token: Token, *, node: str, minutes: float) -> Token:
+    def make(self, token: Token, *, node: str, minutes: float, coordinators: tuple[str, ...] = ()) -> Token:
         """`token` with an id and a secret of its own, good for `minutes`, for `node` ("" for any new one).
+
+        `coordinators`: who they will be then, if not those of pvc.yaml.
 
         Raises Invalid, Permanent.
         """
@@ -84,7 +88,8 @@ class Tokens:
         if not 0 < minutes <= 7 * 24 * 60:
             raise Invalid(f"a token cannot be good for {minutes:g} minutes", help="at most a week, 10080")
         made = replace(token, id=secrets.token_hex(8), secret=secrets.token_urlsafe(32))
-        kept = _Kept(digest=_digest(made.secret), node=node, until_s=self._clock.wall_s() + minutes * 60)
+        until_s = self._clock.wall_s() + minutes * 60
+        kept = _Kept(digest=_digest(made.secret), node=node, until_s=until_s, coordinators=coordinators)
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._sweep()
         self._write(made.id, kept)
@@ -93,6 +98,10 @@ class Tokens:
     def bound_to(self, id: str, secret: str) -> str:
         """The node this token is for, "" for any. Raises Refused: wrong, used, run out."""
         return self._good(id, secret).node
+
+    def coordinators(self, id: str, secret: str) -> tuple[str, ...]:
+        """Who they will be; empty: as they are. Raises Refused, as bound_to."""
+        return self._good(id, secret).coordinators
 
     def use(self, id: str, secret: str, node: str) -> None:
         """Spend it: of several who show it at the same moment one is let in. Raises Refused, Permanent."""

@@ -6,7 +6,7 @@ Asked over the peer channel by nodes that have no certificate yet; what they do 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from pvc_core.founding import ensemble, pki
 from pvc_core.founding.places import pki_of
 from pvc_core.founding.secrets import STORE_API, STORE_NODE, STORE_QUORUM, read_secret
 from pvc_core.founding.token import Tokens
+from pvc_core.founding.yamltext import replaced
 from pvc_core.ids import checked_name
 from pvc_core.peer import Answer, Handler
 
@@ -50,7 +51,7 @@ class Welcome:
         tokens = Tokens(self.config.paths.state, self.clock)
         self._check_name(node, tokens.bound_to(id, secret))
         certificate = pki.issue(self._place, request, node, addresses)
-        result = {"certificate": certificate, **self._given(node)}
+        result = {"certificate": certificate, **self._given(node, tokens.coordinators(id, secret))}
         tokens.use(id, secret, node)
         self.log.info(f"node {node} joins, certificate {pki.serial_of(certificate)}", object=f"node/{node}")
         return Answer(result)
@@ -69,9 +70,10 @@ class Welcome:
                 help=f"to install it anew make the token with: pvcnoded token --for {node}; else choose another name",
             )
 
-    def _given(self, node: str) -> dict[str, Any]:
+    def _given(self, node: str, future: Sequence[str]) -> dict[str, Any]:
         config = self.config
-        coordinator = node in config.cluster.coordinators
+        coordinators = tuple(future) or config.cluster.coordinators
+        coordinator = node in coordinators
         names = (STORE_NODE, STORE_API, STORE_QUORUM) if coordinator else (STORE_NODE, STORE_API)
         return {
             "cluster": config.cluster.name,
@@ -79,16 +81,16 @@ class Welcome:
             "authority_key": self._place.need(self._place.ca_key) if coordinator else "",
             "revoked": self._place.need(self._place.revoked_crl) if coordinator else "",
             "secrets": {name: read_secret(config.paths.secrets, name) for name in names},
-            "votes_empty": self._votes_empty(node),
-            "config": blank(config),
+            "votes_empty": self._votes_empty(node, coordinators),
+            "config": replaced(blank(config), ("cluster", "coordinators"), f"[{', '.join(coordinators)}]"),
             "addresses": dict(self.known()),
         }
 
-    def _votes_empty(self, node: str) -> bool:
+    def _votes_empty(self, node: str, coordinators: Sequence[str]) -> bool:
         config = self.config
         if not ensemble.concerns(config) or ensemble.was_in_a_quorum(config):
             return False
-        return node in ensemble.first_voters(config.cluster.coordinators, config.node)
+        return node in ensemble.first_voters(coordinators, config.node)
 
 
 def blank(config: Config) -> str:

@@ -87,14 +87,11 @@ class NodeService:
     def remove(self, name: str, *, by: str, confirm: bool = False) -> Task:
         """Forget a node that is gone for good; the task that does it. `confirm`: a person knows that it is off.
 
-        Raises NotFound; Refused for a coordinator, and while anything ties the cluster to it.
+        Raises NotFound; Refused for the only coordinator, and while anything ties the cluster to it.
         """
         self.get(name)
-        if name in self.coordinators:
-            raise Refused(
-                f"node {name} is a coordinator",
-                help="take it out of cluster.coordinators in every pvc.yaml first, as docs/installing.md says",
-            )
+        if self.coordinators == (name,):
+            raise Refused(f"node {name} is the only coordinator", help="without it there is no cluster")
         if why := ties(self.desk.view, name):
             raise Refused(f"node {name} cannot be removed: {why}", help="move or remove that first")
         args = {"node": name, "confirmed": confirm}

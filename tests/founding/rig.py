@@ -23,7 +23,10 @@ COORDINATORS = ("hv1", "hv2", "hv3")
 
 
 class Cluster:
-    """No node of it makes a network: its device is none that a machine has. `net` is a part of 127/8 that no other test uses at this moment, so the fixed ports are free."""
+    """No node of it makes a network: its device is none that a machine has.
+
+    `net` is a part of 127/8 that no other test uses at this moment, so the fixed ports are free.
+    """
 
     def __init__(self, root: Path, *, coordinators: tuple[str, ...] = COORDINATORS, store: str = "zookeeper") -> None:
         self.root, self.coordinators, self.store = root, coordinators, store

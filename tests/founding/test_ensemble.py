@@ -97,8 +97,8 @@ class Ensemble:
         hosts = (f"{self.cluster.address(node)}:{config.store.port}" for node in nodes or self.cluster.coordinators)
         word = password or read_secret(config.paths.secrets, f"store-{user}")
         return ZooKeeperStore(
-            ",".join(hosts), credentials=Credentials(user, word, "sasl"), tls=self.trust("api" if user == "api" else "node"),
-            acl=grants,
+            ",".join(hosts), credentials=Credentials(user, word, "sasl"), acl=grants,
+            tls=self.trust("api" if user == "api" else "node"),
         )  # fmt: skip
 
 

@@ -28,11 +28,17 @@ class Scene:
     keeper: ViewKeeper
     clock: FakeClock
     removal: NodeRemoval
+    coordinators: tuple[str, ...] = ("hv1", "hv2", "hv3")
 
     def try_it(self, *, confirmed: bool = False) -> str:
         """One attempt of the task; its last commit is made as task.py makes it."""
         ground = SimpleNamespace(
-            repository=self.repository, keeper=self.keeper, view=self.keeper.view, clock=self.clock, inline=True
+            repository=self.repository,
+            keeper=self.keeper,
+            view=self.keeper.view,
+            clock=self.clock,
+            inline=True,
+            coordinators=self.coordinators,
         )
         self.keeper.step()
         ground.view = self.keeper.view
@@ -41,11 +47,10 @@ class Scene:
         self.repository.commit(done.writes)
         return done.status
 
-    def beat(self) -> None:
-        kept = self.repository.get(layout.HEARTBEATS, "hv4")
-        self.repository.set(
-            layout.HEARTBEATS, "hv4", replace(kept.value, beat=kept.value.beat + 1), if_version=kept.version
-        )
+    def beat(self, node: str = "hv4") -> None:
+        kept = self.repository.get(layout.HEARTBEATS, node)
+        more = replace(kept.value, beat=kept.value.beat + 1)
+        self.repository.set(layout.HEARTBEATS, node, more, if_version=kept.version)
 
 
 @pytest.fixture
@@ -101,3 +106,22 @@ def test_not_while_it_alone_has_bytes(scene: Scene) -> None:
 def test_a_guest_that_is_off_ties_nothing(scene: Scene) -> None:
     scene.repository.add(layout.CLAIMS, "u", Claim(uuid="u", holder="hv4", phase=Phase.FREE))
     assert scene.try_it(confirmed=True) == "node hv4 is removed"
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_coordinator_goes_only_while_the_others_are_a_majority(scene: Scene, confirmed: bool) -> None:
+    scene.coordinators = ("hv1", "hv4", "hv3")
+    for name in ("hv1", "hv3"):
+        scene.repository.add(layout.HEARTBEATS, name, Heartbeat(node=name, incarnation="i", beat=7))
+    with pytest.raises(Retry):
+        scene.try_it(confirmed=confirmed)
+    scene.clock.move(SILENT_S)
+    scene.beat("hv1")
+    with pytest.raises(Refused, match="of 3 coordinators hv3 would be silent, too, and the store without a majority"):
+        scene.try_it(confirmed=confirmed)
+    with pytest.raises(Retry):
+        scene.try_it(confirmed=confirmed)
+    scene.clock.move(SILENT_S)
+    for name in ("hv1", "hv3"):
+        scene.beat(name)
+    assert scene.try_it(confirmed=confirmed) == "node hv4 is removed"

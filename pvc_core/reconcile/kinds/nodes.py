@@ -27,8 +27,8 @@ _KINDS: tuple[Kind, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class NodeRemoval:
-    _beats: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """By task: version of the heartbeat record as this primary first saw it, and when."""
+    _beats: dict[str, tuple[dict[str, int | None], float]] = field(default_factory=dict)
+    """By task: versions of the heartbeat records as this primary first saw them, and when."""
 
     def do(self, job: Job) -> Done:
         """Raises Refused (it lives, or something ties the cluster to it), Retry (being watched)."""
@@ -36,20 +36,23 @@ class NodeRemoval:
         ground.keeper.settle(inline=ground.inline)
         if why := ties(ground.view, node):
             raise Refused(f"node {node} cannot be removed: {why}", help="move or remove that first")
-        if not job.task.args.get("confirmed"):
-            self._await_silence(job, node)
+        if not job.task.args.get("confirmed") or node in ground.coordinators:
+            self._watch(job, node)
         found = [(kind, ground.repository.find(kind, node)) for kind in _KINDS]
         writes: list[Write] = [Drop(kind, node, kept.version) for kind, kept in found if kept is not None]
         writes += self._denial(job, node)
         return Done(status=f"node {node} is removed", writes=tuple(writes))
 
-    def _await_silence(self, job: Job, node: str) -> None:
-        """Waits are counted on this primary's own clock; a heartbeat that moves once is enough to say no."""
-        beat, now_s = job.ground.repository.find(layout.HEARTBEATS, node), job.ground.clock.boottime_s()
-        if beat is None:
+    def _watch(self, job: Job, node: str) -> None:
+        """Waits are counted on this primary's own clock; a heartbeat that moves once is enough to say no.
+
+        Of a coordinator the others are watched, too: whoever replaces it copies from them.
+        """
+        beats, now_s = self._versions(job, node), job.ground.clock.boottime_s()
+        if beats.get(node) is None and node not in job.ground.coordinators:
             return
-        first, since_s = self._beats.setdefault(job.task.id, (beat.version, now_s))
-        if beat.version != first:
+        first, since_s = self._beats.setdefault(job.task.id, (beats, now_s))
+        if beats.get(node) != first.get(node) and not job.task.args.get("confirmed"):
             self._beats.pop(job.task.id, None)
             raise Refused(
                 f"node {node} cannot be removed: it is alive, its heartbeat moves",
@@ -58,6 +61,24 @@ class NodeRemoval:
         if now_s - since_s < SILENT_S:
             raise Retry(f"watching whether node {node} is silent", again_in_s=_LOOK_S)
         self._beats.pop(job.task.id, None)
+        self._check_majority(job, node, {name for name, beat in beats.items() if beat != first.get(name)})
+
+    def _versions(self, job: Job, node: str) -> dict[str, int | None]:
+        names = {node, *(job.ground.coordinators if node in job.ground.coordinators else ())}
+        found = {name: job.ground.repository.find(layout.HEARTBEATS, name) for name in names}
+        return {name: kept.version if kept else None for name, kept in found.items()}
+
+    def _check_majority(self, job: Job, node: str, heard: set[str]) -> None:
+        """Raises Refused when less than a majority of coordinators would be left to copy from."""
+        coordinators = job.ground.coordinators
+        others = [name for name in coordinators if name != node]
+        silent = [name for name in others if name not in heard]
+        if node in coordinators and len(others) - len(silent) <= len(coordinators) // 2:
+            raise Refused(
+                f"node {node} cannot be removed: of {len(coordinators)} coordinators {', '.join(silent)} would be "
+                "silent, too, and the store without a majority",
+                help=f"bring {', '.join(silent)} back first, then replace {node}",
+            )
 
     def _denial(self, job: Job, node: str) -> list[Write]:
         peer = job.ground.repository.find(layout.NODE_PEERS, node)
