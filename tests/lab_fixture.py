@@ -20,6 +20,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,10 @@ class RunningLab:
     def units(self, where: str) -> dict[str, dict[str, Any]]:
         """Return name -> {state, why, pid, restarts} of the node's daemons."""
         return {str(unit["unit"]).removesuffix(".service"): unit for unit in node.status(self._init(where))}
+
+    def root_of(self, where: str) -> Path:
+        """The node's own files, as the machine sees them: also while it is cut off, or off."""
+        return self._lab.node_dir(where)
 
     def logs(self, where: str, unit: str) -> str:
         return (self._lab.node_dir(where) / f"var/log/pvc/{unit}.service.log").read_text(errors="replace")

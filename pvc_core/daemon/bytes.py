@@ -68,6 +68,7 @@ class Bytes:
             "console": self.console,
             "console_write": self.console_write,
             "node_log": self.node_log,
+            "picture": self.picture,
             "upload": self.upload,
             "export": self.export,
         }
@@ -91,6 +92,15 @@ class Bytes:
             start = self._ring.start(_lines(args), _position(args))
             return Answer({"position": start}, self._follow_log(start))
         return Answer({"data": "\n".join(self._ring.lines(_lines(args)))[-ANSWER_MAX:]})
+
+    def picture(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        """{stale_s, differences}: keys of records that this daemon has in mind otherwise than the store has them.
+
+        What changes every second (/pvc/live) is left out. Raises StoreUnavailable.
+        """
+        keeper = self._ground.keeper
+        differences = [key for key in keeper.differences() if not key.startswith(layout.LIVE)]
+        return Answer({"stale_s": keeper.stale_s(), "differences": differences})
 
     def upload(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         """Take the image; nothing of it is visible before all of it came. The task's end is put on record by its
