@@ -24,6 +24,7 @@ from pvc_core.daemon.facts import node_facts
 from pvc_core.daemon.health import node_health
 from pvc_core.daemon.host import Host, build_host, build_leadership
 from pvc_core.daemon.report import ReportReconciler
+from pvc_core.daemon.restoring import Restoring
 from pvc_core.daemon.ring import LogRing
 from pvc_core.daemon.served import ServedFile
 from pvc_core.daemon.stats import StatsReconciler
@@ -82,6 +83,7 @@ class Node:
     stuck: Callable[[], Mapping[str, str]] = field(default=dict)
     standstill: Callable[[], str] = field(default=str)
     """Why nothing is started, stopped or moved now; "" when all may go on."""
+    restoring: Restoring
     host: Host
 
 
@@ -132,6 +134,7 @@ def build_node(
         context.acts = ground.is_primary
     host = build_host(config, ground, lease_store=lease_store, in_custody=bool(custody))
     uploads, served = Uploads(), ServedFile(config.paths.state, config.cluster.name)
+    restoring = Restoring(ground, served.get, lambda: [*node.quick.running(), *node.slow.running()])
     node = Node(
         config=config,
         store=store,
@@ -146,9 +149,10 @@ def build_node(
         custody=custody,
         stuck=lambda: dict(calls.stuck),
         standstill=lambda: standstill(keeper.view, served.get(), level=LEVEL),
+        restoring=restoring,
         host=host,
     )
-    node.bytes.ended = lambda task_id: node.slow.wake("task", task_id)
+    node.bytes.ended = restoring.came = lambda task_id: node.slow.wake("task", task_id)
     seen = partial(_plugins_seen, loaded, broken, bool(custody))
     node.quick, node.slow = engines(
         ground,
@@ -164,6 +168,7 @@ def build_node(
             *_era(ground, served, in_custody=bool(custody)),
         ),
         held=lambda kind, key: "" if goes_on(keeper.view, kind, key) else node.standstill(),
+        restores=restoring,
     )
     keeper.subscribe(lambda keys: node.quick.changed(keeper.view, keys))
     keeper.subscribe(lambda keys: node.slow.changed(keeper.view, keys))
@@ -181,6 +186,7 @@ def engines(
     in_custody: bool = False,
     more: Sequence[Reconciler] = (),
     held: Callable[[str, str], str] = lambda kind, key: "",
+    restores: Restoring | None = None,
 ) -> tuple[Engine, Engine]:
     """(quick, slow). In custody only the node's own record is kept: nothing starts, stops or moves."""
     starter = Starter(ground, dict(host_bridges))
@@ -203,7 +209,8 @@ def engines(
         *more,
     )
     guests = Engine(quick, ground.clock, log, held=held)
-    return guests, Engine((TaskReconciler(ground, all_kinds(starter, uploads)),), ground.clock, log, held=held)
+    tasks = TaskReconciler(ground, all_kinds(starter, uploads, restores))
+    return guests, Engine((tasks,), ground.clock, log, held=held)
 
 
 def _era(ground: Ground, served: ServedFile, *, in_custody: bool) -> tuple[Reconciler, ...]:

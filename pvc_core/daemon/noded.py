@@ -203,10 +203,11 @@ def _run(
         LastGood(config.paths.state).save(config)
     _render(config, log)
     follow_removals(config, node.keeper, log)
+    handlers = {**node.bytes.handlers(), **node.restoring.handlers()}
     peer = Channel(
-        config, node.bytes.handlers(), view=lambda: node.keeper.view, store=store, incarnation=incarnation, clock=clock,
-        log=log,
+        config, handlers, view=lambda: node.keeper.view, store=store, incarnation=incarnation, clock=clock, log=log,
     )  # fmt: skip
+    node.restoring.ask = peer.ask
     life = NodeLife(node, peer, log)
     log.info(f"pvcnoded {__version__} begins", incarnation=incarnation, plugins=", ".join(sorted(loaded.plugins)))
     return run_until_signal(life.begin, life.end, log, over=lambda: _is_over(config, incarnation, log))

@@ -17,7 +17,9 @@ class Era:
     nodes: tuple[str, ...] = ()
     """Who has to say what runs there before anything starts or dies."""
     restoring: str = ""
-    """The task that is replacing the records; "" when they are whole."""
+    """The task that is about to replace the records; "" when they are whole."""
+    replacing: bool = False
+    """That task, or one before it that did not get to its end, has begun to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,6 +139,11 @@ class Engine:
             self._stopping = True
             self._changed.notify_all()
 
+    def running(self) -> list[Job]:
+        """What is being worked on at this moment."""
+        with self._changed:
+            return sorted(self._running)
+
     def next_due_s(self) -> float | None:
         """When the next job is due, for a simulator that moves its clock there."""
         with self._changed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from pvc_core.cluster.heard import Heard
+from pvc_core.services.backups import BackupService
 from pvc_core.services.cluster import ClusterService
 from pvc_core.services.desk import Desk
 from pvc_core.services.keys import KeyService
@@ -26,6 +27,7 @@ class Services:
     storage: StorageService
     tasks: TaskService
     cluster: ClusterService
+    backups: BackupService
     plugins: PluginService
     keys: KeyService
     rebalance: RebalanceService
@@ -59,6 +61,7 @@ def services_on(
         storage=StorageService(desk, tasks),
         tasks=tasks,
         cluster=ClusterService(desk, cluster_name, upstream_floating),
+        backups=BackupService(desk, tasks, cluster_name, coordinators),
         plugins=PluginService(desk, tasks),
         keys=KeyService(desk.repository, desk.keeper, desk.clock),
         rebalance=RebalanceService(desk, tasks),

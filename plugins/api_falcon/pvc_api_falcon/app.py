@@ -160,7 +160,8 @@ class Dispatcher:
             args = load(schema, gather(query, "", b""))
             incoming, size_bytes = await uploaded(req, visit, idle_s=self._settings.idle_s)
             return replace(base, args=args, upload=incoming, upload_bytes=size_bytes)
-        body = await whole_body(req, limit_bytes=self._settings.body_limit_bytes, within_s=self._settings.body_within_s)
+        limit_bytes = route.body_limit_bytes or self._settings.body_limit_bytes
+        body = await whole_body(req, limit_bytes=limit_bytes, within_s=self._settings.body_within_s)
         args = load(schema, gather(query, req.content_type or "", body), free=route.free)
         return replace(base, args=args, if_match=req.get_header("If-Match") or "")
 

@@ -90,6 +90,8 @@ class Route:
     """Answers 202."""
     free: bool = False
     """Parameters beyond `takes` are handed on as they came."""
+    body_limit_bytes: int = 0
+    """0: what pvc.yaml says (body_limit)."""
     upload: bool = False
     """The body is a file; parameters come in the query only."""
 

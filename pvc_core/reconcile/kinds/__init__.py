@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pvc_core.reconcile.kinds import nodes, orders, plugins, pools, rebalance, snapshots, vms, volumes
+from pvc_core.reconcile.kinds import nodes, orders, plugins, pools, rebalance, restore, snapshots, vms, volumes
 from pvc_core.reconcile.task import TaskKind
 from pvc_core.reconcile.vm_start import Starter
 
 
-def all_kinds(starter: Starter, uploads: volumes.Uploads) -> Mapping[str, TaskKind]:
+def all_kinds(
+    starter: Starter, uploads: volumes.Uploads, restores: restore.Restores | None = None
+) -> Mapping[str, TaskKind]:
     return {
         **pools.KINDS,
         **volumes.kinds(uploads),
@@ -19,4 +21,5 @@ def all_kinds(starter: Starter, uploads: volumes.Uploads) -> Mapping[str, TaskKi
         **nodes.kinds(),
         **orders.KINDS,
         **rebalance.KINDS,
+        **restore.kinds(restores),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pvc_api_falcon.route import Route
 from pvc_api_falcon.routes import (
+    backup,
     cluster,
     node,
     pending,
@@ -20,6 +21,7 @@ from pvc_api_falcon.routes import (
 
 THERE: tuple[Route, ...] = (
     *cluster.ROUTES,
+    *backup.ROUTES,
     *node.ROUTES,
     *vm.ROUTES,
     *vm_meta.ROUTES,

@@ -8,9 +8,6 @@ from pvc_api_falcon.route import Answer, Call, Handler, Route
 PENDING: tuple[tuple[str, str], ...] = (
     ("POST", "/login"),
     ("POST", "/logout"),
-    ("POST", "/initialize"),
-    ("GET", "/backup"),
-    ("POST", "/restore"),
     ("GET", "/metrics"),
     ("GET", "/metrics/health"),
     ("GET", "/metrics/resource"),
