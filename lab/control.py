@@ -18,6 +18,7 @@ from lab import LabError
 from lab.processes import Process
 from lab.supervisor import Supervisor
 
+SHUTDOWN_S = 900.0  # a unit may take minutes to stop: guests leave the node
 SOCKET = Path("/run/lab/init.sock")
 
 
@@ -57,6 +58,8 @@ async def _do(supervisor: Supervisor, asked: dict[str, Any]) -> object:
             supervisor.enable(units, on=on)
         case {"do": "show"}:
             return supervisor.show()
+        case {"do": "shutdown"}:
+            await supervisor.shut_down()
         case {"do": "kill", "unit": str(unit), "signal": str(name)}:
             return supervisor.kill(unit, _signal(name))
         case _:
@@ -105,7 +108,7 @@ def ask_here(do: str, **words: object) -> Any:
 def _ask(where: str, do: str, words: Mapping[str, object]) -> Any:
     try:
         with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(120)
+            line.settimeout(SHUTDOWN_S if do in ("shutdown", "stop", "stop_all") else 120)
             line.connect(where)
             line.sendall(json.dumps({"do": do, **words}).encode() + b"\n")
             reply = json.loads(line.makefile().readline() or '{"error": "the node went off while it was asked"}')

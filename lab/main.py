@@ -111,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     made = command("power", _power, "switch a node on, or off: everything in it dies at once")
     made.add_argument("switch", choices=["on", "off"])
     made.add_argument("node")
+    made = command("shutdown", _shutdown, "shut a node down as its administrator would, and switch it off")
+    made.add_argument("node")
     made = command("kill", _kill, "kill -9 one daemon of a node; its init starts it again")
     made.add_argument("node")
     made.add_argument("process")
@@ -224,6 +226,16 @@ def _power(asked: argparse.Namespace, name: str | None) -> int:
         else:
             node.switch_off(lab, where)
     print(f"{where} is {asked.switch}")
+    return 0
+
+
+def _shutdown(asked: argparse.Namespace, name: str | None) -> int:
+    lab = _lab(name)
+    where = lab.checked_node(asked.node)
+    control.ask(lab.needs(where), "shutdown")
+    with lab.locked():
+        node.switch_off(lab, where)
+    print(f"{where} is shut down and off; script/lab power on {where} boots it again")
     return 0
 
 

@@ -19,7 +19,7 @@ from lab.state import REPOSITORY, SWITCH, Lab, Plan
 WALLS = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC
 # Where --plugin packages are installed, as the node sees it.
 PLUGINS = "/var/lib/lab-plugins"
-EVERYWHERE = ("pvc-hostnet.service", "libvirtd.service", "pvcguard.service", "pvcnoded.service")
+EVERYWHERE = ("pvc-hostnet.service", "libvirtd.service", "pvcguard.service", "pvcnoded.service", "pvc-leave.service")
 ON_COORDINATORS = ("pvcapid.service",)
 STORES = {"embedded": "pvcstored.service", "zookeeper": "pvc-zookeeper.service"}
 Prepare = Callable[[Process], None]

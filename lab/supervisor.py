@@ -92,7 +92,10 @@ class Service:
         self._end("stopped")
 
     async def stop(self) -> None:
-        """SIGTERM, after TimeoutStopSec SIGKILL; returns when it is gone."""
+        """What ExecStop= says, then SIGTERM; after TimeoutStopSec SIGKILL; returns when it is gone."""
+        if self.state == "active":
+            for command in self.unit.exec_stop:
+                await self._stop_command(command)
         self._stop_asked.set()
         if self.pid:
             os.kill(self.pid, signal.SIGTERM)
@@ -102,6 +105,17 @@ class Service:
                 os.kill(self.pid, signal.SIGKILL)
                 await self._gone.wait()
         self._end("stopped")
+
+    async def _stop_command(self, command: Command) -> None:
+        process = self._spawn(command, self._environment())
+        ended = self._reaper.watch(process)
+        try:
+            status = await asyncio.wait_for(asyncio.shield(ended), self.unit.timeout_stop_s)
+        except TimeoutError:
+            os.kill(process.pid, signal.SIGKILL)
+            status = await ended
+        if status:
+            self._log(f"ExecStop ended with {status}")
 
     def kill(self, number: int) -> int:
         """Send signal `number` to the main process and return its id. Raises LabError when there is none."""
@@ -291,6 +305,14 @@ class Supervisor:
     async def restart_all(self, names: Sequence[str]) -> None:
         await self.stop_all(names)
         await self.start_all(names)
+
+    async def shut_down(self) -> None:
+        """Stop every unit, each before those it came after, as a machine that is shut down does."""
+        left = list(self._services.values())
+        while left:
+            first = [one for one in left if not any(one.unit.name in other.unit.after for other in left)] or left[:1]
+            await asyncio.gather(*(self.stop(one.unit.name) for one in first))
+            left = [one for one in left if one not in first]
 
     def kill(self, name: str, number: int) -> int:
         return self._service(name).kill(number)

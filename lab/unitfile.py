@@ -53,6 +53,7 @@ class Unit:
     type: str = "simple"
     exec_start: Command = Command(())
     exec_start_pre: list[Command] = field(default_factory=list)
+    exec_stop: list[Command] = field(default_factory=list)
     restart: str = "no"
     restart_s: float = 0.1
     timeout_start_s: float = 90.0
@@ -160,6 +161,7 @@ _SETTERS: dict[tuple[str, str], Callable[[Unit, str], object]] = {
     ("Service", "Type"): lambda unit, value: setattr(unit, "type", _one_of(TYPES, value)),
     ("Service", "ExecStart"): lambda unit, value: setattr(unit, "exec_start", _command(value)),
     ("Service", "ExecStartPre"): lambda unit, value: unit.exec_start_pre.append(_command(value)),
+    ("Service", "ExecStop"): lambda unit, value: unit.exec_stop.append(_command(value)),
     ("Service", "Restart"): lambda unit, value: setattr(unit, "restart", _one_of(RESTARTS, value)),
     ("Service", "RestartSec"): lambda unit, value: setattr(unit, "restart_s", seconds(value)),
     ("Service", "TimeoutStartSec"): lambda unit, value: setattr(unit, "timeout_start_s", seconds(value)),

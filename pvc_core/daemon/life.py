@@ -15,6 +15,7 @@ from pvc_core.cluster.repository import Repository
 from pvc_core.contracts.compute import GuestEvent
 from pvc_core.daemon.build import Node
 from pvc_core.daemon.channel import Channel
+from pvc_core.daemon.leaving import left
 from pvc_core.daemon.notify import notify
 from pvc_core.errors import Conflict, Exists, NotFound, PvcError, Refused, StoreUnavailable
 from pvc_core.founding import firstkey
@@ -69,12 +70,16 @@ class NodeLife:
         for thread in self._threads:
             if thread.name.startswith(("quick", "slow")):
                 thread.join(END_S)
+        gone = left(node.ground.repository, node.config.node, node.ground.incarnation, self._runs_none)
         node.hooks.close(2.0)
         for drivers in node.drivers.values():
             if drivers.stop is not None:
                 drivers.stop()
         node.state = DaemonState.STOP
-        self._say(DaemonState.STOP, "pvcnoded was stopped; guests run on")
+        if gone:
+            self._say(DaemonState.STOP, "it left on purpose: no guest runs here, and it may be switched off", left=True)
+        else:
+            self._say(DaemonState.STOP, "pvcnoded was stopped; guests run on")
         node.keeper.stop()
         node.store.close()
 
@@ -121,12 +126,16 @@ class NodeLife:
                 self._node.slow.stop()
                 return
 
-    def _say(self, state: DaemonState, sentence: str) -> None:
+    def _runs_none(self) -> bool:
+        """Asks the hypervisor itself; in doubt it is no."""
+        return not self._node.custody and not self._node.ground.compute.list_guests(deadline_s=5.0)
+
+    def _say(self, state: DaemonState, sentence: str, *, left: bool = False) -> None:
         node = self._node
         try:
             kept: Kept[Any] | None = node.ground.repository.find(layout.NODE_SEEN, node.config.node)
             if kept is not None:
-                said = replace(kept.value, daemon_state=state, sentence=sentence)
+                said = replace(kept.value, daemon_state=state, sentence=sentence, left=left)
                 node.ground.repository.set(layout.NODE_SEEN, node.config.node, said, if_version=kept.version)
         except (StoreUnavailable, Conflict, NotFound):
             pass  # the guard's heartbeat goes on, and that is what counts

@@ -24,6 +24,7 @@ from pvc_core.daemon.hostnet import hostnet_command
 from pvc_core.daemon.init import init
 from pvc_core.daemon.joining import ensemble_command, join_command, token_command
 from pvc_core.daemon.key import key_command
+from pvc_core.daemon.leaving import leave_command
 from pvc_core.daemon.life import NodeLife, run_until_signal
 from pvc_core.daemon.members import coordinators_command
 from pvc_core.daemon.opening import open_store
@@ -79,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     _common(made, again=True)
     made.set_defaults(run=hostnet_command)
     _joining(commands)
+    gone = commands.add_parser("leave", help="empty this node before its machine is shut down")
+    _common(gone, again=True)
+    gone.add_argument("--deadline", type=float, default=300.0, metavar="SECONDS", help="for guests to move away")
+    gone.set_defaults(run=leave_command, waits=time.sleep)
     key = commands.add_parser("key", help="API keys: add, remove, list")
     actions = key.add_subparsers(required=True, metavar="ACTION")
     for action, help in (

@@ -226,6 +226,7 @@ class VmReconciler:
     def _release(self, vm: VmWanted, claim: Kept[Claim], there: Observation) -> Outcome:
         """Seen gone: let go of its volumes, then of the claim."""
         self._shutdowns.pop(vm.uuid, None)
+        sentence = f"off; it is started when node {self.ground.node} gets ready" if vm.autostart else "off"
         seen = self._seen(vm.uuid)
         if claim.value.phase is Phase.RUN:
             self.starter.give_up(claim)
@@ -240,11 +241,11 @@ class VmReconciler:
             restart_done=vm.restart,
             vnc_port=0,
             vnc_listen="",
-            sentence="off",
+            sentence=sentence,
         )
         if off != seen:
             self._save(vm.uuid, self.ground.view.vm_seen.get(vm.uuid), off)
-        return Outcome("off")
+        return Outcome(sentence)
 
     def _bury(self, uuid: str) -> Outcome:
         """A tombstone names it: wherever it lives, it is killed. Its disks are touched by nobody here."""

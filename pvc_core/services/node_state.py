@@ -20,6 +20,8 @@ def judged(seen: NodeSeen, beat: Heartbeat | None, *, silent_s: float, dead_afte
     """
     if seen.daemon_state is DaemonState.FENCED:
         return seen
+    if silent_s > dead_after_s and seen.left:
+        return replace(seen, sentence="it was shut down on purpose; it is off, or on its way back")
     if silent_s > dead_after_s:
         if seen.daemon_state is DaemonState.STOP and not claims:
             return replace(seen, sentence="it is off, or away: its daemon was stopped and no VM is there")

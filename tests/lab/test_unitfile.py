@@ -41,15 +41,16 @@ def test_the_order_of_the_daemons_is_store_guard_node_api(store: str) -> None:
         ready = [u.name for u in units if u.name not in started and here & set(u.after) <= set(started)]
         assert ready, "the units wait for each other in a circle"
         started += sorted(ready)
-    of_pvc = [name for name in started if name.startswith("pvc")]
-    assert of_pvc == ["pvc-hostnet.service", STORES[store], "pvcguard.service", "pvcnoded.service", "pvcapid.service"]
+    of_pvc = [name.removesuffix(".service") for name in started if name.startswith("pvc")]
+    store_unit = STORES[store].removesuffix(".service")
+    assert of_pvc == ["pvc-hostnet", store_unit, "pvcguard", "pvcnoded", "pvcapid", "pvc-leave"]
     assert started.index("libvirtd.service") < started.index("pvcnoded.service")
 
 
 def test_coordinators_serve_the_api_and_the_store_and_hypervisors_neither() -> None:
     plan = Plan("t", ["hv1", "hv2", "hv3", "hv4"], store="zookeeper")
     assert plan.coordinators == ["hv1", "hv2", "hv3"]
-    both = ["pvc-hostnet.service", "libvirtd.service", "pvcguard.service", "pvcnoded.service"]
+    both = ["pvc-hostnet.service", "libvirtd.service", "pvcguard.service", "pvcnoded.service", "pvc-leave.service"]
     assert units_of(plan, "hv3") == ["pvc-zookeeper.service", *both, "pvcapid.service"]
     assert units_of(plan, "hv4") == both
 
@@ -64,6 +65,7 @@ def test_all_words(tmp_path: Path) -> None:
         "# a comment\n[Unit]\nDescription=Everything\nAfter=a.service b.service\nWants=a.service\n"
         "Requires=b.service\n\n"
         "[Service]\nType=notify\nUser=pvc\nEnvironment=ONE=1 'TWO=two words'\nExecStartPre=-false\nExecStartPre=true\n"
+        "ExecStop=daemon --end\nRemainAfterExit=yes\n"
         "ExecStart=daemon --flag 'a b' \\\n  --dir ${CREDENTIALS_DIRECTORY}/x\nRestart=on-failure\nRestartSec=500ms\n"
         "TimeoutStartSec=1min 30s\nRuntimeDirectory=pvc\nStateDirectory=pvc/store\nLoadCredential=key:/etc/key\n"
         "KillMode=process\n"
@@ -72,6 +74,7 @@ def test_all_words(tmp_path: Path) -> None:
     assert (unit.after, unit.wants, unit.requires) == (["a.service", "b.service"], ["a.service"], ["b.service"])
     assert unit.environment == {"ONE": "1", "TWO": "two words"}
     assert unit.exec_start_pre == [Command(("false",), may_fail=True), Command(("true",))]
+    assert unit.exec_stop == [Command(("daemon", "--end"))]
     assert unit.exec_start.expanded({"CREDENTIALS_DIRECTORY": "/c"}) == ["daemon", "--flag", "a b", "--dir", "/c/x"]
     assert (unit.type, unit.user, unit.restart, unit.restart_s, unit.timeout_start_s) == (
         "notify",

@@ -62,3 +62,10 @@ def test_silence_is_counted_from_consecutive_looks_only() -> None:
     look(6)
     assert heard.silent_s("still") == heard.silent_s("moves") == 0.0
     assert heard.silent_s("never") == 0.0
+
+
+def test_one_that_left_on_purpose_is_not_called_dead() -> None:
+    seen = NodeSeen(name="hv1", incarnation="a", daemon_state=STOP, left=True, sentence="it left on purpose")
+    beat = Heartbeat(node="hv1", incarnation="a", beat=1)
+    found = judged(seen, beat, silent_s=600.0, dead_after_s=5.0, claims=True)
+    assert found.daemon_state is STOP and "shut down on purpose" in found.sentence
