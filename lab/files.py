@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import UUID
 
 import yaml
 
-from lab import network
+from lab import bmcs, network
 from lab.state import REPOSITORY, Lab, Plan
 
 # What a node has no use for, or no business with. Everything else of /etc is copied: programs look up their defaults
@@ -55,12 +55,14 @@ def make_node_files(lab: Lab, plan: Plan, node: str) -> None:
     number = plan.nodes.index(node) + 1
     write = _Writer(place / "etc")
     write("hostname", f"{node}\n")
-    write("machine-id", f"{_host_uuid(lab, node).hex}\n")
+    write("machine-id", f"{bmcs.machine_uuid(lab, node).hex}\n")
     write("hosts", "127.0.0.1 localhost\n" if plan.fresh else _hosts(plan))
-    write("libvirt/libvirtd.conf", _libvirtd_conf(_host_uuid(lab, node), network.CLUSTER.address(number)))
+    write("libvirt/libvirtd.conf", _libvirtd_conf(bmcs.machine_uuid(lab, node), network.CLUSTER.address(number)))
     for name, target in CERTIFICATES.items():
         write.link(name, f"{PKI}/{target}")
     write("libvirt/qemu.conf", QEMU_CONF)
+    write("pvc/machine-uuid", f"{bmcs.machine_uuid(lab, node)}\n")
+    write("pvc/bmc-password", f"{bmcs.password(lab, node)}\n", mode=0o600)
     if not plan.fresh:
         write("pvc/pvc.yaml", pvc_yaml(plan, number))
 
@@ -84,10 +86,11 @@ class _Writer:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def __call__(self, name: str, text: str) -> None:
+    def __call__(self, name: str, text: str, mode: int = 0o644) -> None:
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # it may be a link to somewhere on the machine
+        path.touch(mode)
         path.write_text(text)
 
     def link(self, name: str, target: str) -> None:
@@ -133,11 +136,7 @@ def _hosts(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _host_uuid(lab: Lab, node: str) -> uuid.UUID:
-    return uuid.uuid5(uuid.NAMESPACE_DNS, f"{node}.{lab.name}.pvc-lab")
-
-
-def _libvirtd_conf(host: uuid.UUID, cluster_address: str) -> str:
+def _libvirtd_conf(host: UUID, cluster_address: str) -> str:
     """host_uuid must differ from node to node: libvirt refuses to migrate "to the same host".
 
     Nodes' libvirtds talk to each other over TLS, and each shows the certificate it was given when it joined.
@@ -170,10 +169,16 @@ def pvc_yaml(plan: Plan, number: int) -> str:
         "plugins": {
             "compute_libvirt": {"virt_type": "qemu"},
             "storage_dir": {"path": VOLUMES},
+            "fence_ipmi": {
+                "address": bmcs.address(plan, plan.nodes[number - 1]),
+                "user": bmcs.USER,
+                "password_file": "/etc/pvc/bmc-password",
+            },
             "api_falcon": {},
             **{name: {} for name in plan.plugins},
         },
         "use": {"compute": "compute_libvirt", "default_pool": {"name": "vms", "driver": "storage_dir"}},
+        "fencing": {"ladder": ["fence_ipmi"]},
     }
     return f"# Written by script/lab for its node {plan.nodes[number - 1]}.\n" + yaml.safe_dump(
         content, sort_keys=False

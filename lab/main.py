@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lab import LabError, control, guests, network, node, show, up
+from lab import LabError, bmcs, control, guests, network, node, show, up
 from lab.state import DEFAULT_NAME, Lab, Plan, all_labs, the_only_lab
 
 MOST_NODES = 20
@@ -113,6 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("node")
     made = command("shutdown", _shutdown, "shut a node down as its administrator would, and switch it off")
     made.add_argument("node")
+    made = command("bmc", _bmc, "what is wrong with a node's BMC")
+    made.add_argument("node")
+    made.add_argument("fault", choices=bmcs.FAULTS)
+    made.add_argument("other", nargs="?", default="", help="with wrong: the node whose BMC answers instead")
     made = command("kill", _kill, "kill -9 one daemon of a node; its init starts it again")
     made.add_argument("node")
     made.add_argument("process")
@@ -236,6 +240,15 @@ def _shutdown(asked: argparse.Namespace, name: str | None) -> int:
     with lab.locked():
         node.switch_off(lab, where)
     print(f"{where} is shut down and off; script/lab power on {where} boots it again")
+    return 0
+
+
+def _bmc(asked: argparse.Namespace, name: str | None) -> int:
+    lab = _lab(name)
+    where, other = lab.checked_node(asked.node), lab.checked_node(asked.other) if asked.other else ""
+    with lab.locked():
+        bmcs.set_fault(lab, lab.plan(), where, asked.fault, other)
+    print(f"the BMC of {where} is {asked.fault}{f': {other} answers' if other else ''}")
     return 0
 
 

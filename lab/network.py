@@ -99,6 +99,16 @@ def unplug(switch: Process, name: str) -> None:
     _ip(switch, [f"link del {network.port(name)}" for network in NETWORKS], tolerant=True)
 
 
+def add_address(switch: Process, item: Network, address: str) -> None:
+    """Something on the switch's own side of network `item` answers at `address`; there already: fine."""
+    _ip(switch, [f"addr replace {address}/32 dev {item.name}"])
+
+
+def drop_address(switch: Process, item: Network, address: str) -> None:
+    """Nobody answers there. Gone already: fine."""
+    _ip(switch, [f"addr del {address}/32 dev {item.name}"], tolerant=True)
+
+
 def named(word: str | None) -> Sequence[Network]:
     """Return the networks a person means by `word` (None: all). Raises LabError."""
     found = [network for network in NETWORKS if word in (None, network.name)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lab import ensemble, node, up
+from lab import bmcs, ensemble, node, up
 from lab.processes import Process
 from lab.state import FORWARDER, SWITCH, Lab
 
@@ -22,6 +22,7 @@ def status(lab: Lab) -> Iterator[str]:
         cuts = sorted(lab.cuts(name))
         cut = f", cut off from {', '.join(cuts)}" if cuts else ""
         yield f"  {name:24}{f'on, process {init.pid}' if init else 'off'}{cut}"
+        yield f"    {'BMC':22}{bmcs.address(plan, name)}, {bmcs.fault(lab, name)}"
         for unit in node.status(init) if init else ():
             yield f"    {unit['unit']:22}{_words(unit)}{_role(lab, name, init, unit)}"
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import LabError, founding, network, node, plugins, processes, ready
+from lab import LabError, bmcs, founding, network, node, plugins, processes, ready
 from lab.api import Api
 from lab.processes import Process
 from lab.state import FORWARDER, REPOSITORY, Lab, Plan
@@ -89,6 +89,7 @@ def _make(lab: Lab, plan: Plan, say: Say) -> None:
     plan.plugins = plugins.install(lab.root / "plugins", plan.plugins)
     for name in plan.nodes:
         units = node.units_of(plan, name)
+        bmcs.switch_on(lab, plan, name)
         say(f"node {name}: {', '.join(unit.removesuffix('.service') for unit in units)}")
         first_boot = None if plan.fresh else functools.partial(founding.install, lab, plan, name)
         node.switch_on(lab, plan, name, first_boot=first_boot)

@@ -40,8 +40,9 @@ class Reading:
     faults: tuple[Fault, ...]
     document: Document = field(repr=False)
     plugins: Mapping[str, PluginSection]
-    use: Use
-    paths: Paths
+    use: Use = field(default_factory=Use)
+    fencing: Fencing = field(default_factory=Fencing)
+    paths: Paths = field(default_factory=Paths)
 
 
 def find(given: str | None, environ: Mapping[str, str]) -> Path:
@@ -67,7 +68,7 @@ def read(path: str | Path, *, node: str | None = None) -> Reading:
     document = read_document(Path(path))
     if document.data is None:
         told = in_order(document.faults)
-        return Reading(config=None, faults=told, document=document, plugins={}, use=Use(), paths=Paths())
+        return Reading(config=None, faults=told, document=document, plugins={})
     valid, faults = load_part(ConfigSchema(), document.data, document)
     name = _node_name(node, valid)
     faults += document.faults + _node_faults(document, name, given=node is not None)
@@ -75,7 +76,16 @@ def read(path: str | Path, *, node: str | None = None) -> Reading:
         faults.append(document.fault(rule.path, f"found {rule.found}", rule.allowed))
     plugins, use, paths = _plugins(document), _use(valid.get("use", {})), Paths(**valid.get("paths", {}))
     config = None if faults else _build(Path(path), document, valid, name, plugins, use, paths)
-    return Reading(config=config, faults=in_order(faults), document=document, plugins=plugins, use=use, paths=paths)
+    fencing = _fencing(valid.get("fencing", {}))
+    return Reading(
+        config=config,
+        faults=in_order(faults),
+        document=document,
+        plugins=plugins,
+        use=use,
+        fencing=fencing,
+        paths=paths,
+    )
 
 
 def _node_name(given: str | None, valid: Mapping[str, Any]) -> str:

@@ -104,7 +104,10 @@ def _use(data: Mapping[str, Any], valid: Mapping[str, Any]) -> Iterator[Broken]:
 
 
 def _fencing(data: Mapping[str, Any], valid: Mapping[str, Any]) -> Iterator[Broken]:
-    for index, name in enumerate(valid.get("fencing", {}).get("ladder", [])):
+    ladder = valid.get("fencing", {}).get("ladder", [])
+    for index, name in enumerate(ladder):
+        if name in ladder[:index]:
+            yield Broken(("fencing", "ladder", index), f"{show(name)} a second time", "name every rung once")
         yield from _named(data, ("fencing", "ladder", index), name)
 
 

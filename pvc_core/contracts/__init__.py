@@ -3,6 +3,7 @@
 
 from pvc_core.contracts.actions import Action
 from pvc_core.contracts.compute import ComputeCapabilities, ComputeDefinitions, ComputeDriver, GuestEvent, RenderRequest
+from pvc_core.contracts.fence import Allowed, FenceCapabilities, FenceDefinitions, FenceDriver
 from pvc_core.contracts.frontend import Frontend
 from pvc_core.contracts.plugin import API_VERSION, Drivers, Plugin, PluginContext
 from pvc_core.contracts.storage import StorageCapabilities, StorageDefinitions, StorageDriver, Upload
@@ -24,6 +25,7 @@ from pvc_core.contracts.where import on_node, once
 __all__ = [
     "API_VERSION",
     "Action",
+    "Allowed",
     "Block",
     "Bridge",
     "ComputeCapabilities",
@@ -31,6 +33,9 @@ __all__ = [
     "ComputeDriver",
     "DiskSource",
     "Drivers",
+    "FenceCapabilities",
+    "FenceDefinitions",
+    "FenceDriver",
     "File",
     "Frontend",
     "GuestEvent",

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from marshmallow import Schema
 
 from pvc_core.clock import Clock
+from pvc_core.errors import Permanent
 
 if TYPE_CHECKING:
     from pvc_core.contracts.actions import Action, ActionCall
     from pvc_core.contracts.compute import ComputeDefinitions, ComputeDriver
+    from pvc_core.contracts.fence import FenceDefinitions, FenceDriver
     from pvc_core.contracts.frontend import Frontend
     from pvc_core.contracts.storage import StorageDefinitions, StorageDriver
 
@@ -47,6 +49,11 @@ class Plugin(ABC):
     @property
     def storage(self) -> StorageDefinitions | None:
         """The definitions half of a storage driver, if the plugin has one."""
+        return None
+
+    @property
+    def fence(self) -> FenceDefinitions | None:
+        """The definitions half of a fence driver, if the plugin has one."""
         return None
 
     @property
@@ -86,6 +93,7 @@ class Drivers:
 
     compute: ComputeDriver | None = None
     storage: StorageDriver | None = None
+    fence: FenceDriver | None = None
     hooks: object | None = None
     actions: Mapping[str, ActionCall] = field(default_factory=dict)
     stop: Callable[[], None] | None = None
@@ -155,6 +163,16 @@ class PluginContext(ABC):
     @abstractmethod
     def secret(self, name: str) -> str:
         """A secret of the cluster kept outside pvc.yaml. Raises NotFound."""
+
+    def seal(self, label: str, plain: str) -> str:
+        """`plain` encrypted, as text, so that every node's instance of this plugin can read it and nobody else: not the
+        API, no backup of the store. `label` names what it is for, and must be the same to open it. Raises Permanent.
+        """
+        raise Permanent("this context seals nothing")
+
+    def unseal(self, label: str, sealed: str) -> str:
+        """What `seal` was given. Raises Permanent when it was sealed elsewhere, for something else, or changed."""
+        raise Permanent("this context unseals nothing")
 
     @abstractmethod
     def run(self, argv: Sequence[str], *, deadline_s: float, stdin: bytes = b"") -> Completed:

@@ -13,6 +13,8 @@ from marshmallow import Schema
 from pvc_core.contracts.actions import Progress
 from pvc_core.contracts.targets import DiskSource
 from pvc_core.contracts.where import on_node, once
+from pvc_core.errors import Refused
+from pvc_core.model.fence import FenceAnswer, WriteFence
 from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
 
 
@@ -34,6 +36,7 @@ class StorageCapabilities:
     online_resize: Literal["", "driver", "hypervisor"] = ""
     """Who grows a volume that a guest uses: the driver's resize, the hypervisor (see resize_volume), or nobody."""
     storage_fencing: bool = False
+    """fence_node can keep a lost node from writing, and prove it."""
 
 
 class StorageDefinitions(ABC):
@@ -195,3 +198,16 @@ class StorageDriver(ABC):
     @once
     def rollback_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, *, deadline_s: float) -> None:
         """The volume's content (and size) is the snapshot's again; all or nothing. Never while in use."""
+
+    @once
+    def fence_node(self, fence: WriteFence, *, deadline_s: float) -> FenceAnswer:
+        """Nothing of fence.target's incarnation can write into fence.pool any more (capability storage_fencing).
+
+        First its key, which is named by its incarnation, is revoked and seen revoked; then every address of the target
+        (noted, watching one of its volumes or holding a lock on one, its own on the storage network) is shut out for
+        years and seen shut out; then it is looked again. An address in `others` is never touched. NoProof: one that can
+        be attributed to nobody, and when there was no address at all (an empty list proves nothing). Undoes nothing
+        ever: a new incarnation has a new key and new addresses. Twice: the same answer. Returns NoProof rather than
+        raise.
+        """
+        raise Refused(f"pool {fence.pool.name} cannot be fenced: its driver has no such capability")

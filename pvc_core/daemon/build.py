@@ -17,6 +17,7 @@ from pvc_core.cluster.repository import Repository
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.config import Config
 from pvc_core.contracts.compute import ComputeDefinitions, ComputeDriver
+from pvc_core.contracts.fence import FenceDriver
 from pvc_core.contracts.plugin import Drivers, Plugin
 from pvc_core.daemon.bytes import Bytes, Uploads
 from pvc_core.daemon.context import DaemonContext
@@ -38,6 +39,7 @@ from pvc_core.policy.standstill import goes_on, standstill
 from pvc_core.reconcile.arrival import Arrivals, LeftoversReconciler
 from pvc_core.reconcile.calls import ThreadCalls
 from pvc_core.reconcile.engine import Engine, Reconciler
+from pvc_core.reconcile.fence_care import FenceCare
 from pvc_core.reconcile.flush import FlushReconciler
 from pvc_core.reconcile.ground import Ground, Permits
 from pvc_core.reconcile.kinds import all_kinds
@@ -121,6 +123,7 @@ def build_node(
         descriptions=Descriptions(definitions),
         storage={name: made.storage for name, made in drivers.items() if made.storage is not None},
         plugins=loaded.plugins,
+        fence=_ladder(config, drivers),
         actions={(name, action): call for name, made in drivers.items() for action, call in made.actions.items()},
         permits=permits,
         hooks=hooks,
@@ -135,6 +138,8 @@ def build_node(
     host = build_host(config, ground, lease_store=lease_store, in_custody=bool(custody))
     uploads, served = Uploads(), ServedFile(config.paths.state, config.cluster.name)
     restoring = Restoring(ground, served.get, lambda: [*node.quick.running(), *node.slow.running()])
+    offered = {name: made.fence for name, made in drivers.items() if made.fence is not None}
+    fence = FenceCare(ground, offered)
     node = Node(
         config=config,
         store=store,
@@ -160,8 +165,8 @@ def build_node(
         host_bridges=host_bridges(config),
         log=log,
         in_custody=bool(custody),
-        facts=lambda: node_facts(config.node, incarnation, seen, lambda: node.state, custody),
-        health=lambda strangers: (*node_health(node, strangers, broken), *host.health()),
+        facts=lambda: node_facts(config, incarnation, seen, lambda: node.state, custody),
+        health=lambda strangers: (*node_health(node, strangers, broken), *host.health(), *fence.health()),
         more=(
             *host.reconcilers(in_custody=bool(custody)),
             ReportReconciler(ground, config.paths.run),
@@ -169,6 +174,7 @@ def build_node(
         ),
         held=lambda kind, key: "" if goes_on(keeper.view, kind, key) else node.standstill(),
         restores=restoring,
+        slow=(fence,),
     )
     keeper.subscribe(lambda keys: node.quick.changed(keeper.view, keys))
     keeper.subscribe(lambda keys: node.slow.changed(keeper.view, keys))
@@ -187,6 +193,7 @@ def engines(
     more: Sequence[Reconciler] = (),
     held: Callable[[str, str], str] = lambda kind, key: "",
     restores: Restoring | None = None,
+    slow: Sequence[Reconciler] = (),
 ) -> tuple[Engine, Engine]:
     """(quick, slow). In custody only the node's own record is kept: nothing starts, stops or moves."""
     starter = Starter(ground, dict(host_bridges))
@@ -210,7 +217,7 @@ def engines(
     )
     guests = Engine(quick, ground.clock, log, held=held)
     tasks = TaskReconciler(ground, all_kinds(starter, uploads, restores))
-    return guests, Engine((tasks,), ground.clock, log, held=held)
+    return guests, Engine((tasks, *slow), ground.clock, log, held=held)
 
 
 def _era(ground: Ground, served: ServedFile, *, in_custody: bool) -> tuple[Reconciler, ...]:
@@ -313,6 +320,12 @@ def _built(name: str, plugin: Plugin, context: DaemonContext) -> Drivers:
     if faults:
         raise Permanent(f"plugin {name} does not keep its contract: {'; '.join(faults)}")
     return made
+
+
+def _ladder(config: Config, drivers: Mapping[str, Drivers]) -> dict[str, FenceDriver]:
+    """The fence drivers of the ladder, in its order; a rung that is a storage driver is found among those."""
+    found = {name: drivers[name].fence for name in config.fencing.ladder if name in drivers}
+    return {name: driver for name, driver in found.items() if driver is not None}
 
 
 def _compute(loaded: Loaded, drivers: Mapping[str, Drivers]) -> tuple[ComputeDriver, ComputeDefinitions]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from pvc_core.cluster import layout
@@ -14,6 +15,7 @@ from pvc_core.daemon.ring import LogRing
 from pvc_core.errors import NotFound, PvcError, Refused
 from pvc_core.model.task import Task
 from pvc_core.peer import Answer, Handler
+from pvc_core.reconcile.fencing import test_rungs
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.kinds.guest_off import guest_off
 from pvc_core.reconcile.task import Job
@@ -71,6 +73,7 @@ class Bytes:
             "picture": self.picture,
             "upload": self.upload,
             "export": self.export,
+            "fence_test": self.fence_test,
         }
 
     def console(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
@@ -101,6 +104,10 @@ class Bytes:
         keeper = self._ground.keeper
         differences = [key for key in keeper.differences() if not key.startswith(layout.LIVE)]
         return Answer({"stale_s": keeper.stale_s(), "differences": differences})
+
+    def fence_test(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        """How far this node would come if it had to fence `node`. Changes nothing; raises Refused without a ladder."""
+        return Answer({"rungs": [asdict(rung) for rung in test_rungs(self._ground, str(args["node"]))]})
 
     def upload(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         """Take the image; nothing of it is visible before all of it came. The task's end is put on record by its

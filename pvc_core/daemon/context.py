@@ -14,7 +14,8 @@ from pvc_core.config import Config
 from pvc_core.contracts.plugin import Completed, NodeFacts, PluginContext, PluginState, Supervised
 from pvc_core.daemon.supervise import Supervisor
 from pvc_core.errors import Conflict, Exists, NotFound, Permanent, Retry
-from pvc_core.founding.secrets import read_secret
+from pvc_core.founding import node_seal
+from pvc_core.founding.secrets import STORE_NODE, read_secret
 from pvc_core.model.node import HealthSeen
 from pvc_core.store.base import Store
 
@@ -93,6 +94,12 @@ class DaemonContext(PluginContext):
 
     def secret(self, name: str) -> str:
         return read_secret(self._secrets, f"{self._plugin}-{name}")
+
+    def seal(self, label: str, plain: str) -> str:
+        return node_seal.seal(read_secret(self._secrets, STORE_NODE), self._plugin, label, plain)
+
+    def unseal(self, label: str, sealed: str) -> str:
+        return node_seal.unseal(read_secret(self._secrets, STORE_NODE), self._plugin, label, sealed)
 
     def run(self, argv: Sequence[str], *, deadline_s: float, stdin: bytes = b"") -> Completed:
         try:

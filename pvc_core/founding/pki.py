@@ -1,5 +1,4 @@
-"""The cluster's certificate authority and the nodes' certificates (X.509, RFC 5280; ECDSA P-256). With
-revoked.py the only importer of `cryptography`.
+"""The cluster's certificate authority and the nodes' certificates (X.509, RFC 5280; ECDSA P-256).
 
 Lies beside the secrets: pki/ca.crt, node.crt, node.key on every node; ca.key, the API's api.crt and api.key, and
 revoked.crl on coordinators. Who gets a certificate is welcome.py's, the list of the worthless ones is revoked.py's.

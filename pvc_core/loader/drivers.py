@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pvc_core.contracts import ComputeDriver, Drivers, Plugin, StorageDriver
+from pvc_core.contracts import ComputeDriver, Drivers, FenceDriver, Plugin, StorageDriver
 from pvc_core.loader.signatures import hook_faults, override_faults
 
 
@@ -15,6 +15,7 @@ def driver_faults(plugin: Plugin, drivers: object) -> Iterator[str]:
         return
     yield from _half_faults("compute", plugin.compute, drivers.compute, ComputeDriver)
     yield from _half_faults("storage", plugin.storage, drivers.storage, StorageDriver)
+    yield from _half_faults("fence", plugin.fence, drivers.fence, FenceDriver)
     if drivers.hooks is not None:
         yield from hook_faults(drivers.hooks)
     promised = {action.name for action in plugin.actions}

@@ -9,8 +9,9 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from pvc_core.config import Config, ConfigError, Fault, PluginSection, Use, read
+from pvc_core.config import Config, ConfigError, Fault, Fencing, PluginSection, Use, read
 from pvc_core.config.document import Document
 from pvc_core.config.explain import did_you_mean
 from pvc_core.config.faults import in_order
@@ -62,6 +63,11 @@ class Loaded:
         return {name: plugin for name, plugin in self.plugins.items() if "storage" in self.entries[name].halves}
 
     @property
+    def fence(self) -> dict[str, Plugin]:
+        """All plugins that bring a fence driver; `fencing.ladder` chooses among them."""
+        return {name: plugin for name, plugin in self.plugins.items() if "fence" in self.entries[name].halves}
+
+    @property
     def frontends(self) -> dict[str, Plugin]:
         return {name: plugin for name, plugin in self.plugins.items() if self.entries[name].frontend}
 
@@ -84,7 +90,7 @@ def load_plugins(config: Config, *, tolerant: bool = False) -> Loaded:
 
     `tolerant` is for custody: what loads is returned, and the faults beside it.
     """
-    loaded = _load(config.plugins, _Used(config.use, config.document))
+    loaded = _load(config.plugins, _Used(config.use, config.fencing, config.document))
     if loaded.faults and not tolerant:
         raise ConfigError(loaded.faults)
     return loaded
@@ -93,20 +99,29 @@ def load_plugins(config: Config, *, tolerant: bool = False) -> Loaded:
 def load_all(path: str | Path, *, node: str | None = None) -> tuple[Config, Loaded]:
     """pvc.yaml and its plugins in one go. Raises ConfigError with the faults of both, by line."""
     reading = read(path, node=node)
-    loaded = _load(reading.plugins, _Used(reading.use, reading.document, whole=reading.config is not None))
+    loaded = _load(
+        reading.plugins, _Used(reading.use, reading.fencing, reading.document, whole=reading.config is not None)
+    )
     if reading.config is None or loaded.faults:
         raise ConfigError((*reading.faults, *loaded.faults))
     return reading.config, loaded
 
 
+def fences(halves: Mapping[str, Any]) -> bool:
+    """Whether a plugin with these halves can be a rung of the ladder."""
+    storage = halves.get("storage")
+    return "fence" in halves or (storage is not None and bool(storage.capabilities.storage_fencing))
+
+
 @dataclass(frozen=True, slots=True)
 class _Used:
-    """What section `use` asks of plugins.
+    """What sections `use` and `fencing` ask of plugins.
 
     Not `whole`: the file has faults, so what is absent may just be unreadable.
     """
 
     use: Use
+    fencing: Fencing
     document: Document
     whole: bool = True
 
@@ -119,7 +134,20 @@ class _Used:
             found += self._unused(candidates)
         if pool is not None:
             found += self._role(candidates, ("use", "default_pool", "driver"), pool.driver, "storage")
+        for index, name in enumerate(self.fencing.ladder):
+            found += self._rung(candidates, ("fencing", "ladder", index), name)
         return found
+
+    def _rung(self, candidates: Mapping[str, Candidate], path: tuple[str | int, ...], name: str) -> list[Fault]:
+        candidate = candidates.get(name)
+        if candidate is None or candidate.plugin is None or fences(candidate.halves):
+            return []  # not listed or broken: told of already
+        able = [each for each, candidate in candidates.items() if fences(candidate.halves)]
+        allowed = (
+            "a plugin with a fence driver, or with a storage driver that can shut a node out, is needed:"
+            f" {did_you_mean(name, able)}{', '.join(able) or 'none is listed'}"
+        )
+        return [self.document.fault(path, f'found "{name}", which cannot fence', allowed)]
 
     def _role(self, candidates: Mapping[str, Candidate], path: tuple[str, ...], name: str, role: str) -> list[Fault]:
         candidate = candidates.get(name)

@@ -18,6 +18,8 @@ from pvc_core.contracts import (
     Action,
     ComputeCapabilities,
     ComputeDefinitions,
+    FenceCapabilities,
+    FenceDefinitions,
     Plugin,
     StorageCapabilities,
     StorageDefinitions,
@@ -30,6 +32,7 @@ from pvc_core.loader.signatures import hook_faults, implemented_hooks, override_
 _HALVES: dict[str, tuple[type, type]] = {
     "compute": (ComputeDefinitions, ComputeCapabilities),
     "storage": (StorageDefinitions, StorageCapabilities),
+    "fence": (FenceDefinitions, FenceCapabilities),
 }
 
 

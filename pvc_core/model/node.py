@@ -112,6 +112,10 @@ class NodeSeen:
     custody: str = ""
     """Why the daemon starts, stops and moves nothing; "" when it works normally."""
     domain_state: DomainState = DomainState.FLUSHED
+    machine_uuid: str = ""
+    """The machine's own (SMBIOS), in lower case with hyphens; "" when it is not known, or not one of its own."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Host network -> this node's address there, without prefix."""
     cpu_count: int = 0
     memory_total_bytes: int = 0
     kernel: str = ""

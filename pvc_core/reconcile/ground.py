@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from pvc_core.clock import Clock
@@ -13,6 +13,7 @@ from pvc_core.cluster.leadership import Leadership
 from pvc_core.cluster.repository import Repository, Unchanged, Write
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.contracts.compute import ComputeDefinitions, ComputeDriver
+from pvc_core.contracts.fence import FenceDriver
 from pvc_core.contracts.plugin import Plugin
 from pvc_core.contracts.storage import StorageDriver
 from pvc_core.errors import Conflict, Permanent
@@ -78,6 +79,8 @@ class Ground:
     plugins: Mapping[str, Plugin]
     actions: Mapping[tuple[str, str], Any]
     """(plugin, action) -> ActionCall."""
+    fence: Mapping[str, FenceDriver] = field(default_factory=dict)
+    """The fence drivers of the ladder, in its order, by plugin."""
     permits: Permits
     hooks: HookCalls
     calls: Calls

@@ -10,6 +10,7 @@ from pvc_core.cluster.heard import Heard
 from pvc_core.services.backups import BackupService
 from pvc_core.services.cluster import ClusterService
 from pvc_core.services.desk import Desk
+from pvc_core.services.fencing import FenceService
 from pvc_core.services.keys import KeyService
 from pvc_core.services.nodes import NodeService
 from pvc_core.services.plugins import PluginService
@@ -31,6 +32,7 @@ class Services:
     plugins: PluginService
     keys: KeyService
     rebalance: RebalanceService
+    fencing: FenceService
     close: Callable[[], None] = field(default=lambda: None)
 
     def __enter__(self) -> Services:
@@ -65,5 +67,6 @@ def services_on(
         plugins=PluginService(desk, tasks),
         keys=KeyService(desk.repository, desk.keeper, desk.clock),
         rebalance=RebalanceService(desk, tasks),
+        fencing=FenceService(desk, coordinators),
         close=close,
     )

@@ -23,6 +23,9 @@ from pvc_core.contracts import (
     ComputeDefinitions,
     ComputeDriver,
     Drivers,
+    FenceCapabilities,
+    FenceDefinitions,
+    FenceDriver,
     Plugin,
     StorageCapabilities,
     StorageDefinitions,
@@ -37,6 +40,7 @@ from pvc_core.testing.context import FakeContext
 _HALVES: dict[str, tuple[type, type, type]] = {
     "compute": (ComputeDefinitions, ComputeCapabilities, ComputeDriver),
     "storage": (StorageDefinitions, StorageCapabilities, StorageDriver),
+    "fence": (FenceDefinitions, FenceCapabilities, FenceDriver),
 }
 
 

@@ -13,6 +13,7 @@ import structlog
 from pvc_core.clock import Clock, SystemClock
 from pvc_core.contracts.plugin import Completed, NodeFacts, PluginContext, PluginState, Supervised
 from pvc_core.errors import Conflict, NotFound, Permanent, Retry
+from pvc_core.founding import node_seal
 
 
 @dataclass
@@ -79,6 +80,13 @@ class FakeContext(PluginContext):
         if name not in self._secrets:
             raise NotFound(f'there is no secret "{name}"')
         return self._secrets[name]
+
+    def seal(self, label: str, plain: str) -> str:
+        """All test contexts belong to one cluster."""
+        return node_seal.seal("a test cluster's secret", "test", label, plain)
+
+    def unseal(self, label: str, sealed: str) -> str:
+        return node_seal.unseal("a test cluster's secret", "test", label, sealed)
 
     def run(self, argv: Sequence[str], *, deadline_s: float, stdin: bytes = b"") -> Completed:
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from pvc_core.model.vm import Claim, Phase
 from pvc_core.reconcile.kinds.nodes import SILENT_S, NodeRemoval
 from pvc_core.reconcile.task import Job
 from pvc_core.testing.clock import FakeClock
+from pvc_core.testing.fence import FakeFenceWorld
 from pvc_core.testing.store import FakeStoreServer
 
 
@@ -28,6 +30,7 @@ class Scene:
     keeper: ViewKeeper
     clock: FakeClock
     removal: NodeRemoval
+    fences: FakeFenceWorld = field(default_factory=lambda: FakeFenceWorld(published={"hv1", "hv4"}))
     coordinators: tuple[str, ...] = ("hv1", "hv2", "hv3")
 
     def try_it(self, *, confirmed: bool = False) -> str:
@@ -39,6 +42,8 @@ class Scene:
             clock=self.clock,
             inline=True,
             coordinators=self.coordinators,
+            fence={"fence_fake": self.fences.driver()},
+            calls=direct,
         )
         self.keeper.step()
         ground.view = self.keeper.view
@@ -51,6 +56,10 @@ class Scene:
         kept = self.repository.get(layout.HEARTBEATS, node)
         more = replace(kept.value, beat=kept.value.beat + 1)
         self.repository.set(layout.HEARTBEATS, node, more, if_version=kept.version)
+
+
+def direct(object: str, what: str, deadline_s: float, call: Callable[[], object]) -> object:
+    return call()
 
 
 @pytest.fixture
@@ -71,6 +80,7 @@ def test_a_silent_node_is_forgotten_and_its_certificate_denied(scene: Scene) -> 
     for kind in (layout.NODE_SEEN, layout.NODE_PEERS, layout.HEARTBEATS):
         assert scene.repository.find(kind, "hv4") is None
     assert scene.repository.get(layout.REMOVED, "ab12").value.asked_by == "joe"
+    assert scene.fences.published == {"hv1"}
 
 
 def test_a_living_node_is_not(scene: Scene) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.layout import Kind
 from pvc_core.cluster.repository import Add, Drop, Write
+from pvc_core.contracts.fence import FenceDriver
 from pvc_core.errors import Refused, Retry
 from pvc_core.model.node import RemovedNode
 from pvc_core.policy.leaving import ties
@@ -20,6 +22,7 @@ from pvc_core.reconcile.task import Done, Job, TaskKind
 SILENT_S = 6.0
 """So long no heartbeat may move, as this primary watches, before a node counts as off."""
 _LOOK_S = 1.0
+FORGET_S = 5.0
 _KINDS: tuple[Kind, ...] = (
     layout.NODE_WANTED, layout.NODE_SEEN, layout.NODE_PEERS, layout.STORAGE_SEEN, layout.HEARTBEATS, layout.STATS,
 )  # fmt: skip
@@ -41,6 +44,8 @@ class NodeRemoval:
         found = [(kind, ground.repository.find(kind, node)) for kind in _KINDS]
         writes: list[Write] = [Drop(kind, node, kept.version) for kind, kept in found if kept is not None]
         writes += self._denial(job, node)
+        for rung, driver in ground.fence.items():
+            ground.calls(f"fence-note/{rung}", f"{rung} forgets {node}", FORGET_S, partial(_forget, driver, node))
         return Done(status=f"node {node} is removed", writes=tuple(writes))
 
     def _watch(self, job: Job, node: str) -> None:
@@ -91,6 +96,10 @@ class NodeRemoval:
             asked_by=job.task.asked_by,
         )
         return [Add(layout.REMOVED, peer.value.certificate, denied)]
+
+
+def _forget(driver: FenceDriver, node: str) -> None:
+    driver.forget(node, deadline_s=FORGET_S)
 
 
 def kinds() -> Mapping[str, TaskKind]:

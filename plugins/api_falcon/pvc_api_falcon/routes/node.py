@@ -9,7 +9,7 @@ from marshmallow import Schema
 from pvc_api_falcon.fields import choice, flag, lines, text
 from pvc_api_falcon.route import Answer, Call, Route, Streamed, data, said, started
 from pvc_api_falcon.settings import BASE
-from pvc_api_falcon.wire.node import node_body
+from pvc_api_falcon.wire.node import fence_test_body, node_body
 from pvc_core.model.node import CoordinatorState
 from pvc_core.services.nodes import NodeFilter
 
@@ -89,6 +89,10 @@ def remove_node(call: Call) -> Answer:
     return started(task, call.services.cluster.primary)
 
 
+def test_fencing(call: Call) -> Answer:
+    return data(fence_test_body(call.names["node"], call.services.fencing.test(call.names["node"])))
+
+
 def show_log(call: Call) -> Answer | Streamed:
     name, count = call.names["node"], call.args["lines"]
     if call.args["follow"]:
@@ -118,6 +122,10 @@ ROUTES = (
     Route(
         method="POST", path="/node/{node}/domain-state", does=set_domain_state, takes=DomainIn,
         help="Flush it, or make it ready; wait=true answers when that is done. Location names its task.",
+    ),
+    Route(
+        method="POST", path="/node/{node}/fence-test", does=test_fencing, missing=404,
+        help="Could it be fenced? Every coordinator tries all but the act.",
     ),
     Route(
         method="GET", path="/node/{node}/log", does=show_log, takes=LogIn, asks=True,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pvc_core.model.node import HealthSeen
+from pvc_core.services.fencing import FenceStep
 from pvc_core.services.pictures import NodePicture
 from pvc_core.units import MIB
 
@@ -54,6 +56,29 @@ def heartbeat_of(node: NodePicture) -> dict[str, Any] | None:
         "vcpus_allocated": beat.vcpus_allocated,
         "memory_allocated": beat.memory_allocated_bytes // MIB,
         "memory_provisioned": beat.memory_provisioned_bytes // MIB,
+    }
+
+
+def fence_test_body(node: str, steps: Sequence[FenceStep]) -> dict[str, Any]:
+    """`passed`: every step of every coordinator is well, and there is one."""
+    passed = bool(steps) and all(step.passed for step in steps)
+    lost = sorted({step.coordinator for step in steps if not step.passed})
+    sentence = f"Node {node} could be fenced." if passed else f"Node {node} could not be fenced by {', '.join(lost)}."
+    return {
+        "name": node,
+        "passed": passed,
+        "message": sentence,
+        "steps": [_fence_step(step) for step in steps],
+    }
+
+
+def _fence_step(step: FenceStep) -> dict[str, Any]:
+    return {
+        "node": step.coordinator,
+        "driver": step.rung,
+        "step": step.step,
+        "passed": step.passed,
+        "message": step.said,
     }
 
 

@@ -88,6 +88,18 @@ def ready(app: App, node: str, wait: bool) -> None:
     set_domain_state(app, node, "ready", wait)
 
 
+@node.command("fence-test")
+@node_argument
+@format_option("pretty", "json", "json-pretty")
+@click.pass_context
+def fence_test(ctx: click.Context, node: str, format_: str) -> None:
+    """Could NODE be fenced? Every coordinator tries all but the act; exits with 1 if one could not."""
+    app: App = ctx.obj
+    found = app.api.post(path("node", node, "fence-test")).body
+    emit(app, format_, found, pretty=lambda f: view.fence_test(app.out, f))
+    ctx.exit(ExitCode.DONE if found["passed"] else ExitCode.NO)
+
+
 @node.command()
 @node_argument
 @click.option("-l", "--lines", type=click.IntRange(min=1), help="How many lines [1000; with --follow 10].")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pvc_cli.output import Output
-from pvc_cli.tables import Column, facts, section, state, table
+from pvc_cli.tables import Column, facts, plain, section, state, table
 
 COLUMNS = (
     Column("Name", lambda n: n["name"]),
@@ -31,6 +31,14 @@ CHECKS = (
     Column("Message", lambda c: c["message"]),
 )
 
+FENCE_STEPS = (
+    Column("Coordinator", lambda s: s["node"]),
+    Column("Driver", lambda s: s["driver"] or "-"),
+    Column("Step", lambda s: s["step"]),
+    Column("Result", lambda s: "ok" if s["passed"] else "failed", state=True),
+    Column("Message", lambda s: s["message"]),
+)
+
 INTERFACES = (
     Column("Interface", lambda i: i[0]),
     Column("State", lambda i: i[1].get("state", ""), state=True),
@@ -38,6 +46,10 @@ INTERFACES = (
     Column("Received", lambda i: bits(i[1].get("rx_bps")) + "/s", right=True),
     Column("Sent", lambda i: bits(i[1].get("tx_bps")) + "/s", right=True),
 )
+
+
+def fence_test(out: Output, found: dict[str, Any]) -> str:
+    return f"{table(out, FENCE_STEPS, found['steps'])}\n\n{plain(found['message'])}"
 
 
 def node_list(out: Output, nodes: list[dict[str, Any]]) -> str:

@@ -1,0 +1,1 @@
+"""Tests of fencing: plugins/fence_ipmi, the fence conformance suite, what the core makes of them."""
