@@ -19,6 +19,8 @@ from lab.state import REPOSITORY, SWITCH, Lab, Plan
 WALLS = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC
 # Where --plugin packages are installed, as the node sees it.
 PLUGINS = "/var/lib/lab-plugins"
+# Where a test holds a daemon at a step (pvc_core/daemon/moments.py); empty otherwise.
+HOLD = "/run/lab/hold"
 EVERYWHERE = ("pvc-hostnet.service", "libvirtd.service", "pvcguard.service", "pvcnoded.service", "pvc-leave.service")
 ON_COORDINATORS = ("pvcapid.service",)
 STORES = {"embedded": "pvcstored.service", "zookeeper": "pvc-zookeeper.service"}
@@ -29,7 +31,8 @@ def environment() -> dict[str, str]:
     """Return the environment of everything in a node: the virtualenv's programs first, as if they were installed."""
     own = f"{REPOSITORY / 'lab/bin'}:{Path(sys.prefix) / 'bin'}"
     path = f"{own}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return {"PATH": path, "LANG": "C.UTF-8", "PYTHONPATH": PLUGINS, "PYTHONUNBUFFERED": "1"}
+    common = {"PATH": path, "LANG": "C.UTF-8", "PYTHONPATH": PLUGINS, "PYTHONUNBUFFERED": "1"}
+    return {**common, "PVC_HOLD": HOLD}
 
 
 def switch_on_network(lab: Lab) -> Process:

@@ -15,6 +15,7 @@ is one of three nodes, with ZooKeeper, for the whole run. A run that is killed l
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -62,6 +63,25 @@ class RunningLab:
         pid: int = control.ask(self._init(where), "kill", unit=process, signal=signal)
         return pid
 
+    def hold(self, where: str, step: str) -> None:
+        """The node's pvcnoded stands still when it next comes to `step` (Ground.moment)."""
+        place = self._held(where, step).parent
+        place.mkdir(exist_ok=True)
+        (place / step).touch()
+
+    def is_held(self, where: str, step: str) -> bool:
+        return self._held(where, step).exists()
+
+    def let_go(self, where: str, step: str) -> None:
+        """Nothing when the node is off: its /run is gone."""
+        with contextlib.suppress(LabError, OSError):
+            held = self._held(where, step)
+            (held.parent / step).unlink(missing_ok=True)
+            held.unlink(missing_ok=True)
+
+    def _held(self, where: str, step: str) -> Path:
+        return Path(f"/proc/{self._init(where).pid}/root{node.HOLD}/{step}.held")
+
     def stop(self, where: str, unit: str) -> None:
         control.ask(self._init(where), "stop", unit=unit)
 
@@ -78,6 +98,15 @@ class RunningLab:
 
     def logs(self, where: str, unit: str) -> str:
         return (self._lab.node_dir(where) / f"var/log/pvc/{unit}.service.log").read_text(errors="replace")
+
+    def path(self, where: str) -> Path:
+        """The node's own files, as the machine sees them: etc, var."""
+        return self._lab.node_dir(where)
+
+    def pid_namespace(self, where: str) -> str:
+        """What /proc/PID/ns/pid of the node's processes says; "" while it is off."""
+        running = self._lab.process(where)
+        return os.readlink(f"/proc/{running.pid}/ns/pid") if running else ""
 
     def power_off(self, where: str) -> None:
         with self._lab.locked():

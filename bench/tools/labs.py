@@ -1,4 +1,4 @@
-"""A one-node lab of a bench's own, and Python run inside its node."""
+"""A lab of a bench's own, and programs run inside its nodes."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ class BenchLab:
     def init(self) -> Process:
         return self.lab.needs(NODE)
 
+    def inside(self, where: str, *argv: str) -> str:
+        """Run a command inside a node, as root; return its output."""
+        return node.run_inside(self.lab.needs(where), argv, f"on {where}")
+
     def python(self, module: str, *arguments: str) -> Any:
         """What the last line of `python -m module arguments`, run as root inside the node, prints as JSON."""
         argv = ["env", f"PYTHONPATH={REPOSITORY}", sys.executable, "-P", "-m", module, *arguments]
@@ -55,11 +59,12 @@ class BenchLab:
 
 
 @contextlib.contextmanager
-def bench_lab(name: str) -> Iterator[BenchLab]:
-    """Up and, whatever happens, down again."""
+def bench_lab(name: str, *, nodes: int = 1) -> Iterator[BenchLab]:
+    """Up and, whatever happens, down again. Several nodes are on ZooKeeper."""
     lab = Lab(f"bench-{name}-{os.getpid()}"[:20].rstrip("-"))
-    up.bring_up(lab, Plan(name=lab.name, nodes=[NODE]), lambda _: None)
-    say(f"a lab of one node is up ({lab.name})")
+    names, store = [f"hv{number}" for number in range(1, nodes + 1)], "embedded" if nodes == 1 else "zookeeper"
+    up.bring_up(lab, Plan(name=lab.name, nodes=names, store=store), lambda _: None)
+    say(f"a lab of {nodes} node{'s' if nodes > 1 else ''} is up ({lab.name})")
     try:
         yield BenchLab(lab)
     finally:

@@ -101,6 +101,7 @@ def build_node(
     ring: LogRing,
     custody: str = "",
     lease_store: Store | None = None,
+    moment: Callable[[str], None] | None = None,
 ) -> Node:
     """`lease_store`: a client of its own for the primary's lease, on a coordinator that is one of several.
 
@@ -128,6 +129,7 @@ def build_node(
         permits=permits,
         hooks=hooks,
         calls=calls,
+        **({"moment": moment} if moment else {}),
         leadership=build_leadership(
             config, incarnation=incarnation, store=lease_store or store, clock=clock, log=log, keeper=keeper
         ),

@@ -27,6 +27,7 @@ from pvc_core.daemon.key import key_command
 from pvc_core.daemon.leaving import leave_command
 from pvc_core.daemon.life import NodeLife, run_until_signal
 from pvc_core.daemon.members import coordinators_command
+from pvc_core.daemon.moments import moments
 from pvc_core.daemon.opening import open_store
 from pvc_core.daemon.removals import follow_removals
 from pvc_core.daemon.ring import LogRing
@@ -196,7 +197,7 @@ def _run(
     try:
         node = build_node(
             config, loaded, store=store, clock=clock, log=log, permits=permits, incarnation=incarnation,
-            ring=ring, custody=custody_reason, lease_store=lease_store,
+            ring=ring, custody=custody_reason, lease_store=lease_store, moment=moments(os.environ),
         )  # fmt: skip
     except PvcError:
         store.close()

@@ -49,6 +49,7 @@ class Arrivals:
         if there.guest is not GuestState.OFF:
             return self._kill(vm.uuid)  # left of an earlier attempt
         self.expected.add(vm.uuid)
+        self.ground.moment("move.prepare")
         if mine:
             self._permit(claim.value)
             return Outcome("", RENEW_S)
@@ -139,9 +140,12 @@ class Arrivals:
 
     def _go_on(self, vm: VmWanted, claim: Kept[Claim]) -> Outcome:
         """The guest stands still until this is done: the picture may wait."""
+        self.ground.moment("move.arrived")
         stamped = self._stamp(claim, target=self.ground.node)
+        self.ground.moment("move.stamped")
         try:
             self._resume(vm, stamped.value)
+            self.ground.moment("move.resumed")
         finally:
             self._settle(vm.uuid)
         return Outcome(f"arrived on {self.ground.node}", 0.0)

@@ -51,6 +51,7 @@ class Departure:
     def begin(self, wanted: Kept[VmWanted], claim: Kept[Claim], target: str) -> Outcome:
         """The write that makes the target prepare. Raises Refused, Permanent when the guest cannot leave."""
         vm = wanted.value
+        self.ground.moment("move.asked")
         departing = self._as_it_is(vm)
         leaving = replace(
             claim.value,
@@ -100,6 +101,7 @@ class Departure:
             return Outcome(f"migrating to {target}: waiting for it to prepare", PROGRESS_S)
         if arrival.refused:
             return self._fail(claim, there, f"{target} cannot take it: {arrival.refused}", final=True)
+        self.ground.moment("move.set-out")
         self.ground.permits.revoke(vm.uuid)  # nothing may begin here once its process has ended
         self._begun[vm.uuid] = arrival.ticket
         compute, uuid, downtime_ms = self.ground.compute, vm.uuid, vm.migration_max_downtime_ms
@@ -148,7 +150,9 @@ class Departure:
         arrival, old = claim.value.arrival, claim.value
         if arrival is None or arrival.refused:
             return self._take_back(claim, None, "the guest ended before it could leave")
+        self.ground.moment("move.gone")
         self.ground.commit(Set(layout.CLAIMS, old.uuid, handed_over(old, arrival), claim.version))
+        self.ground.moment("move.handed-over")
         self.forget(old.uuid)
         self.starter.let_go(old.uuid, old)
         vm = self.ground.view.vm_wanted.get(old.uuid)

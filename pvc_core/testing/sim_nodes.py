@@ -58,6 +58,10 @@ class SimNode:
     def __post_init__(self) -> None:
         self.permits = SimPermits()
         self.hands: list[tuple[Engine, tuple[str, str]]] = []
+        self.at: dict[str, Callable[[], object]] = {}
+        """Step (Ground.moment) -> what happens when this node comes to it, once."""
+        self.next_life: Callable[[], object] | None = None
+        """How this node goes on when what it does now was struck: set by what happens to itself."""
         self._begin()
 
     @property
@@ -98,7 +102,17 @@ class SimNode:
         try:
             thing()
         except Crashed:
-            self.restart_daemon()
+            begin, self.next_life = self.next_life or self.restart_daemon, None
+            begin()
+
+    def _moment(self, step: str) -> None:
+        happens = self.at.pop(step, None)
+        if happens is None:
+            return
+        happens()
+        if self.next_life is not None:
+            self.stage.dead = True
+            raise Crashed(f"struck at {step}")
 
     def _begin(self) -> None:
         sim = self.sim
@@ -128,6 +142,7 @@ class SimNode:
             calls=SimCalls(self.stage),
             inline=True,
             new_task_id=lambda: f"{sim.random.getrandbits(32):08x}",
+            moment=self._moment,
         )
         facts = NodeSeen(
             name=self.name,
