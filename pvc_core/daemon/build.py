@@ -41,7 +41,7 @@ from pvc_core.reconcile.calls import ThreadCalls
 from pvc_core.reconcile.engine import Engine, Reconciler
 from pvc_core.reconcile.fence_care import FenceCare
 from pvc_core.reconcile.flush import FlushReconciler
-from pvc_core.reconcile.ground import Ground, Permits
+from pvc_core.reconcile.ground import Ground, Permits, nobody_waits
 from pvc_core.reconcile.kinds import all_kinds
 from pvc_core.reconcile.level import LevelReconciler
 from pvc_core.reconcile.maintenance import MaintenanceReconciler
@@ -101,7 +101,7 @@ def build_node(
     ring: LogRing,
     custody: str = "",
     lease_store: Store | None = None,
-    moment: Callable[[str], None] | None = None,
+    moment: Callable[[str], None] = nobody_waits,
 ) -> Node:
     """`lease_store`: a client of its own for the primary's lease, on a coordinator that is one of several.
 
@@ -129,7 +129,7 @@ def build_node(
         permits=permits,
         hooks=hooks,
         calls=calls,
-        **({"moment": moment} if moment else {}),
+        moment=moment,
         leadership=build_leadership(
             config, incarnation=incarnation, store=lease_store or store, clock=clock, log=log, keeper=keeper
         ),

@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pvc_core.reconcile.ground import nobody_waits
+
 VARIABLE = "PVC_HOLD"
 LOOK_S, LONGEST_S = 0.01, 600.0
 
 
-def moments(environ: Mapping[str, str]) -> Callable[[str], None] | None:
-    """What is to be called with the name of each step; None when nobody may hold this daemon."""
+def moments(environ: Mapping[str, str]) -> Callable[[str], None]:
+    """What is to be called with the name of each step."""
     place = environ.get(VARIABLE)
-    return Holding(Path(place)).at if place else None
+    return Holding(Path(place)).at if place else nobody_waits
 
 
 class Holding:

@@ -66,6 +66,7 @@ class Arrivals:
         self._settle(vm.uuid)
         self.expected.discard(vm.uuid)
         if there.guest is GuestState.OFF:
+            self._say_off(vm.uuid)
             return Outcome("its memory did not arrive; starting it again", 0.0)
         self.ground.hooks.notify("pvc_vm_started", key=vm.uuid, vm=vm)
         return Outcome(f"running on {self.ground.node}", 0.0)
@@ -149,6 +150,14 @@ class Arrivals:
         finally:
             self._settle(vm.uuid)
         return Outcome(f"arrived on {self.ground.node}", 0.0)
+
+    def _say_off(self, uuid: str) -> None:
+        """It was lost on the way, and did not crash: nobody waits before it is started again."""
+        seen = self.ground.view.vm_seen.get(uuid)
+        if seen is not None:
+            off = replace(seen.value, guest=GuestState.OFF)
+            self.ground.repository.save(layout.VM_SEEN, uuid, off, seen)
+            self.ground.keeper.settle([layout.VM_SEEN.key(uuid)], inline=self.ground.inline)
 
     def _stamp(self, claim: Kept[Claim], *, target: str | None) -> Kept[Claim]:
         """The write that entitles to what follows. Lost or unknown, nothing follows (the error travels on)."""

@@ -62,7 +62,7 @@ def writes(description: Description | None) -> set[str]:
     return {disk.volume for disk in description.disks if disk.volume and not disk.read_only} if description else set()
 
 
-def _nobody_waits(step: str) -> None: ...
+def nobody_waits(step: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class Ground:
     inline: bool = False
     new_task_id: Callable[[], str] = new_task_id
     vnc_listen: str = "127.0.0.1"
-    moment: Callable[[str], None] = _nobody_waits
+    moment: Callable[[str], None] = nobody_waits
     """Called at the steps of what must not go wrong, with their names: where a test lets something happen just then."""
 
     @property
