@@ -73,3 +73,8 @@ def test_scale(capsys: pytest.CaptureFixture[str]) -> None:
     sizes = {"--nodes": 2, "--vms": 4, "--api-nodes": 1, "--api-vms": 2, "--writes": 5, "--over": 2, "--settle": 6}
     printed = run("scale", capsys, *(str(word) for pair in sizes.items() for word in pair))
     assert "every view current" in printed and re.search(r"^\| GET /status +\|", printed, re.MULTILINE)
+
+
+def test_flush(labs: None, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run("flush", capsys, "--guests", "2", "--parallel", "2", "--rounds", "1")
+    assert "2 at once" in printed and "flush p50" in printed

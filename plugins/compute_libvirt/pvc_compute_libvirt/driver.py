@@ -240,6 +240,12 @@ class LibvirtDriver(ComputeDriver):
         except OSError as error:
             self._log.warning("the console log could not be marked", path=str(log), error=error.strerror)
 
+    def prove_again(self) -> None:
+        """The hook was put in place anew: the next start proves that libvirtd asks it."""
+        with self._proving:
+            self._proved.clear()
+            self._restarted = False
+
     def _prove(self, connection: libvirt.virConnect) -> None:
         """Once per connection, so once per life of libvirtd."""
         with self._proving:

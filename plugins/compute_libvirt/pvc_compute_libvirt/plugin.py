@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from marshmallow import Schema, fields, validate
 
 from pvc_compute_libvirt.definitions import LibvirtDefinitions
+from pvc_compute_libvirt.maintenance import Maintenance
 from pvc_compute_libvirt.virt import find_virt_type
 from pvc_core.contracts.compute import ComputeDefinitions
 from pvc_core.contracts.plugin import Drivers, Plugin, PluginContext
@@ -85,7 +86,13 @@ class ComputeLibvirt(Plugin):
             restart_libvirtd=lambda: restart_libvirtd(self.config["uri"], run=context.run),
         )
         driver = LibvirtDriver(settings, permits=permits, processes=Processes(), clock=context.clock, log=context.log)
-        return Drivers(compute=driver, stop=driver.stop_driver)
+        maintenance = Maintenance(
+            guests=driver.list_guests,
+            install_hook=permits.install_hook,
+            prove_again=driver.prove_again,
+            log=context.log,
+        )
+        return Drivers(compute=driver, stop=driver.stop_driver, hooks=maintenance)
 
     def _permits(self) -> Permits:
         from pvc_compute_libvirt.permits import Permits
