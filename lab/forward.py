@@ -62,7 +62,7 @@ class _Door:
         self._targets = targets
 
     async def accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+        with contextlib.closing(writer), contextlib.suppress(OSError):
             near: socket.socket = writer.get_extra_info("socket")
             near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sets it on the far side only
             far_reader, far_writer = await self._connect()
@@ -83,7 +83,16 @@ class _Door:
 
     async def _try(self, target: Target, place: int) -> Streams:
         await asyncio.sleep(place * HEAD_START_S)
-        return await asyncio.wait_for(asyncio.open_connection(target.host, target.port), CONNECT_S)
+        far = await asyncio.wait_for(asyncio.open_connection(target.host, target.port), CONNECT_S)
+        _notice_silence(far[1].get_extra_info("socket"))
+        return far
+
+
+def _notice_silence(sock: socket.socket) -> None:
+    """A floating address moves while somebody waits for an answer from it: nobody tells of the old connection's end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 2), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 5)):
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

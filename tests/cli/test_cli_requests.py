@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from pvc_cli.api import Api
+from pvc_cli.errors import NoAnswer
+
 REALLY = {"yes-i-really-mean-it": ["yes-i-really-mean-it"]}
 
 CASES: list[tuple[str, str, dict[str, list[str]]]] = [
@@ -144,3 +147,19 @@ def test_plugin_action(pvc: Any, api: Any) -> None:
     assert (api.last.method, api.last.path) == ("POST", "/plugin/storage_ceph/osd-add")
     assert api.last.form == {"node": ["hv1"], "device": ["/dev/sdb"], "tag": ["a", "b"]}
     assert pvc("plugin", "run", "storage_ceph", "osd-add", "node").code == 2
+
+
+def test_a_role_that_moves_away_with_the_api_before_it_answered(pvc: Any, api: Any, monkeypatch: Any) -> None:
+    """The floating address went, and with it the connection the answer was to come through: it is looked at instead."""
+    sample = api.sample("GET /node/hv1/coordinator-state")
+    api.on("GET /node/hv1/coordinator-state", type(sample)(200, {"name": "hv1", "coordinator_state": "secondary"}, {}))
+    asked = Api._ask
+
+    def lost(self: Api, method: str, path: str, *more: Any) -> Any:
+        if method == "POST":
+            raise NoAnswer("no answer", sent=True)
+        return asked(self, method, path, *more)
+
+    monkeypatch.setattr(Api, "_ask", lost)
+    result = pvc("node", "secondary", "hv1")
+    assert (result.code, result.out) == (0, "Node hv1 is secondary now.\n"), result.err

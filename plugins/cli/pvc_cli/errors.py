@@ -48,9 +48,13 @@ class CliError(Exception):
 
 
 class NoAnswer(CliError):
-    """The API could not be asked, or gave no answer that can be understood."""
+    """The API could not be asked, or gave no answer that can be understood. `sent`: the request may have arrived."""
 
     exit_code = ExitCode.NO_ANSWER
+
+    def __init__(self, message: str, *, help: str = "", sent: bool = False) -> None:
+        super().__init__(message, help=help)
+        self.sent = sent
 
 
 class Changed(CliError):

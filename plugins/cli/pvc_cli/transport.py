@@ -23,6 +23,9 @@ READ_TIMEOUT_S = 48 * 3600.0
 
 PIECE_BYTES = 1 << 16
 
+KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 4))
+"""Seconds of silence before the first question, seconds between two, and how many without an answer are the end."""
+
 AGAIN_STATUSES = (429, 500, 502, 503, 504)
 AGAIN_AFTER_S = (0.2, 0.4, 0.8)
 """Pauses before a GET is asked again. Only GET: it changes nothing, so asking twice is harmless."""
@@ -149,6 +152,7 @@ class Transport:
             connection.close()
             raise unreachable(self.endpoint, method, target, error) from error
         connection.sock.settimeout(READ_TIMEOUT_S)
+        notice_silence(connection.sock)
         self._open = connection
         return connection
 
@@ -176,6 +180,19 @@ class Transport:
         except (BrokenPipeError, ConnectionResetError):
             return True
         return False
+
+
+def notice_silence(sock: socket.socket) -> None:
+    """Let the kernel find out within some ten seconds that nobody is there any more.
+
+    An answer may take hours, and a floating address may move while it is waited for: nobody tells of the end then.
+    """
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE:
+        if hasattr(socket, name):  # other systems name them otherwise, or have none
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def answered_already(sock: socket.socket) -> bool:
@@ -210,7 +227,7 @@ def broken(endpoint: Endpoint, method: str, target: str, error: Exception) -> No
         doubt = "what listens there speaks no HTTP; is it https, or another port?"
     elif method == "GET":
         doubt = "try again; if it stays so, the log of pvcapid tells more"
-    return NoAnswer(f"{method} {endpoint.url}{target} got no answer: {reason(error)}", help=doubt)
+    return NoAnswer(f"{method} {endpoint.url}{target} got no answer: {reason(error)}", help=doubt, sent=True)
 
 
 def reason(error: Exception) -> str:

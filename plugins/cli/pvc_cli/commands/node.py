@@ -161,10 +161,19 @@ def set_domain_state(app: App, node: str, wanted: str, wait: bool) -> None:
 
 def set_coordinator_state(app: App, node: str, wanted: str, wait: bool) -> None:
     where = path("node", node, "coordinator-state")
-    answer = app.api.post(where, state=wanted)
+    try:
+        answer = app.api.post(where, state=wanted)
+    except NoAnswer as error:
+        if not error.sent:
+            raise
+        # Asked through the floating address, which may move before the answer is sent. It is met once, so look.
+        wait_for_state(app, where, node, wanted)
+        app.out.say(f"Node {node} is {wanted} now.")
+        return
+    finish(app, answer, wait=wait)
     if wait:
         wait_for_state(app, where, node, wanted)
-    finish(app, answer, wait=wait)
+        app.out.say(f"Node {node} is {wanted} now.")
 
 
 def wait_for_state(app: App, where: str, node: str, wanted: str) -> None:
