@@ -20,7 +20,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ import pytest
 
 from lab import LabError, control, ensemble, guests, leash, network, node, up
 from lab.api import Api
-from lab.state import REPOSITORY, Lab, Plan
+from lab.state import REPOSITORY, SWITCH, Lab, Plan
 
 
 class RunningLab:
@@ -91,6 +91,11 @@ class RunningLab:
     def units(self, where: str) -> dict[str, dict[str, Any]]:
         """Return name -> {state, why, pid, restarts} of the node's daemons."""
         return {str(unit["unit"]).removesuffix(".service"): unit for unit in node.status(self._init(where))}
+
+    def at_the_switch(self, argv: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
+        """Begin a program on the machine that is connected to all three networks and is no node."""
+        switch = self._lab.needs(SWITCH)
+        return subprocess.Popen(["nsenter", "--target", str(switch.pid), "--net", *argv], **how)
 
     def root_of(self, where: str) -> Path:
         """The node's own files, as the machine sees them: also while it is cut off, or off."""
