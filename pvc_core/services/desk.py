@@ -4,6 +4,7 @@ daemon/build.py.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -94,6 +95,8 @@ class Desk:
     """The simulator's way: settle in this very thread."""
     waiter: Callable[[Callable[[ClusterView], bool]], bool] | None = None
     """The simulator's way: let the cluster go on until it is true."""
+    placing: Any = field(default_factory=threading.Lock)
+    """Held from the look at the picture until it shows what was chosen: requests at once choose one after the other."""
     new_uuid: Callable[[], str] = new_uuid
     new_task_id: Callable[[], str] = new_task_id
     host_bridges: Mapping[str, str] = field(default_factory=dict)

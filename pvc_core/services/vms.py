@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -324,8 +324,7 @@ class VmService:
         self, ref: str, *, by: str, node: str | None = None, live_only: bool = False, wait: bool = False
     ) -> VmPicture:
         """Another node for good, chosen if none is named; a running guest moves live where it can. See Moves."""
-        kept = self.desk.need_vm(ref)
-        return self._ask_to_move(kept, by, wait, Moves(self.desk).move(kept, node, live_only=live_only))
+        return self._ask_to_move(ref, by, wait, lambda kept: Moves(self.desk).move(kept, node, live_only=live_only))
 
     def migrate(
         self,
@@ -338,12 +337,13 @@ class VmService:
         wait: bool = False,
     ) -> VmPicture:
         """Another node for a while: `unmigrate` brings it back."""
-        kept = self.desk.need_vm(ref)
-        return self._ask_to_move(kept, by, wait, Moves(self.desk).migrate(kept, node, force=force, live_only=live_only))
+        moves = Moves(self.desk)
+        return self._ask_to_move(
+            ref, by, wait, lambda kept: moves.migrate(kept, node, force=force, live_only=live_only)
+        )
 
     def unmigrate(self, ref: str, *, by: str, live_only: bool = False, wait: bool = False) -> VmPicture:
-        kept = self.desk.need_vm(ref)
-        return self._ask_to_move(kept, by, wait, Moves(self.desk).unmigrate(kept, live_only=live_only))
+        return self._ask_to_move(ref, by, wait, lambda kept: Moves(self.desk).unmigrate(kept, live_only=live_only))
 
     # -- tasks ---------------------------------------------------------------------------------------------------------
 
@@ -393,9 +393,13 @@ class VmService:
             self._wait(picture, "is not off yet", lambda vm: vm.claim is None or vm.claim.phase is not Phase.RUN)
         return self.get(picture.wanted.uuid)
 
-    def _ask_to_move(self, kept: Kept[VmWanted], by: str, wait: bool, changes: dict[str, Any]) -> VmPicture:
+    def _ask_to_move(
+        self, ref: str, by: str, wait: bool, changes: Callable[[Kept[VmWanted]], dict[str, Any]]
+    ) -> VmPicture:
         """With `wait`, returns when it lives there; raises Refused with the reason when it does not."""
-        picture = self._ask(kept, by, **changes)
+        with self.desk.placing:
+            kept = self.desk.need_vm(ref)
+            picture = self._ask(kept, by, **changes(kept))
         uuid, request, moves = picture.wanted.uuid, picture.wanted.move, Moves(self.desk)
         if not wait:
             return picture
