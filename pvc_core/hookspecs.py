@@ -10,10 +10,11 @@ would drop them); an implementation may take fewer arguments than stand here, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pluggy
 
+from pvc_core.model.check import CheckLine
 from pvc_core.model.node import HealthSeen
 from pvc_core.model.storage import Volume
 from pvc_core.model.vm import Description, VmWanted
@@ -77,6 +78,10 @@ class Hooks:
     @hookspec
     def pvc_collect_health(self) -> Sequence[HealthSeen]:
         """This plugin's findings on this node now; empty when all is well."""
+
+    @hookspec
+    def pvc_collect_check(self, peers: Mapping[str, str]) -> Sequence[CheckLine]:
+        """Lines for `pvc cluster check`, found on this node now. `peers`: address on the cluster network by node."""
 
     @hookspec
     def pvc_collect_metrics(self) -> Sequence[tuple[str, dict[str, str], float]]:

@@ -17,8 +17,9 @@ from pvc_core.clock import SystemClock
 from pvc_core.cluster.lease import CALL_S
 from pvc_core.config import Config, ConfigError, LastGood
 from pvc_core.daemon import custody, logs
-from pvc_core.daemon.build import build_node
+from pvc_core.daemon.build import Node, build_node
 from pvc_core.daemon.channel import Channel
+from pvc_core.daemon.checks.answering import Checks
 from pvc_core.daemon.given import networks
 from pvc_core.daemon.hostnet import hostnet_command
 from pvc_core.daemon.init import init
@@ -39,6 +40,7 @@ from pvc_core.founding.secrets import GROUP, STORE_NODE, read_secret
 from pvc_core.guard.client import Guard
 from pvc_core.loader import Loaded, load_all
 from pvc_core.peer.local import Lock
+from pvc_core.store.base import Store
 
 CONFIG = "/etc/pvc/pvc.yaml"
 GUARD_WAIT_S = 30.0
@@ -209,7 +211,7 @@ def _run(
         LastGood(config.paths.state).save(config)
     _render(config, log)
     follow_removals(config, node.keeper, log)
-    handlers = {**node.bytes.handlers(), **node.restoring.handlers()}
+    handlers = {**node.bytes.handlers(), **node.restoring.handlers(), **_checks(node, config, store, clock).handlers()}
     peer = Channel(
         config, handlers, view=lambda: node.keeper.view, store=store, incarnation=incarnation, clock=clock, log=log,
     )  # fmt: skip
@@ -217,6 +219,19 @@ def _run(
     life = NodeLife(node, peer, log)
     log.info(f"pvcnoded {__version__} begins", incarnation=incarnation, plugins=", ".join(sorted(loaded.plugins)))
     return run_until_signal(life.begin, life.end, log, over=lambda: _is_over(config, incarnation, log))
+
+
+def _checks(node: Node, config: Config, store: Store, clock: SystemClock) -> Checks:
+    return Checks(
+        config=config,
+        view=lambda: node.keeper.view,
+        store=store,
+        clock=clock,
+        hooks=node.hooks,
+        standstill=node.standstill,
+        said=lambda: {**node.quick.said(), **node.slow.said()},
+        stuck=node.stuck,
+    )
 
 
 def _is_over(config: Config, incarnation: str, log: Any) -> bool:

@@ -25,6 +25,8 @@ from pvc_core.model.node import HealthSeen
 
 LIMIT_S = 2.0
 """How long a check or collect waits for a plugin."""
+PATIENCE = {"pvc_collect_check": 4.0}
+"""So many times that long: a person waits for it, and it may look at other nodes."""
 SLOW_S = 30.0
 """A notification out for longer than this shows in health."""
 
@@ -129,12 +131,19 @@ class Hooks:
         if shape is not None:
             calls = {plugin: partial(_shaped, shape, plugin, call) for plugin, call in calls.items()}
         ask = self._asking.ask_inline if self._inline else self._asking.ask
-        return ask(calls, self._limit_s) if calls else {}
+        return ask(calls, self._limit_of(hook)) if calls else {}
+
+    def _limit_of(self, hook: str) -> float:
+        return self._limit_s * PATIENCE.get(hook, 1.0)
+
+    def implementing(self, hook: str) -> frozenset[str]:
+        """The plugins that have something to say to `hook`."""
+        return frozenset(self._calls[hook])
 
     def _failed(self, plugin: str, hook: str, answer: Answer) -> bool:
         """Note how it went."""
         if answer.late_s is not None:
-            self._troubles.failed(plugin, hook, f"gave no answer within {self._limit_s:g} s")
+            self._troubles.failed(plugin, hook, f"gave no answer within {self._limit_of(hook):g} s")
         elif answer.error is not None:
             self._troubles.failed(plugin, hook, f"raised {last_line(answer.error)}")
         else:

@@ -139,6 +139,10 @@ class Engine:
             self._stopping = True
             self._changed.notify_all()
 
+    def said(self) -> dict[str, str]:
+        """The last sentence told of each object that has one, by "kind/key"."""
+        return {f"{kind}/{key}": sentence for (kind, key), sentence in list(self._said.items())}
+
     def running(self) -> list[Job]:
         """What is being worked on at this moment."""
         with self._changed:

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from pvc_core.cluster.heard import Heard
 from pvc_core.services.backups import BackupService
+from pvc_core.services.check import CheckService
 from pvc_core.services.cluster import ClusterService
 from pvc_core.services.desk import Desk
 from pvc_core.services.fencing import FenceService
@@ -18,6 +19,7 @@ from pvc_core.services.rebalance import RebalanceService
 from pvc_core.services.storage import StorageService
 from pvc_core.services.tasks import TaskService
 from pvc_core.services.vms import VmService
+from pvc_core.services.why import WhyService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class Services:
     tasks: TaskService
     cluster: ClusterService
     backups: BackupService
+    check: CheckService
+    why: WhyService
     plugins: PluginService
     keys: KeyService
     rebalance: RebalanceService
@@ -56,13 +60,17 @@ def services_on(
 ) -> Services:
     """Every service on one desk."""
     tasks = TaskService(desk)
+    nodes = NodeService(desk, coordinators, heard, dead_after_s)
+    cluster = ClusterService(desk, cluster_name, upstream_floating)
     return Services(
         desk=desk,
         vms=VmService(desk, tasks),
-        nodes=NodeService(desk, coordinators, heard, dead_after_s),
+        nodes=nodes,
+        why=WhyService(desk, nodes),
         storage=StorageService(desk, tasks),
         tasks=tasks,
-        cluster=ClusterService(desk, cluster_name, upstream_floating),
+        cluster=cluster,
+        check=CheckService(desk, cluster, coordinators),
         backups=BackupService(desk, tasks, cluster_name, coordinators),
         plugins=PluginService(desk, tasks),
         keys=KeyService(desk.repository, desk.keeper, desk.clock),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pvc_core.errors import Refused
 from pvc_core.hookspecs import Hooks as Specs
 from pvc_core.hookspecs import hookimpl
 from pvc_core.loader import Hooks
+from pvc_core.model.check import CheckLine
 from pvc_core.model.node import HealthSeen
 from pvc_core.model.storage import Volume
 from pvc_core.model.vm import Description, VmWanted
@@ -122,6 +123,24 @@ def test_pvc_collect_health(build: Build) -> None:
 
     found = build(disks=Plugin()).collect("pvc_collect_health")
     assert found == {"disks": (HealthSeen(plugin="disks", delta=100, message="disk nearly full"),)}
+
+
+def test_pvc_collect_check(build: Build) -> None:
+    class Plugin:
+        @hookimpl
+        def pvc_collect_check(self, peers: Mapping[str, str]) -> list[CheckLine]:
+            return [CheckLine(topic="cables", text=f"{len(peers)} are loose", ok=False)]
+
+    class Wrong:
+        @hookimpl
+        def pvc_collect_check(self) -> list[str]:
+            return ["all is well"]
+
+    hooks = build(cabling=Plugin(), wrong=Wrong())
+    found = hooks.collect("pvc_collect_check", peers={"hv1": "10.1.0.11"})
+    assert [line.text for line in found["cabling"]] == ["1 are loose"] and found.keys() == {"cabling"}
+    assert found["cabling"][0].remedy, "no finding goes without what helps"
+    assert hooks.implementing("pvc_collect_check") == {"cabling", "wrong"}
 
 
 def test_pvc_collect_metrics(build: Build) -> None:

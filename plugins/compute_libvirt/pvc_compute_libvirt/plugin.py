@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from marshmallow import Schema, fields, validate
@@ -65,6 +66,7 @@ class ComputeLibvirt(Plugin):
 
     def build_drivers(self, context: PluginContext) -> Drivers:
         """Finds out how guests run (once per boot) and installs libvirt's hook; connects later. Raises Permanent."""
+        from pvc_compute_libvirt.check import Check
         from pvc_compute_libvirt.driver import LibvirtDriver, Settings
         from pvc_compute_libvirt.libvirtd import restart_libvirtd
         from pvc_compute_libvirt.processes import Processes
@@ -92,9 +94,16 @@ class ComputeLibvirt(Plugin):
             prove_again=driver.prove_again,
             log=context.log,
         )
-        return Drivers(compute=driver, stop=driver.stop_driver, hooks=maintenance)
+        return Drivers(compute=driver, stop=driver.stop_driver, hooks=_together(maintenance, Check(driver.host_facts)))
 
     def _permits(self) -> Permits:
         from pvc_compute_libvirt.permits import Permits
 
         return Permits(permits_dir=Path(self.config["permits_dir"]), hooks_dir=Path(self.config["hooks_dir"]))
+
+
+def _together(*listeners: object) -> SimpleNamespace:
+    """One object with the hooks of several."""
+    return SimpleNamespace(
+        **{name: getattr(one, name) for one in listeners for name in dir(one) if name.startswith("pvc_")}
+    )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 
 from pvc_core.hookspecs import hookimpl
+from pvc_core.model.check import CheckLine
 from pvc_core.model.node import HealthSeen
 from pvc_storage_dir.faults import free_bytes, readable, total_bytes
 
@@ -23,6 +24,19 @@ class Health:
     def pvc_collect_health(self) -> list[HealthSeen]:
         findings = (_finding(name, directory) for name, directory in sorted(self._pools().items()))
         return [one for one in findings if one]
+
+    @hookimpl
+    def pvc_collect_check(self) -> list[CheckLine]:
+        return [_line(name, directory) for name, directory in sorted(self._pools().items())]
+
+
+def _line(name: str, directory: str) -> CheckLine:
+    found = _finding(name, directory)
+    total, free = total_bytes(directory), free_bytes(directory)
+    if found is not None and found.delta >= _LEVELS[0][1]:
+        return CheckLine(topic="disk space", ok=False, text=found.message, remedy="make room, or give the pool more")
+    text = f'pool "{name}": {readable(free)} of {readable(total)} free in {directory}'
+    return CheckLine(topic="disk space", text=text)
 
 
 def _finding(name: str, directory: str) -> HealthSeen | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from marshmallow import Schema
 
 from pvc_api_falcon.fields import choice, text
@@ -30,6 +32,13 @@ def set_maintenance(call: Call) -> Answer:
     call.services.cluster.set_maintenance(on, by=call.by, for_s=for_s, reason=call.args.get("reason") or "")
     end = f" for {format_duration(for_s)}" if for_s else ""
     return said(f"Maintenance mode is {'on' if on else 'off'}{end}.")
+
+
+def check(call: Call) -> Answer:
+    lines = call.services.check.run()
+    wrong = sum(not line.ok for line in lines)
+    sentence = "all is well" if not wrong else f"{wrong} of {len(lines)} lines need somebody"
+    return data({"ok": not wrong, "lines": [asdict(line) for line in lines], "status": sentence})
 
 
 def show_primary(call: Call) -> Answer:
@@ -70,5 +79,9 @@ ROUTES = (
     ),
     Route(method="GET", path="/cluster/rebalance", does=show_plan, help="Which VMs a rebalance would move, and why."),
     Route(method="POST", path="/cluster/rebalance", does=run_plan, task=True, help="Move them."),
+    Route(
+        method="GET", path="/cluster/check", does=check, asks=True,
+        help="Asks every node about itself and its ways to the others; each finding has its remedy.",
+    ),
     Route(method="GET", path="/status/primary_node", does=show_primary, help="The primary; 204 when none.", open=True),
 )  # fmt: skip

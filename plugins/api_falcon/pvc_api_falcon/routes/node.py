@@ -56,6 +56,11 @@ def show_node(call: Call) -> Answer:
     return data([node_body(call.services.nodes.get(call.names["node"]))])
 
 
+def why(call: Call) -> Answer:
+    name = call.names["node"]
+    return data({"name": name, "lines": call.services.why.node(name)})
+
+
 def show_daemon_state(call: Call) -> Answer:
     return _part(call, "daemon_state")
 
@@ -111,6 +116,10 @@ ROUTES = (
     Route(
         method="DELETE", path="/node/{node}", does=remove_node, takes=RemoveIn, missing=404, task=True,
         help="Forget it; confirm=true vouches that the machine is off for good.",
+    ),
+    Route(
+        method="GET", path="/node/{node}/why", does=why, asks=True,
+        help="Why it is in its state, what it waits for, what cannot leave it.",
     ),
     Route(method="GET", path="/node/{node}/daemon-state", does=show_daemon_state, help="State of its daemon."),
     Route(method="GET", path="/node/{node}/coordinator-state", does=show_coordinator_state, help="Primary or not."),

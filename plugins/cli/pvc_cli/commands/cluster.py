@@ -12,6 +12,7 @@ import click
 from pvc_cli.api import Value
 from pvc_cli.app import App
 from pvc_cli.commands.task import show_or_wait
+from pvc_cli.errors import ExitCode
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
 from pvc_cli.options import wait_task_option, yes_option
@@ -31,6 +32,20 @@ def status(app: App, format_: str) -> None:
     """Show the cluster's health, members and resources."""
     found = app.api.get("/status").body
     emit(app, format_, found, pretty=lambda s: view.pretty(app.out, s), short=lambda s: view.short(app.out, s))
+
+
+@cluster.command()
+@format_option("pretty", "json", "json-pretty")
+@click.pass_context
+def check(ctx: click.Context, format_: str) -> None:
+    """Look at everything that others trip over: quorum, clocks, MTU, names, certificates, disks, versions, pvc.yaml.
+
+    Ends with 1 when a line needs somebody.
+    """
+    app: App = ctx.obj
+    found = app.api.get("/cluster/check").body
+    emit(app, format_, found, pretty=lambda c: view.check(app.out, c))
+    ctx.exit(ExitCode.DONE if found["ok"] else ExitCode.NO)
 
 
 @cluster.command()

@@ -120,6 +120,14 @@ def info(app: App, node: str, format_: str) -> None:
     emit(app, format_, found, pretty=lambda n: view.node_info(app.out, n), long=lambda n: view.node_long(app.out, n))
 
 
+@node.command()
+@node_argument
+@click.pass_obj
+def why(app: App, node: str) -> None:
+    """Say why NODE is in its state, what it waits for, and what cannot leave it."""
+    app.out.say("\n".join(app.api.get(path("node", node, "why")).body["lines"]))
+
+
 @node.command("list")
 @click.argument("limit", required=False, shell_complete=names("/node"))
 @click.option("-ds", "--daemon-state", help="Only nodes whose daemon is in this state.")

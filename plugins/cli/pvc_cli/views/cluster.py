@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
+
+import click
 
 from pvc_cli.output import Output
 from pvc_cli.tables import Column, facts, section, size, state, table
@@ -68,6 +71,20 @@ def pretty(out: Output, status: dict[str, Any]) -> str:
     if troubled:
         parts.append(section("What lowers the nodes' health", table(out, MESSAGES, troubled)))
     return "\n".join(parts)
+
+
+def check(out: Output, found: dict[str, Any]) -> str:
+    """A line each; below a finding, what helps."""
+    colours = out.colours(sys.stdout)
+    parts = []
+    for line in found["lines"]:
+        mark = "ok" if line["ok"] else "FINDING"
+        shown = click.style(f"{mark:<8}", fg="green" if line["ok"] else "red") if colours else f"{mark:<8}"
+        where = f"{line['node']}: " if line["node"] else ""
+        parts.append(f"{shown}{line['topic']:<14}{where}{line['text']}")
+        if not line["ok"]:
+            parts.append(f"{'':<22}-> {line['remedy']}")
+    return "\n".join([*parts, "", found["status"]])
 
 
 def counts(found: Any) -> str:

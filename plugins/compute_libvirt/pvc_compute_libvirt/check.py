@@ -1,0 +1,91 @@
+"""What this plugin adds to `pvc cluster check`: its versions, and whether every node's libvirtd can be reached for a
+migration with the certificates libvirt itself uses (libvirt's remote documentation, "TLS").
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pvc_core.hookspecs import hookimpl
+from pvc_core.model.check import CheckLine
+
+PORT, ASK_S = 16514, 1.2
+SOON_DAYS = 30
+TOPIC = "libvirt TLS"
+COMPARED = ("libvirt", "qemu", "virt_type")
+
+
+class Check:
+    """`pki` is where libvirt, as a client of other nodes, looks for its certificates."""
+
+    def __init__(self, versions: Callable[[], Sequence[tuple[str, str]]], *, pki: Path = Path("/etc/pki")) -> None:
+        self._versions, self._pki = versions, pki
+
+    @hookimpl
+    def pvc_collect_check(self, peers: Mapping[str, str]) -> list[CheckLine]:
+        facts = [(name, what) for name, what in self._versions() if name in COMPARED]
+        lines = [CheckLine(topic="versions", text=f"{name} {what}", same=what) for name, what in facts]
+        return [*lines, *self._reached(peers)]
+
+    def _reached(self, peers: Mapping[str, str]) -> list[CheckLine]:
+        try:
+            context = self._context()
+        except (OSError, ValueError) as error:
+            return [
+                CheckLine(
+                    topic=TOPIC, ok=False, text=f"libvirt's certificates below {self._pki} cannot be used: {error}",
+                    remedy="run `pvcnoded init` again, or join the node anew; docs/installing.md says which files",
+                )
+            ]  # fmt: skip
+        with ThreadPoolExecutor(max(1, len(peers))) as pool:
+            return list(pool.map(lambda one: _line(context, *one), sorted(peers.items())))
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self._pki / "CA/cacert.pem")
+        context.load_cert_chain(self._pki / "libvirt/clientcert.pem", self._pki / "libvirt/private/clientkey.pem")
+        return context
+
+
+def _line(context: ssl.SSLContext, node: str, address: str) -> CheckLine:
+    try:
+        with socket.create_connection((address, PORT), ASK_S) as plain:
+            plain.settimeout(ASK_S)
+            with context.wrap_socket(plain, server_hostname=node) as line:
+                shown = line.getpeercert() or {}
+                line.settimeout(0.2)
+                refused = _refused(line)
+    except ssl.SSLCertVerificationError as error:
+        return _fault(node, f"shows a certificate that is not good: {error.verify_message}")
+    except OSError as error:
+        return _fault(node, f"cannot be reached: {error.strerror or error}")
+    if refused:
+        return _fault(node, "does not take this node's certificate")
+    ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)
+    days = (ends - datetime.now(UTC)).days
+    if days < SOON_DAYS:
+        return _fault(node, f"has a certificate that ends on {ends:%Y-%m-%d}, in {days} days")
+    return CheckLine(topic=TOPIC, text=f"libvirtd of {node} answers; its certificate is good until {ends:%Y-%m-%d}")
+
+
+def _refused(line: ssl.SSLSocket) -> bool:
+    """With TLS 1.3 a server that does not want the client's certificate says so after the handshake."""
+    try:
+        return line.recv(1) == b""
+    except TimeoutError:
+        return False  # it waits for a request, as it should
+    except OSError:
+        return True
+
+
+def _fault(node: str, why: str) -> CheckLine:
+    return CheckLine(
+        topic=TOPIC, ok=False, text=f"libvirtd of {node} {why}",
+        remedy=f"on {node}: does libvirtd run with listen_tls and the cluster's certificates? Restart it (guests run "
+        "on); a node with foreign certificates joins anew",
+    )  # fmt: skip

@@ -1,0 +1,66 @@
+"""What each ZooKeeper server says of itself, asked over its clients' port with the four-letter word `srvr`
+(ZooKeeper 3.8 administrator's guide).
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from pvc_core.config import Config, EmbeddedStore
+from pvc_core.founding.places import pki_of, store_hosts
+
+ASK_S = 2.0
+
+
+def servers(config: Config) -> Mapping[str, Mapping[str, str]]:
+    """By coordinator: {"mode", "outstanding"}, or {"error"}. Empty for the embedded store, which has no servers."""
+    if isinstance(config.store, EmbeddedStore):
+        return {}
+    hosts = dict(zip(config.cluster.coordinators, store_hosts(config).split(","), strict=True))
+    context = _context(config) if config.store.tls else None
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        answers = pool.map(lambda host: _asked(host, context), hosts.values())
+        return dict(zip(hosts, answers, strict=True))
+
+
+def _context(config: Config) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(pki_of(config) / "ca.crt")
+    context.check_hostname = False  # servers are called by address or name; the authority is the cluster's own
+    return context
+
+
+def _asked(host: str, context: ssl.SSLContext | None) -> Mapping[str, str]:
+    address, _, port = host.rpartition(":")
+    try:
+        with socket.create_connection((address.strip("[]"), int(port)), ASK_S) as plain:
+            line = context.wrap_socket(plain) if context else plain
+            line.settimeout(ASK_S)
+            line.sendall(b"srvr")
+            return read_srvr(_all_of(line))
+    except OSError as error:
+        return {"error": str(error.strerror or error)}
+
+
+def _all_of(line: socket.socket) -> str:
+    found = bytearray()
+    try:
+        while piece := line.recv(4096):
+            found += piece
+    except ssl.SSLEOFError:
+        pass  # it closes without a word of TLS when it has said all
+    return found.decode("utf-8", "replace")
+
+
+def read_srvr(text: str) -> Mapping[str, str]:
+    """
+    >>> read_srvr("Outstanding: 3\\nMode: leader\\n")
+    {'mode': 'leader', 'outstanding': '3'}
+    """
+    pairs = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    if "Mode" not in pairs:
+        return {"error": "it is there but has no majority" if "not currently serving" in text else "no usable answer"}
+    return {"mode": pairs["Mode"], "outstanding": pairs.get("Outstanding", "0")}

@@ -1,0 +1,67 @@
+"""What a node finds about itself: real certificates, real files, real sockets on loopback."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pvc_core.daemon.checks import here, probe
+from pvc_core.daemon.checks.quorum import read_srvr
+from pvc_core.founding.pki import LOOPBACK, Place, ensure_ca, ensure_node
+from pvc_core.founding.standing import standing
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path / "pki")
+    ensure_ca(made, "c")
+    ensure_node(made, "hv1", LOOPBACK)
+    return made
+
+
+def test_a_good_certificate_has_no_fault_and_ten_years(place: Place) -> None:
+    state = standing(place.directory, "hv1")
+    assert state.faults == () and state.days_left > 3600
+
+
+def test_a_certificate_of_another_authority_or_node_or_key_is_told_apart(place: Place, tmp_path: Path) -> None:
+    foreign = Place(tmp_path / "foreign")
+    ensure_ca(foreign, "c")
+    ensure_node(foreign, "hv1", LOOPBACK)
+    assert standing(place.directory, "hv2").faults == ("its certificate is for hv1, not for hv2",)
+    place.node_crt.write_text(foreign.node_crt.read_text())
+    faults = standing(place.directory, "hv1").faults
+    assert faults[0] == "its certificate is not of the cluster's authority"
+    assert "node.key is not the key of" in faults[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Latency...\nOutstanding: 3\nZxid: 0x1\nMode: leader\n", {"mode": "leader", "outstanding": "3"}),
+        ("This ZooKeeper instance is not currently serving requests\n", {"error": "it is there but has no majority"}),
+        ("", {"error": "no usable answer"}),
+        ("HTTP/1.1 400 Bad Request\r\n", {"error": "no usable answer"}),
+    ],
+)
+def test_what_a_server_says_of_itself(text: str, found: dict[str, str]) -> None:
+    assert read_srvr(text) == found
+
+
+def test_names_that_are_not_known_resolve_to_nothing() -> None:
+    assert here.resolve("no-such-host.invalid") == ()
+    assert "127.0.0.1" in here.resolve("127.0.0.1")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets need root")
+def test_full_packets_arrive_on_loopback_and_larger_ones_than_its_mtu_do_not() -> None:
+    assert probe.reach("127.0.0.1", "127.0.0.1", 1500) == ""
+    mtu = int(Path("/sys/class/net/lo/mtu").read_text())
+    too_long = "this node itself cannot send packets of 65536 bytes: Message too long"
+    assert probe.reach("127.0.0.1", "127.0.0.1", mtu) in ("", too_long)
+
+
+def test_the_internet_checksum() -> None:
+    assert probe.checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0x220D, "the example of RFC 1071"
