@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from marshmallow import Schema, fields, validate
@@ -94,7 +93,7 @@ class ComputeLibvirt(Plugin):
             prove_again=driver.prove_again,
             log=context.log,
         )
-        return Drivers(compute=driver, stop=driver.stop_driver, hooks=_together(maintenance, Check(driver.host_facts)))
+        return Drivers(compute=driver, stop=driver.stop_driver, hooks=_Together(maintenance, Check(driver.host_facts)))
 
     def _permits(self) -> Permits:
         from pvc_compute_libvirt.permits import Permits
@@ -102,8 +101,11 @@ class ComputeLibvirt(Plugin):
         return Permits(permits_dir=Path(self.config["permits_dir"]), hooks_dir=Path(self.config["hooks_dir"]))
 
 
-def _together(*listeners: object) -> SimpleNamespace:
-    """One object with the hooks of several."""
-    return SimpleNamespace(
-        **{name: getattr(one, name) for one in listeners for name in dir(one) if name.startswith("pvc_")}
-    )
+class _Together:
+    """One object with the hooks of several, as Drivers.hooks wants it."""
+
+    def __init__(self, *listeners: object) -> None:
+        for one in listeners:
+            for name in dir(one):
+                if name.startswith("pvc_"):
+                    setattr(self, name, getattr(one, name))
