@@ -5,7 +5,7 @@ When to beat, and what to do when it fails, is pulse.py's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from pvc_core.errors import Conflict, Exists, NotFound, Permanent, Refused, Stor
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.facts import Facts
 from pvc_core.guard.report import Report
-from pvc_core.guard.selffence import FREEZES
 from pvc_core.model.node import Heartbeat
 from pvc_core.model.verdict import Verdict, life_id
 from pvc_core.schema.records import decode, encode
@@ -49,7 +48,8 @@ class Heart:
         clock: Clock,
         deadline: Deadline,
         facts: Callable[[], Facts],
-        freezes: bool = FREEZES,
+        addresses: Mapping[str, str] | None = None,
+        watchdog_s: float = 0.0,
     ) -> None:
         self._node = node
         self._key = HEARTBEATS.key(node)
@@ -58,7 +58,8 @@ class Heart:
         self._clock = clock
         self._deadline = deadline
         self._facts = facts
-        self._freezes = freezes
+        self._addresses = dict(addresses or {})
+        self._watchdog_s = watchdog_s
         self._verdict_key = VERDICTS.key(life_id(node, incarnation))
         self._version: int | None = None
         self._looked = False
@@ -164,7 +165,9 @@ class Heart:
             incarnation=self._incarnation,
             beat=self._beat,
             limit_s=self._limit_s,
-            armed=armed and self._freezes,
+            armed=armed,
+            watchdog_s=self._watchdog_s,
+            addresses=self._addresses,
             memory_total_bytes=facts.memory_total_bytes,
             memory_free_bytes=facts.memory_free_bytes,
             load=facts.load,

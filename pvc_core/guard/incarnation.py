@@ -13,6 +13,7 @@ from pathlib import Path
 from pvc_core.errors import Permanent, Retry
 
 NAME = "incarnation"
+ENDED = "ended"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -37,8 +38,18 @@ def ensure(run: Path, *, boot_id: Path = BOOT_ID) -> str:
 
 
 def end(run: Path) -> None:
-    """This incarnation is over, as after a boot; `ensure` makes the next one. Raises OSError."""
+    """This incarnation is over and its guests were seen gone; `ensure` makes the next one. Raises OSError."""
+    past = (*ended(run), (run / NAME).read_text().strip())
+    write_whole(run / ENDED, "".join(f"{life}\n" for life in past).encode())
     (run / NAME).unlink(missing_ok=True)
+
+
+def ended(run: Path) -> tuple[str, ...]:
+    """The incarnations since this machine's boot whose guests the guard has ended and seen gone."""
+    try:
+        return tuple((run / ENDED).read_text().split())
+    except OSError:
+        return ()
 
 
 def read(run: Path) -> str:

@@ -17,28 +17,14 @@ from pathlib import Path
 from pvc_core.clock import Clock, SystemClock
 from pvc_core.daemon.lines import PatientHandler, setup_lines
 from pvc_core.daemon.notify import notify
-from pvc_core.daemon.once import Once
 from pvc_core.errors import Permanent, PvcError
-from pvc_core.guard import incarnation, published
-from pvc_core.guard.answers import Answers
-from pvc_core.guard.client import SOCKET
-from pvc_core.guard.deadline import Deadline
-from pvc_core.guard.ending import Ending
-from pvc_core.guard.facts import read_facts
-from pvc_core.guard.freezer import Freezer
-from pvc_core.guard.heartbeat import Heart
+from pvc_core.guard import incarnation
+from pvc_core.guard.body import build
 from pvc_core.guard.memory import hold_on, small_stacks
-from pvc_core.guard.nics import Nics
-from pvc_core.guard.opening import opener
-from pvc_core.guard.permits import Permits
-from pvc_core.guard.processes import Processes
-from pvc_core.guard.pulse import BEAT_DEADLINE_S, Pulse
 from pvc_core.guard.selffence import SelfFence
 from pvc_core.guard.settings import DEFAULT_CONFIG, DEFAULT_STATE, Settings, read_settings
-from pvc_core.guard.watch import Watch
 from pvc_core.model.fence import Proof, ProofKind
 from pvc_core.model.verdict import KeptProof
-from pvc_core.peer import PeerServer
 from pvc_core.peer.local import Lock
 
 _log = logging.getLogger("pvcguard")
@@ -93,47 +79,33 @@ def _begin_anew(run: Path) -> None:
 
 
 def _guard(settings: Settings, clock: Clock, hide: Callable[[str], None], told: threading.Event) -> bool:
-    """Everything is made here and passed in; returns when `told` by a signal (False), or when this incarnation was
-    given up and all its guests are gone (True).
+    """One incarnation; returns when `told` by a signal (False), or when it was given up and all its guests are gone
+    (True).
     """
-    once = Once(_log, clock)
-    life = incarnation.ensure(settings.run)
-    deadline = published.restored(settings.run, life, settings.self_fence_s)
-    permits = _permits(settings.run, clock, deadline)
-    processes = Processes()
-    freezer = Freezer(settings.run, processes, clock)
-    fence = SelfFence(deadline, freezer, Ending(processes, permits), once, freeze_s=settings.freeze_s)
-    answers = Answers(
-        settings.node, life, deadline, permits, clock, lambda: [guest.uuid for guest in freezer.frozen]
-    )
-    server = PeerServer(settings.run / SOCKET, answers.handlers(), mode=0o600, max_connections=32, name="pvcguard")
-    nics = Nics()
-    heart = Heart(
-        settings.node,
-        life,
-        limit_s=settings.self_fence_s,
-        clock=clock,
-        deadline=deadline,
-        facts=lambda: read_facts(clock.boottime_s(), settings.run, nics),
-    )
-    open_store = opener(settings, call_deadline_s=BEAT_DEADLINE_S, hide=hide)
-    pulse = Pulse(settings, heart, incarnation=life, deadline=deadline, clock=clock, once=once, open_store=open_store)
-    server.start()
+    body = build(settings, clock, hide)
     stop = threading.Event()
-    beating = threading.Thread(target=pulse.run, args=(stop,), name="pulse", daemon=True)
-    beating.start()
+    body.server.start()
+    beating = threading.Thread(target=body.pulse.run, args=(stop,), name="pulse", daemon=True)
+    others = [
+        threading.Thread(target=body.listener.run, args=(stop,), name="listen", daemon=True),
+        threading.Thread(target=body.holding.run, args=(stop,), name="hold", daemon=True),
+    ]
+    for thread in (beating, *others):
+        thread.start()
     notify("READY=1", os.environ)
-    _log.info("guarding this node, incarnation %s", life)
-    Watch(deadline, permits, fence, clock, once, settings.run).run(told)
-    pulse.last_words = _last_words(settings.node, life, fence, clock) if fence.over else None
+    _log.info("guarding this node, incarnation %s", body.life)
+    body.watch.run(told)
+    over = body.fence.over
+    body.pulse.last_words = _last_words(settings.node, body.life, body.fence, clock) if over else None
     stop.set()
-    server.stop()
-    beating.join(_PATIENCE_S)
-    if not fence.over:
-        _log.info("stopped")
-    elif beating.is_alive():
+    body.server.stop()
+    for thread in (beating, *others):
+        thread.join(_PATIENCE_S)
+    if over and beating.is_alive():
         raise Permanent("the heartbeat of the incarnation that is over does not end", help="pvcguard is started anew")
-    return fence.over
+    if not over:
+        _log.info("stopped")
+    return over
 
 
 def _last_words(node: str, life: str, fence: SelfFence, clock: Clock) -> KeptProof:
@@ -147,13 +119,6 @@ def _last_words(node: str, life: str, fence: SelfFence, clock: Clock) -> KeptPro
         how=f"pvcguard ended {fence.killed} and saw in /proc that none is there",
     )
     return KeptProof(proof=proof, by=node, term=0, at_s=clock.wall_s())
-
-
-def _permits(run: Path, clock: Clock, deadline: Deadline) -> Permits:
-    try:
-        return Permits(run, clock, deadline)
-    except OSError as error:
-        raise Permanent(f"cannot keep launch permits in {run}: {error}", help="is pvcguard run as root?") from error
 
 
 def _stop_on_signals() -> threading.Event:

@@ -21,11 +21,11 @@ def opener(settings: Settings, *, call_deadline_s: float, hide: Callable[[str], 
     """What makes a client. It raises Permanent while there is no secret or authority; `hide` is told the secret."""
 
     def open_store() -> Store:
-        password = _password(settings.secrets / f"store-{USER}")
-        hide(password)
+        secret = password(settings.secrets)
+        hide(secret)
         return ZooKeeperStore(
             settings.hosts,
-            credentials=Credentials(USER, password, "digest" if settings.alone else "sasl"),
+            credentials=Credentials(USER, secret, "digest" if settings.alone else "sasl"),
             tls=_trust(settings.authority) if settings.authority else None,
             acl=_grants,
             session_timeout_s=SESSION_S,
@@ -45,7 +45,9 @@ def _trust(authority: Path) -> ssl.SSLContext:
     return trust(authority, (authority.with_name("node.crt"), authority.with_name("node.key")))
 
 
-def _password(path: Path) -> str:
+def password(secrets: Path) -> str:
+    """Of the store's user the nodes are; `secrets` is paths.secrets. Raises Permanent."""
+    path = secrets / f"store-{USER}"
     try:
         return path.read_text().strip()
     except OSError as error:

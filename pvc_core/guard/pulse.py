@@ -40,7 +40,9 @@ class Pulse:
         clock: Clock,
         once: Once,
         open_store: Callable[[], Store],
+        heard: Callable[[Store], None] = lambda store: None,
     ) -> None:
+        """`heard`: what else is read and written of the store, after each accepted heartbeat; it may raise."""
         self._settings = settings
         self._heart = heart
         self._incarnation = incarnation
@@ -50,6 +52,7 @@ class Pulse:
         self._open_store = open_store
         self._store: Store | None = None
         self._store_since_s = 0.0
+        self._heard = heard
         self._arming = Arming(settings)
         self.last_words: KeptProof | None = None
         """What is put on record when this ends: this incarnation's guests are all gone."""
@@ -81,7 +84,17 @@ class Pulse:
         else:
             self._once.end("heartbeat", "this node's heartbeat is heard again")
         self._afterwards(heard)
+        if heard:
+            self._look_around(store)
         return heard
+
+    def _look_around(self, store: Store) -> None:
+        try:
+            self._heard(store)
+        except (PvcError, OSError) as error:
+            self._once.begin("around", f"verdicts and neighbours cannot be read: {error}")
+        else:
+            self._once.end("around", "verdicts and neighbours are read again")
 
     def _say_last_words(self, store: Store) -> None:
         """Others wait for them. Not accepted: the next incarnation's first heartbeat says the same."""

@@ -15,8 +15,6 @@ from pvc_core.guard.ending import Ending
 from pvc_core.guard.freezer import Freezer
 from pvc_core.guard.processes import Guest
 
-FREEZES = False
-"""Until promises are given, a lost quorum would freeze everybody: then nothing is frozen, and no heartbeat says so."""
 _BUSY_S, _AGAIN_S = 0.05, 1.0
 """Between two looks while guests still run, and once all stand still: a late one may appear."""
 
@@ -34,7 +32,6 @@ class SelfFence:
         once: Once,
         *,
         freeze_s: float,
-        freezes: bool = FREEZES,
         reset: Callable[[], None] | None = None,
     ) -> None:
         self._deadline = deadline
@@ -42,7 +39,6 @@ class SelfFence:
         self._ending = ending
         self._once = once
         self._freeze_s = freeze_s
-        self._freezes = freezes
         self._reset = reset
         self._ends = False
         self._since_s: float | None = None
@@ -69,7 +65,7 @@ class SelfFence:
         if now_s < self._next_s:
             return
         try:
-            left = self._end(now_s) if self._deadline.condemned else self._freeze() if self._freezes else []
+            left = self._end(now_s) if self._deadline.condemned else self._freeze()
         except OSError:
             self.safe = False
             raise

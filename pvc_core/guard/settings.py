@@ -9,12 +9,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pvc_core.errors import Invalid
+from pvc_core.guard.asking import PORT
 from pvc_core.ids import checked_name
 
 DEFAULT_CONFIG = "/etc/pvc/pvc.yaml"
@@ -33,7 +35,12 @@ class Settings:
     coordinators: tuple[str, ...]
     heartbeat_s: float
     self_fence_s: float
-    freeze_s: float
+    promise_s: float
+    reset: bool
+    """Reset the machine when its guests can be neither stopped nor killed."""
+    addresses: Mapping[str, str]
+    """Host network -> this node's address there."""
+    guard_port: int
     run: Path
     secrets: Path
     authority: Path | None
@@ -65,7 +72,10 @@ def _read(path: Path, node: str | None) -> Settings:
         coordinators=coordinators,
         heartbeat_s=intervals.seconds("heartbeat_s", 1.0),
         self_fence_s=intervals.seconds("self_fence_s", 8.0),
-        freeze_s=intervals.seconds("freeze_s", 1.0),
+        promise_s=intervals.seconds("promise_s", 3.0),
+        reset=intervals.switch("reset", False),
+        addresses=_addresses(tree.section("host_networks")),
+        guard_port=tree.section("peer").port("guard_port", PORT),
         run=paths.path("run", "/run/pvc"),
         secrets=secrets,
         authority=None if plain else secrets.with_name("pki") / "ca.crt",
@@ -104,6 +114,18 @@ def _hosts(tree: _Section, node: str, coordinators: tuple[str, ...], embedded: b
     return ",".join(f"{name}:{port}" for name in names)
 
 
+def _addresses(networks: _Section) -> dict[str, str]:
+    """What is no address is left out: pvcnoded says what is wrong with it."""
+    found = {}
+    for name in networks.data:
+        given = str(networks.section(name).data.get("address") or "").partition("/")[0]
+        try:
+            found[name] = str(ip_address(given))
+        except ValueError:
+            continue
+    return found
+
+
 class _Section:
     """A mapping of the file whose values are looked at only when asked for."""
 
@@ -125,6 +147,9 @@ class _Section:
 
     def seconds(self, key: str, default: float) -> float:
         return float(self._checked(key, default, lambda value: _is_number(value) and 0 < value <= 3600, "seconds"))
+
+    def switch(self, key: str, default: bool) -> bool:
+        return bool(self._checked(key, default, lambda value: isinstance(value, bool), "true or false"))
 
     def port(self, key: str, default: int) -> int:
         def right(value: Any) -> bool:

@@ -59,6 +59,8 @@ class Heartbeat:
     armed: bool = False
     watchdog_s: float = 0.0
     """Time after which a hardware watchdog resets the machine if the guard is silent; 0: none."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Host network -> the node's address there: where its guard answers directly."""
     condemned: bool = False
     """Not the guard's: the judge writes it with its verdict over the last heartbeat it saw (model/verdict.py)."""
     memory_total_bytes: int = 0

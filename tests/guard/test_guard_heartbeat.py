@@ -41,7 +41,7 @@ class Rig:
         self, incarnation: str, deadline: Deadline, facts: Callable[[], Facts] = lambda: Facts(100, 50, 0.5)
     ) -> Heart:
         return Heart(
-            "hv1", incarnation, limit_s=8.0, clock=self.clock, deadline=deadline, facts=facts, freezes=True
+            "hv1", incarnation, limit_s=8.0, clock=self.clock, deadline=deadline, facts=facts
         )
 
     def beat(self, heart: Heart | None = None, *, armed: bool = True, store: FakeStore | None = None) -> None:

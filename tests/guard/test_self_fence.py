@@ -66,7 +66,6 @@ class Rig:
             Ending(self.processes, self.permits),
             once,
             freeze_s=1.0,
-            freezes=True,
             reset=lambda: self.resets.append(clock.now_s),
         )
         self.watch = Watch(self.deadline, self.permits, self.fence, clock, once, run, self)
