@@ -139,6 +139,7 @@ def _build(
         fencing=_fencing(valid.get("fencing", {})),
         intervals=Intervals(**valid.get("intervals", {})),
         peer_port=valid.get("peer", {}).get("port", 7371),
+        guard_port=valid.get("peer", {}).get("guard_port", 7372),
         paths=paths,
         text=document.text,
         document=document,

@@ -120,8 +120,9 @@ def _named(data: Mapping[str, Any], path: tuple[str | int, ...], name: str) -> I
 
 def _intervals(valid: Mapping[str, Any]) -> Iterator[Broken]:
     given = valid.get("intervals", {})
-    if not {"heartbeat_s", "suspicion_s", "self_fence_s"} <= given.keys():
+    if not {"heartbeat_s", "suspicion_s", "self_fence_s", "promise_s", "sick_s"} <= given.keys():
         return
+    yield from _promises(given)
     heartbeat, suspicion, limit = given["heartbeat_s"], given["suspicion_s"], given["self_fence_s"]
     if suspicion < 4 * heartbeat:
         yield _too_short(given, "suspicion_s", "at least 4 x heartbeat_s", 4 * heartbeat, "or a few late beats condemn")
@@ -135,8 +136,30 @@ def _intervals(valid: Mapping[str, Any]) -> Iterator[Broken]:
         yield Broken(("intervals", "self_fence_s"), f"{limit:g}", f"{rule}, {why}: at most {longest:.2f}")
 
 
-def _too_short(given: Mapping[str, float], key: str, rule: str, least: float, why: str) -> Broken:
-    defaults = Intervals()
-    note = "" if given[key] != getattr(defaults, key) else " (its default)"
-    found = f"{key} {given[key]:g}{note} with heartbeat_s {given['heartbeat_s']:g}"
+def _promises(given: Mapping[str, float]) -> Iterator[Broken]:
+    heartbeat, suspicion, limit, promise = (
+        given[key] for key in ("heartbeat_s", "suspicion_s", "self_fence_s", "promise_s")
+    )
+    if promise < 2 * heartbeat:
+        why = "or one lost question freezes guests while the store is away for all"
+        yield _too_short(given, "promise_s", "at least 2 x heartbeat_s", 2 * heartbeat, why)
+    longest = (limit - heartbeat) / (1 + CLOCK_RATE_ERROR)
+    if promise > longest:
+        rule = f"promise_s x {1 + CLOCK_RATE_ERROR:g} must be at most self_fence_s - heartbeat_s"
+        why = "or a verdict waits for promises longer than for anything else"
+        found = f"{_shown(given, 'promise_s')} with {_shown(given, 'self_fence_s')}"
+        yield Broken(("intervals", "promise_s"), found, f"{rule}, {why}: at most {longest:.2f}")
+    if given["sick_s"] < 2 * suspicion:
+        least, why = 2 * suspicion, "or a guard that restarts is taken for one that cannot reach the store"
+        yield _too_short(given, "sick_s", "at least 2 x suspicion_s", least, why, than="suspicion_s")
+
+
+def _too_short(
+    given: Mapping[str, float], key: str, rule: str, least: float, why: str, *, than: str = "heartbeat_s"
+) -> Broken:
+    found = f"{_shown(given, key)} with {_shown(given, than)}"
     return Broken(("intervals", key), found, f"{key} must be {rule} = {least:g}, {why}")
+
+
+def _shown(given: Mapping[str, float], key: str) -> str:
+    return f"{key} {given[key]:g}" + (" (its default)" if given[key] == getattr(Intervals(), key) else "")

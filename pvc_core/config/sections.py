@@ -88,6 +88,11 @@ class Intervals:
     heartbeat_s: float = 1.0
     suspicion_s: float = 5.0
     self_fence_s: float = 8.0
+    promise_s: float = 3.0
+    sick_s: float = 30.0
+    boot_grace_s: float = 300.0
+    reset: bool = False
+    """The guard resets its machine when the guests there can be neither stopped nor ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +117,7 @@ class Config:
     fencing: Fencing
     intervals: Intervals
     peer_port: int
+    guard_port: int
     paths: Paths
     text: str = field(repr=False)
     document: Document = field(repr=False, compare=False)

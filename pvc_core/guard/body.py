@@ -29,11 +29,13 @@ from pvc_core.guard.opening import opener, password
 from pvc_core.guard.permits import Permits
 from pvc_core.guard.processes import Processes
 from pvc_core.guard.promises import Promises
-from pvc_core.guard.pulse import BEAT_DEADLINE_S, Pulse
+from pvc_core.guard.pulse import Pulse, beat_deadline_s
 from pvc_core.guard.replies import Replies
+from pvc_core.guard.reset import reset_machine
 from pvc_core.guard.selffence import SelfFence
 from pvc_core.guard.settings import Settings
 from pvc_core.guard.watch import Watch
+from pvc_core.guard.watchdog import Watchdog
 from pvc_core.peer import PeerServer
 from pvc_core.store.base import Store
 
@@ -51,6 +53,7 @@ class Body:
     pulse: Pulse
     holding: Holding
     listener: Listener
+    watchdog: Watchdog | None
     server: PeerServer
 
 
@@ -62,24 +65,27 @@ def build(settings: Settings, clock: Clock, hide: Callable[[str], None]) -> Body
     permits = _permits(settings.run, clock, deadline)
     processes = Processes()
     freezer = Freezer(settings.run, processes, clock)
-    fence = SelfFence(deadline, freezer, Ending(processes, permits), once, freeze_s=FREEZE_S)
+    reset = reset_machine if settings.reset else None
+    fence = SelfFence(deadline, freezer, Ending(processes, permits), once, freeze_s=FREEZE_S, reset=reset)
     answers = Answers(settings.node, life, deadline, permits, clock, lambda: [guest.uuid for guest in freezer.frozen])
     promises = _promises(settings, life, clock, deadline)
     neighbours = Neighbours(settings.run, [name for name in settings.coordinators if name != settings.node])
     agreement = Agreement(settings.node, life, promises)
     key = Key(settings, hide)
+    watchdog = _watchdog(settings)
     return Body(
         life=life,
         fence=fence,
-        watch=Watch(deadline, permits, fence, clock, once, settings.run),
+        watch=Watch(deadline, permits, fence, clock, once, settings.run, watchdog),
+        watchdog=watchdog,
         pulse=Pulse(
             settings,
-            _heart(settings, life, clock, deadline),
+            _heart(settings, life, clock, deadline, watchdog),
             incarnation=life,
             deadline=deadline,
             clock=clock,
             once=once,
-            open_store=opener(settings, call_deadline_s=BEAT_DEADLINE_S, hide=hide),
+            open_store=opener(settings, call_deadline_s=beat_deadline_s(settings.heartbeat_s), hide=hide),
             heard=lambda store: _look_around(settings, store, agreement, neighbours),
         ),
         holding=Holding(
@@ -150,7 +156,20 @@ def _look_around(settings: Settings, store: Store, agreement: Agreement, neighbo
     neighbours.look(store)
 
 
-def _heart(settings: Settings, life: str, clock: Clock, deadline: Deadline) -> Heart:
+def _watchdog(settings: Settings) -> Watchdog | None:
+    """One that cannot be used is told, and promised to nobody: the node goes on without."""
+    if settings.watchdog is None:
+        return None
+    try:
+        found = Watchdog(*settings.watchdog)
+    except Permanent as error:
+        _log.error("there is no watchdog: %s", error)
+        return None
+    _log.info("the watchdog %s resets this machine when it is not fed for %d s", settings.watchdog[0], found.timeout_s)
+    return found
+
+
+def _heart(settings: Settings, life: str, clock: Clock, deadline: Deadline, watchdog: Watchdog | None) -> Heart:
     nics = Nics()
     return Heart(
         settings.node,
@@ -160,6 +179,7 @@ def _heart(settings: Settings, life: str, clock: Clock, deadline: Deadline) -> H
         deadline=deadline,
         facts=lambda: read_facts(clock.boottime_s(), settings.run, nics),
         addresses=settings.addresses,
+        watchdog_s=lambda: watchdog.timeout_s if watchdog else 0.0,
     )
 
 
@@ -177,7 +197,7 @@ def _promises(settings: Settings, life: str, clock: Clock, deadline: Deadline) -
 
 def _silent_s(settings: Settings) -> float:
     """2h + d: two heartbeats have failed for certain."""
-    return 2 * settings.heartbeat_s + BEAT_DEADLINE_S
+    return 2 * settings.heartbeat_s + beat_deadline_s(settings.heartbeat_s)
 
 
 def _permits(run: Path, clock: Clock, deadline: Deadline) -> Permits:

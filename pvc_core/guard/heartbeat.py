@@ -23,6 +23,8 @@ from pvc_core.store.base import Entry, Store
 _STILL_LOOKS = 3
 """A record of another incarnation that did not move for so many looks is left over, not a living machine."""
 _DOUBTS_MAX = 60
+BACK_IN_S = 120.0
+"""A restart of the guard takes seconds; an upgrade of the machine's packages may take this long."""
 
 
 class Condemned(Refused):
@@ -49,7 +51,7 @@ class Heart:
         deadline: Deadline,
         facts: Callable[[], Facts],
         addresses: Mapping[str, str] | None = None,
-        watchdog_s: float = 0.0,
+        watchdog_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._node = node
         self._key = HEARTBEATS.key(node)
@@ -60,6 +62,7 @@ class Heart:
         self._facts = facts
         self._addresses = dict(addresses or {})
         self._watchdog_s = watchdog_s
+        self._leaving = False
         self._verdict_key = VERDICTS.key(life_id(node, incarnation))
         self._version: int | None = None
         self._looked = False
@@ -84,6 +87,11 @@ class Heart:
             # Our own earlier write, a record removed or a store restored: look once, then it must succeed.
             self._look(store, until_s)
             self._send(store, armed, until_s)
+
+    def leave(self, store: Store, *, deadline_s: float) -> None:
+        """The last one before the guard stops: nobody freezes anything here until it is back. Raises as `beat`."""
+        self._leaving = True
+        self.beat(store, armed=False, deadline_s=deadline_s)
 
     def _demand_life(self) -> None:
         if self._deadline.condemned:
@@ -166,7 +174,8 @@ class Heart:
             beat=self._beat,
             limit_s=self._limit_s,
             armed=armed,
-            watchdog_s=self._watchdog_s,
+            watchdog_s=0.0 if self._leaving else self._watchdog_s(),
+            back_in_s=BACK_IN_S if self._leaving else 0.0,
             addresses=self._addresses,
             memory_total_bytes=facts.memory_total_bytes,
             memory_free_bytes=facts.memory_free_bytes,

@@ -19,7 +19,7 @@ from pvc_core.daemon.lines import PatientHandler, setup_lines
 from pvc_core.daemon.notify import notify
 from pvc_core.errors import Permanent, PvcError
 from pvc_core.guard import incarnation
-from pvc_core.guard.body import build
+from pvc_core.guard.body import Body, build
 from pvc_core.guard.memory import hold_on, small_stacks
 from pvc_core.guard.selffence import SelfFence
 from pvc_core.guard.settings import DEFAULT_CONFIG, DEFAULT_STATE, Settings, read_settings
@@ -99,13 +99,25 @@ def _guard(settings: Settings, clock: Clock, hide: Callable[[str], None], told: 
     body.pulse.last_words = _last_words(settings.node, body.life, body.fence, clock) if over else None
     stop.set()
     body.server.stop()
-    for thread in (beating, *others):
+    beating.join(_PATIENCE_S)
+    _let_go_of(body, over)
+    for thread in others:
         thread.join(_PATIENCE_S)
     if over and beating.is_alive():
         raise Permanent("the heartbeat of the incarnation that is over does not end", help="pvcguard is started anew")
     if not over:
         _log.info("stopped")
     return over
+
+
+def _let_go_of(body: Body, over: bool) -> None:
+    """The watchdog, unless guests are left that should stand still, or others may yet count on its bite."""
+    if body.watchdog is None:
+        return
+    if over or (body.fence.safe and not body.pulse.armed):
+        body.watchdog.disarm()
+    else:
+        _log.error("pvcguard stops and leaves the watchdog armed: it resets this machine unless the guard is back soon")
 
 
 def _last_words(node: str, life: str, fence: SelfFence, clock: Clock) -> KeptProof:

@@ -21,10 +21,16 @@ from pvc_core.schema.records import encode
 from pvc_core.store.base import Store
 
 BEAT_DEADLINE_S = 0.8
+"""d: the longest a heartbeat may take."""
 _SOON_S = 0.25
 """After a miss the next attempt comes sooner: what counts is to be heard again early."""
 _NEW_CLIENT_S = 30.0
 """After so long without an accepted heartbeat the store's client is made anew, whatever it believes."""
+
+
+def beat_deadline_s(heartbeat_s: float) -> float:
+    """d, which must be shorter than h."""
+    return min(BEAT_DEADLINE_S, 0.8 * heartbeat_s)
 
 
 class Pulse:
@@ -53,9 +59,15 @@ class Pulse:
         self._store: Store | None = None
         self._store_since_s = 0.0
         self._heard = heard
+        self._beat_s = beat_deadline_s(settings.heartbeat_s)
         self._arming = Arming(settings)
         self.last_words: KeptProof | None = None
         """What is put on record when this ends: this incarnation's guests are all gone."""
+
+    @property
+    def armed(self) -> bool:
+        """Whether others may have heard that this node's guests stand still at its deadline."""
+        return self._deadline.armed
 
     def run(self, stop: threading.Event) -> None:
         next_s = self._clock.boottime_s()
@@ -66,6 +78,7 @@ class Pulse:
             stop.wait(next_s - now_s)
         if self._store:
             self._say_last_words(self._store)
+            self._leave(self._store)
             self._store.close()
 
     def tick(self) -> bool:
@@ -73,7 +86,7 @@ class Pulse:
         heard = False
         try:
             store = self._client()
-            self._heart.beat(store, armed=self._arming.armed(store), deadline_s=BEAT_DEADLINE_S)
+            self._heart.beat(store, armed=self._arming.armed(store), deadline_s=self._beat_s)
             heard = True
         except Condemned as error:
             self._once.begin("condemned-heart", f"no heartbeat is sent any more: {error}", level=logging.ERROR)
@@ -95,6 +108,15 @@ class Pulse:
             self._once.begin("around", f"verdicts and neighbours cannot be read: {error}")
         else:
             self._once.end("around", "verdicts and neighbours are read again")
+
+    def _leave(self, store: Store) -> None:
+        """Whoever waits for this node must know that its guard keeps no promise meanwhile."""
+        if self._deadline.condemned or not self._deadline.armed:
+            return
+        try:
+            self._heart.leave(store, deadline_s=self._beat_s)
+        except PvcError as error:
+            self._once.begin("leave", f"the store did not hear that pvcguard stops: {error}", level=logging.ERROR)
 
     def _say_last_words(self, store: Store) -> None:
         """Others wait for them. Not accepted: the next incarnation's first heartbeat says the same."""

@@ -21,6 +21,7 @@ from pvc_core.ids import checked_name
 
 DEFAULT_CONFIG = "/etc/pvc/pvc.yaml"
 DEFAULT_STATE = "/var/lib/pvc"
+WATCHDOG = "fence_watchdog"
 LAST_GOOD = "last-good.yaml"
 """The name pvc_core/config/last_good.py gives it, below paths.state."""
 
@@ -41,6 +42,8 @@ class Settings:
     addresses: Mapping[str, str]
     """Host network -> this node's address there."""
     guard_port: int
+    watchdog: tuple[Path, int] | None
+    """Its device and after how many seconds it bites; None: there is none, or it is not to be used."""
     run: Path
     secrets: Path
     authority: Path | None
@@ -75,6 +78,7 @@ def _read(path: Path, node: str | None) -> Settings:
         promise_s=intervals.seconds("promise_s", 3.0),
         reset=intervals.switch("reset", False),
         addresses=_addresses(tree.section("host_networks")),
+        watchdog=_watchdog(tree.section("plugins")),
         guard_port=tree.section("peer").port("guard_port", PORT),
         run=paths.path("run", "/run/pvc"),
         secrets=secrets,
@@ -124,6 +128,14 @@ def _addresses(networks: _Section) -> dict[str, str]:
         except ValueError:
             continue
     return found
+
+
+def _watchdog(plugins: _Section) -> tuple[Path, int] | None:
+    """Named, it is used: plugins/fence_watchdog has the same keys and defaults."""
+    if WATCHDOG not in plugins.data:
+        return None
+    section = plugins.section(WATCHDOG)
+    return section.path("device", "/dev/watchdog"), int(section.seconds("timeout_s", 5.0))
 
 
 class _Section:

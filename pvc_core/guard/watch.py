@@ -62,8 +62,7 @@ class Watch:
         """The deadline first: after a suspend it may be long past. Raises nothing."""
         now_s = self._clock.boottime_s()
         self._act(now_s)
-        if self._watchdog is not None and self._fence.safe:
-            self._watchdog.feed(self._clock.boottime_s())
+        self._feed()
         self._tell(now_s)
         self._tell_gap(now_s - self._last_s)
         self._last_s = now_s
@@ -71,6 +70,16 @@ class Watch:
             self._swept_s = now_s
             self._drop_addresses(now_s)
             self._sweep()
+
+    def _feed(self) -> None:
+        if self._watchdog is None or not self._fence.safe:
+            return
+        try:
+            self._watchdog.feed(self._clock.boottime_s())
+        except OSError as error:
+            self._once.begin("watchdog", f"the watchdog cannot be fed: {error.strerror}", level=logging.ERROR)
+        else:
+            self._once.end("watchdog", "the watchdog is fed again")
 
     def _wait_s(self) -> float:
         return min(_STEP_S, max(0.01, self._fence.next_s(self._clock.boottime_s())))

@@ -61,6 +61,8 @@ class Heartbeat:
     """Time after which a hardware watchdog resets the machine if the guard is silent; 0: none."""
     addresses: dict[str, str] = field(default_factory=dict)
     """Host network -> the node's address there: where its guard answers directly."""
+    back_in_s: float = 0.0
+    """The guard is being stopped in order and means to be back by then: its silence is announced. 0: it goes on."""
     condemned: bool = False
     """Not the guard's: the judge writes it with its verdict over the last heartbeat it saw (model/verdict.py)."""
     memory_total_bytes: int = 0

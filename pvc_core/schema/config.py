@@ -100,9 +100,14 @@ class IntervalsSchema(Schema):
     heartbeat_s = seconds(0.2, 60, load_default=1.0)
     suspicion_s = seconds(1, 600, load_default=5.0)
     self_fence_s = seconds(1, 600, load_default=8.0)
+    promise_s = seconds(0.5, 600, load_default=3.0)
+    sick_s = seconds(5, 3600, load_default=30.0)
+    boot_grace_s = seconds(0, 3600, load_default=300.0)
+    reset = fields.Boolean(load_default=False)
 
 
 class PeerSchema(Schema):
+    guard_port = port(load_default=7372)
     port = port(load_default=7371)
 
 

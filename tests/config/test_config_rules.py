@@ -110,6 +110,7 @@ def test_all_faults_are_told_at_once_each_at_its_line(tmp_path: Path) -> None:
         (16, "fencing.proof"): 'found "none"; one of "one", "all" is allowed',
         (17, "intervals.suspicion_s"): "suspicion_s must be at least 4 x heartbeat_s = 8",
         (17, "intervals.self_fence_s"): "must be at most 10 s",
+        (17, "intervals.promise_s"): "promise_s must be at least 2 x heartbeat_s = 4",
         (18, "apii"): "unknown key; ",
         (19, "paths.state"): 'found "relative/path"; an absolute path',
     }
@@ -173,7 +174,9 @@ def test_what_loads_satisfies_the_inequalities(
     loads = read(minimal(tmp_path_factory.mktemp("intervals"), intervals), node="hv1").config is not None
     holds = suspicion >= 4 * heartbeat and limit >= GAP_S + 2 * heartbeat
     holds = holds and limit * (1 + CLOCK_RATE_ERROR) + FREEZE_S + MARGIN_S <= STORAGE_PROOF_S
-    assert loads == holds
+    promise, sick = Intervals().promise_s, Intervals().sick_s
+    holds = holds and 2 * heartbeat <= promise and promise * (1 + CLOCK_RATE_ERROR) <= limit - heartbeat
+    assert loads == (holds and sick >= 2 * suspicion)
 
 
 @pytest.mark.parametrize(
@@ -187,11 +190,31 @@ def test_what_loads_satisfies_the_inequalities(
         ("self_fence_s: 5.9", "intervals.self_fence_s"),
         ("self_fence_s: 8.49", None),
         ("self_fence_s: 8.5", "intervals.self_fence_s"),
+        ("promise_s: 2", None),
+        ("promise_s: 1.9", "intervals.promise_s"),
+        ("promise_s: 6.99", None),
+        ("promise_s: 7", "intervals.promise_s"),
+        ("sick_s: 10", None),
+        ("sick_s: 9.9", "intervals.sick_s"),
     ],
 )
 def test_the_edges_of_the_inequalities(tmp_path: Path, intervals: str, key: str | None) -> None:
     found = [fault.key for fault in check(minimal(tmp_path, f"intervals: {{{intervals}}}\n"), node="hv1")]
     assert found == ([key] if key else [])
+
+
+@pytest.mark.parametrize(
+    ("intervals", "words"),
+    [
+        ("suspicion_s: 3", "suspicion_s 3 with heartbeat_s 1 (its default); suspicion_s must be at least 4 x heart"),
+        ("promise_s: 7.5", "promise_s 7.5 with self_fence_s 8 (its default); promise_s x 1.001 must be at most"),
+        ("sick_s: 6", "sick_s 6 with suspicion_s 5 (its default); sick_s must be at least 2 x suspicion_s = 10"),
+    ],
+)
+def test_an_inequality_is_told_with_the_two_keys_and_the_reason(tmp_path: Path, intervals: str, words: str) -> None:
+    (fault,) = check(minimal(tmp_path, f"intervals: {{{intervals}}}\n"), node="hv1")
+    assert words in fault.message
+    assert ", or " in fault.message
 
 
 def test_paths_move_the_store(tmp_path: Path) -> None:
