@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from pvc_core.errors import Invalid
 from pvc_core.guard.asking import PORT
 from pvc_core.ids import checked_name
+
+T = TypeVar("T")
 
 DEFAULT_CONFIG = "/etc/pvc/pvc.yaml"
 DEFAULT_STATE = "/var/lib/pvc"
@@ -77,9 +79,9 @@ def _read(path: Path, node: str | None) -> Settings:
         self_fence_s=intervals.seconds("self_fence_s", 8.0),
         promise_s=intervals.seconds("promise_s", 3.0),
         reset=intervals.switch("reset", False),
-        addresses=_addresses(tree.section("host_networks")),
-        watchdog=_watchdog(tree.section("plugins")),
-        guard_port=tree.section("peer").port("guard_port", PORT),
+        addresses=_or(lambda: _addresses(tree.section("host_networks")), {}),
+        watchdog=_or(lambda: _watchdog(tree.section("plugins")), None),
+        guard_port=_or(lambda: tree.section("peer").port("guard_port", PORT), PORT),
         run=paths.path("run", "/run/pvc"),
         secrets=secrets,
         authority=None if plain else secrets.with_name("pki") / "ca.crt",
@@ -116,6 +118,14 @@ def _hosts(tree: _Section, node: str, coordinators: tuple[str, ...], embedded: b
     own = f"[{own}]" if ":" in own else own
     names = [own if name == node else name for name in coordinators]
     return ",".join(f"{name}:{port}" for name in names)
+
+
+def _or(read: Callable[[], T], default: T) -> T:
+    """What no heartbeat needs: a fault in it is pvcnoded's to tell."""
+    try:
+        return read()
+    except Invalid:
+        return default
 
 
 def _addresses(networks: _Section) -> dict[str, str]:

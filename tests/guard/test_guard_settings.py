@@ -26,7 +26,8 @@ def test_it_reads_the_example_as_the_core_does() -> None:
         "cluster: {name: c1, coordinators: [hv1]}\nstore: {embedded: {}}\nplugins: {}\n",
         "cluster: {name: c1, coordinators: [hv1, hv2, hv3]}\nstore: {zookeeper: {}}\nplugins: {}\n",
         "cluster: {name: c1, coordinators: [hv1]}\nstore: {zookeeper: {port: 2999}}\nplugins: {}\n"
-        "intervals: {heartbeat_s: 1.5, self_fence_s: 8.2, suspicion_s: 7}\npaths: {run: /run/p, secrets: /etc/p}\n",
+        "intervals: {heartbeat_s: 1.5, self_fence_s: 8.2, suspicion_s: 7, promise_s: 4, reset: true}\n"
+        "peer: {guard_port: 99}\npaths: {run: /run/p, secrets: /etc/p}\n",
     ],
 )
 def test_it_reads_any_file_as_the_core_does(tmp_path: Path, text: str) -> None:
@@ -44,6 +45,10 @@ def _assert_same(path: Path) -> None:
     assert (settings.run, settings.secrets) == (config.paths.run, config.paths.secrets)
     assert settings.heartbeat_s == config.intervals.heartbeat_s
     assert settings.self_fence_s == config.intervals.self_fence_s
+    assert (settings.promise_s, settings.reset) == (config.intervals.promise_s, config.intervals.reset)
+    assert settings.guard_port == config.guard_port
+    given = {name: str(net.address.ip) for name, net in config.host_networks.items() if net.address}
+    assert settings.addresses == given
     assert settings.alone == isinstance(config.store, EmbeddedStore)
     assert {host.rpartition(":")[2] for host in settings.hosts.split(",")} == {str(config.store.port)}
 
@@ -58,7 +63,10 @@ def test_zookeeper_is_asked_on_every_coordinator(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "also",
-    ["plugins: 17\n", "plugins: {nosuch: {a: 1}}\n", "unknown: [1]\n", "use: {compute: nosuch}\n", "fencing: no\n"],
+    [
+        "plugins: 17\n", "plugins: {nosuch: {a: 1}}\n", "unknown: [1]\n", "use: {compute: nosuch}\n", "peer: 3\n",
+        "fencing: no\n",
+    ],
 )
 def test_faults_elsewhere_do_not_matter(tmp_path: Path, also: str) -> None:
     path = tmp_path / "pvc.yaml"
