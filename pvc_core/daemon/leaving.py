@@ -60,8 +60,8 @@ class Leaving:
         """Writes the order. What was wanted of the node before comes back with its next boot."""
         kept = self.repository.find(layout.NODE_WANTED, self.node)
         old = kept.value if kept else NodeWanted(name=self.node)
-        if self.order and old.order != self.order:
-            raise Refused(f"node {self.node} was asked to be {old.domain_state} meanwhile; it does not leave")
+        if self.order:
+            self._still_leaves()
         asked = replace(
             old,
             domain_state=DomainState.FLUSHED,
@@ -90,6 +90,7 @@ class Leaving:
                 seen = self.repository.get(layout.NODE_SEEN, self.node).value
                 if seen.domain_state is DomainState.FLUSHED and seen.order_done == self.order:
                     return True
+                self._still_leaves()
                 self._tell(self._how_far(seen))
                 if seen.daemon_state is DaemonState.RUN:
                     away_s = self.clock.boottime_s() + AWAY_S
@@ -99,6 +100,14 @@ class Leaving:
                 self._tell(f"waiting for the store: {error.message}")
             self.waits(LOOK_S)
         return False
+
+    def _still_leaves(self) -> None:
+        kept = self.repository.find(layout.NODE_WANTED, self.node)
+        if kept is not None and kept.value.order != self.order:
+            raise Refused(
+                f"node {self.node} was asked to be {kept.value.domain_state} by {kept.value.asked_by} meanwhile, so its"
+                " guests stay"
+            )
 
     def _how_far(self, seen: NodeSeen) -> str:
         task = self.repository.find(layout.TASKS, self.order)

@@ -5,7 +5,7 @@ lease.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Set
@@ -27,6 +27,7 @@ class NodeReconciler:
     facts: Callable[[], NodeSeen]
     more_health: Callable[[], Sequence[HealthSeen]] = tuple
     kind: str = "node"
+    _collected_s: dict[str, float] = field(default_factory=dict)
 
     def keys(self, view: ClusterView) -> Iterable[str]:
         return (self.ground.node,)
@@ -53,7 +54,8 @@ class NodeReconciler:
         state, sentence = self._domain_state(view, wanted.value if wanted else NodeWanted(name=key), old_seen)
         rests = state in (DomainState.READY, DomainState.FLUSHED)
         done = evacuation.order_of(view, key) if rests else old_seen.order_done if old_seen else ""
-        new = replace(facts, domain_state=state, sentence=sentence, health=self._health(old_seen), order_done=done)
+        health = self._health(old_seen, anew=rests)
+        new = replace(facts, domain_state=state, sentence=sentence, health=health, order_done=done)
         if kept is None or new != kept.value:
             self.ground.repository.save(layout.NODE_SEEN, key, new, kept)
             self.ground.keeper.settle([layout.NODE_SEEN.key(key)], inline=self.ground.inline)
@@ -114,8 +116,14 @@ class NodeReconciler:
         self.ground.commit(Set(layout.NODE_WANTED, wanted.value.name, again, wanted.version))
         return True
 
-    def _health(self, old: NodeSeen | None) -> tuple[HealthSeen, ...]:
-        """What changed gets a new time; what stayed keeps its own, so that nothing is written for nothing."""
+    def _health(self, old: NodeSeen | None, *, anew: bool) -> tuple[HealthSeen, ...]:
+        """What changed gets a new time; what stayed keeps its own, so that nothing is written for nothing. While guests
+        come or go this is asked twice a second, and plugins only as often as else (`anew` False).
+        """
+        boottime_s = self.ground.clock.boottime_s()
+        if not anew and old is not None and boottime_s - self._collected_s.get("", -LOOK_S) < LOOK_S:
+            return old.health
+        self._collected_s[""] = boottime_s
         known = {(item.plugin, item.delta, item.message): item for item in (old.health if old else ())}
         collected = self.ground.hooks.collect("pvc_collect_health")
         results = [
