@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 
-from lab import LabError, control, ensemble, guests, leash, network, node, up
+from lab import LabError, bmcs, control, ensemble, guests, leash, network, node, up
 from lab.api import Api
 from lab.state import REPOSITORY, SWITCH, Lab, Plan
 
@@ -125,6 +125,14 @@ class RunningLab:
     def power_on(self, where: str) -> None:
         with self._lab.locked():
             node.switch_on(self._lab, self._lab.plan(), where)
+
+    def is_on(self, where: str) -> bool:
+        return self._lab.process(where) is not None
+
+    def bmc(self, where: str, fault: str, other: str = "") -> None:
+        """What is wrong with its BMC: ok, dead, disobey, liar, or wrong (`other` answers)."""
+        with self._lab.locked():
+            bmcs.set_fault(self._lab, self._lab.plan(), where, fault, other)
 
     def cut(self, where: str, net: str | None = None) -> None:
         """Part the node from the others, on one network or on all."""

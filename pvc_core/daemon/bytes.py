@@ -15,7 +15,7 @@ from pvc_core.daemon.ring import LogRing
 from pvc_core.errors import NotFound, PvcError, Refused
 from pvc_core.model.task import Task
 from pvc_core.peer import Answer, Handler
-from pvc_core.reconcile.fencing import test_rungs
+from pvc_core.reconcile.fencing import rung_tests
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.kinds.guest_off import guest_off
 from pvc_core.reconcile.task import Job
@@ -107,7 +107,7 @@ class Bytes:
 
     def fence_test(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         """How far this node would come if it had to fence `node`. Changes nothing; raises Refused without a ladder."""
-        return Answer({"rungs": [asdict(rung) for rung in test_rungs(self._ground, str(args["node"]))]})
+        return Answer({"rungs": [asdict(rung) for rung in rung_tests(self._ground, str(args["node"]))]})
 
     def upload(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         """Take the image; nothing of it is visible before all of it came. The task's end is put on record by its

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pvc_core.cluster import layout
 from pvc_core.contracts.fence import Allowed, FenceDriver
 from pvc_core.errors import NotFound, PvcError, Refused, Retry
-from pvc_core.model.fence import FenceAnswer, NoProof, Proof, Target, TestStep, Why
+from pvc_core.model.fence import FenceAnswer, NoProof, Proof, ProofKind, Target, TestStep, Why, WriteFence
+from pvc_core.model.storage import Pool
 from pvc_core.model.view import ClusterView
 from pvc_core.reconcile.ground import Ground
 
@@ -67,6 +69,53 @@ def ask_rung(ground: Ground, rung: str, target: Target, *, allowed: Allowed, dea
     return checked(ground, rung, target, answer)
 
 
+def write_fence_of(view: ClusterView, target: Target, pool: Pool) -> WriteFence:
+    """What a storage driver must know to keep `target` from writing into `pool`: from claims and nodes as pictured."""
+    refs: list[str] = []
+    noted: set[str] = set()
+    others: dict[str, set[str]] = {}
+    for name, kept in view.node_seen.items():
+        if name != target.node:
+            others.setdefault(name, set()).update(filter(None, [kept.value.addresses.get("storage", "")]))
+    for claim in (kept.value for kept in view.claims.values()):
+        holders = {claim.holder, claim.target or claim.holder}
+        if target.node in holders:
+            refs += claim.volumes
+        if holders == {target.node}:
+            noted.update(claim.addresses)
+        else:
+            others.setdefault(claim.holder, set()).update(claim.addresses)
+    ids = {layout.volume_id(*ref.split("/", 1)) for ref in refs if ref.partition("/")[0] == pool.name}
+    return WriteFence(
+        target=target,
+        pool=pool,
+        volumes=[view.volumes[id].value for id in sorted(ids) if id in view.volumes],
+        noted=sorted(noted),
+        others={name: sorted(addresses) for name, addresses in others.items()},
+    )
+
+
+def ask_storage(ground: Ground, fence: WriteFence, *, deadline_s: float) -> FenceAnswer:
+    """Let the pool's own driver keep fence.target from writing into it; never raises a PvcError.
+
+    It destroys nothing that a living node has, so that it needs no permission right before the act.
+    """
+    rung, target, pool = fence.pool.driver, fence.target, fence.pool.name
+    try:
+        driver = ground.driver(fence.pool)
+        answer = ground.calls(
+            f"fence/{rung}/{target.node}/{pool}",
+            f"{rung} keeps node {target.node} from writing into pool {pool}",
+            deadline_s,
+            lambda: driver.fence_node(fence, deadline_s=deadline_s),
+        )
+    except PvcError as error:
+        return _none(rung, target, Why.UNREACHABLE if isinstance(error, Retry) else Why.FAILED, str(error), acted=True)
+    if isinstance(answer, Proof) and (answer.kind is not ProofKind.NO_WRITE or answer.pool != pool):
+        return _none(rung, target, Why.FAILED, f"it proved something else: {answer.text}", acted=True)
+    return checked(ground, rung, target, answer)
+
+
 def checked(ground: Ground, rung: str, target: Target, answer: object) -> FenceAnswer:
     """`answer` if it is one, about this very target."""
     if isinstance(answer, NoProof):
@@ -81,7 +130,7 @@ def checked(ground: Ground, rung: str, target: Target, answer: object) -> FenceA
     return answer
 
 
-def test_rungs(ground: Ground, node: str) -> tuple[RungTest, ...]:
+def rung_tests(ground: Ground, node: str) -> tuple[RungTest, ...]:
     """Every fence driver of the ladder, tested against `node` from here. Raises NotFound; Refused without a ladder."""
     target = target_of(ground.view, node)
     if not ground.fence:
@@ -105,8 +154,11 @@ def _tested(ground: Ground, rung: str, driver: FenceDriver, target: Target) -> t
 
 def _proofs(ground: Ground, rung: str) -> tuple[object, ...]:
     plugin = ground.plugins.get(rung)
-    definitions = plugin.fence if plugin else None
-    return definitions.capabilities.proofs if definitions else ()
+    if plugin is None:
+        return ()
+    storage = plugin.storage
+    no_write = (ProofKind.NO_WRITE,) if storage is not None and storage.capabilities.storage_fencing else ()
+    return (*(plugin.fence.capabilities.proofs if plugin.fence else ()), *no_write)
 
 
 def _none(rung: str, target: Target, why: Why, reason: str, *, acted: bool = False) -> NoProof:

@@ -19,7 +19,9 @@ from pvc_core.contracts.storage import StorageCapabilities, StorageDefinitions, 
 from pvc_core.contracts.targets import DiskSource, File
 from pvc_core.errors import Exists, Invalid, NotFound, Permanent, PvcError, Refused, Retry
 from pvc_core.ids import checked_name
+from pvc_core.model.fence import FenceAnswer, WriteFence
 from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
+from pvc_core.testing.storage_clients import FakeClients
 from pvc_core.units import TIB, format_size
 
 ALL_CAPABILITIES = StorageCapabilities(
@@ -108,6 +110,10 @@ class FakeStorageWorld:
     sleep: Callable[[float], None] = lambda _seconds: None
     faults: Faults = field(default_factory=Faults)
     places: dict[tuple[str, str], dict[str, FakeVolume]] = field(default_factory=dict)
+    clients: FakeClients = field(default_factory=FakeClients)
+    """Who has volumes open; the fake itself opens none."""
+    name: str = "storage_fake"
+    """The plugin's, as it stands in proofs."""
     staged: list[object] = field(default_factory=list)
     """What is being made; a crash leaves it here, where no list looks."""
 
@@ -304,6 +310,11 @@ class FakeStorage(StorageDriver):
         with self.call("rollback_snapshot", deadline_s):
             found = self.required(pool, volume)
             found.content = _snapshot_of(found, snapshot)[1]
+
+    def fence_node(self, fence: WriteFence, *, deadline_s: float) -> FenceAnswer:
+        self._declared(self._can.storage_fencing, "fence a node")
+        with self.call("fence_node", deadline_s):
+            return self.world.clients.fence(self.world.name, fence)
 
     @contextmanager
     def call(self, name: str, deadline_s: float) -> Iterator[None]:

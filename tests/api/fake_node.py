@@ -41,6 +41,7 @@ class FakeNode:
         self.broken_uploads: list[Exception] = []
         self.following: list[FakeReply] = []
         self.content = b"\0" * 3_000_000
+        self.bmc_answers = True
         self.lazy = False
         """True: does nothing that is wanted."""
         self._stopping = False
@@ -67,6 +68,11 @@ class FakeNode:
 
     def answer_console(self, args: Mapping[str, Any], body: None) -> FakeReply:
         return self._log(args)
+
+    def answer_fence_test(self, args: Mapping[str, Any], body: None) -> FakeReply:
+        steps = [{"name": "record", "passed": True, "said": f"{args['node']} is on record"}]
+        steps.append({"name": "login", "passed": self.bmc_answers, "said": "its BMC answers, or not"})
+        return FakeReply({"rungs": [{"rung": "fence_ipmi", "steps": steps}]})
 
     def answer_node_log(self, args: Mapping[str, Any], body: None) -> FakeReply:
         return self._log(args)

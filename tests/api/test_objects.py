@@ -158,3 +158,19 @@ def test_plugins_and_their_actions(client: httpx2.Client, api: Api) -> None:
     answer = client.post("/plugin/storage_fake/scrub", json={"deep": 1})
     assert answer.status_code == 400 and answer.json()["fields"].keys() == {"depth", "deep"}
     assert "depth" not in client.get("/tasks").text, "what an action was given may be secret"
+
+
+def test_whether_a_node_could_be_fenced(client: httpx2.Client, api: Api) -> None:
+    found = client.post("/node/hv1/fence-test").json()
+    assert found["passed"] and found["message"] == "Node hv1 could be fenced."
+    assert [step["step"] for step in found["steps"]] == ["record", "login"]
+    assert found["steps"][0] == {
+        "node": "hv1", "driver": "fence_ipmi", "step": "record", "passed": True, "message": "hv1 is on record",
+    }  # fmt: skip
+    api.rig.node.bmc_answers = False
+    try:
+        found = client.post("/node/hv1/fence-test").json()
+    finally:
+        api.rig.node.bmc_answers = True
+    assert not found["passed"] and found["message"] == "Node hv1 could not be fenced by hv1."
+    assert client.post("/node/hv9/fence-test").status_code == 404
