@@ -60,6 +60,13 @@ class Plugin(ABC):
     def actions(self) -> Sequence[Action]:
         return ()
 
+    @property
+    def units(self) -> Sequence[str]:
+        """systemd services this plugin cannot do without on a node, like "libvirtd.service". pvcnoded starts those that
+        do not run and shows in the node's health what it cannot start; it never stops or restarts one.
+        """
+        return ()
+
     def definition_hooks(self) -> object | None:
         """An object with pvc_check_vm_define: a pure hook, asked in pvcapid. All other hooks belong to
         Drivers.hooks.

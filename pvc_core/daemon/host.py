@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,14 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.leadership import Leadership
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.config import Config
+from pvc_core.daemon import systemd
 from pvc_core.hostnet.floating import Floating
 from pvc_core.model.node import HealthSeen
 from pvc_core.reconcile.engine import Engine, Reconciler
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.hostnet import HostNetReconciler
 from pvc_core.reconcile.primary import PrimaryReconciler
+from pvc_core.reconcile.units import UnitsReconciler
 from pvc_core.store.base import Store
 
 ROLE_KEYS = frozenset({layout.LEADER.key(layout.ONLY), layout.PRIMARY_WANTED.key(layout.ONLY)})
@@ -46,16 +48,18 @@ class Host:
     """`lease_store` is the lease's own client: a renewal never queues behind the view's reading."""
 
     networks: HostNetReconciler
+    units: UnitsReconciler
     primary: PrimaryReconciler | None
     leadership: Leadership | None
     lease_store: Store | None
 
     def reconcilers(self, *, in_custody: bool) -> Sequence[Reconciler]:
         """In custody the networks stay as they are wanted; nobody in custody is primary."""
-        return (self.networks,) if in_custody or self.primary is None else (self.networks, self.primary)
+        kept = (self.networks, self.units)
+        return kept if in_custody or self.primary is None else (*kept, self.primary)
 
     def health(self) -> Sequence[HealthSeen]:
-        return (*self.networks.health(), *(self.primary.health() if self.primary else ()))
+        return (*self.networks.health(), *self.units.health(), *(self.primary.health() if self.primary else ()))
 
     def begin(
         self, quick: Engine, wake_all: Callable[[], None], thread: Callable[[str, Callable[[], None]], Any]
@@ -63,6 +67,8 @@ class Host:
         """The networks at once, before there is a store; the role as soon as there is one."""
         for network in self.networks.networks:
             quick.wake(self.networks.kind, network)
+        for unit in self.units.needed_by:
+            quick.wake(self.units.kind, unit)
         if self.leadership is not None and self.primary is not None:
             self.leadership.lower = self.primary.floating.lower
             self.leadership.renewed = self.primary.floating.extend
@@ -85,11 +91,25 @@ class Host:
             self.lease_store.close()
 
 
+def build_units(needed_by: Mapping[str, Sequence[str]]) -> UnitsReconciler:
+    """Where no systemd runs they are somebody else's to start."""
+    return UnitsReconciler(
+        needed_by if systemd.runs() else {},
+        state=lambda unit: systemd.states([unit])[unit],
+        start=lambda unit: systemd.do("start", unit),
+    )
+
+
 def build_host(config: Config, ground: Ground, *, lease_store: Store | None, in_custody: bool) -> Host:
+    needed_by: dict[str, list[str]] = {}
+    for name, plugin in ground.plugins.items():
+        for unit in plugin.units:
+            needed_by.setdefault(unit, []).append(name)
     floating = {name: net.floating.ip for name, net in config.host_networks.items() if net.floating is not None}
     leads = config.coordinator and not in_custody
     return Host(
         networks=HostNetReconciler(config.host_networks),
+        units=build_units(needed_by),
         primary=PrimaryReconciler(ground, Floating(floating, config.paths.run)) if leads else None,
         leadership=ground.leadership if leads else None,
         lease_store=lease_store,

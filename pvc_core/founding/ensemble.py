@@ -123,6 +123,13 @@ def _zoo_cfg(config: Config, place: Path, pki: Place) -> str:
         # A certificate says that somebody is a member still (revoked.py), SASL as which of the two identities.
         "ssl.clientAuth=need", "ssl.crl=true", "ssl.protocol=TLSv1.3", "ssl.enabledProtocols=TLSv1.3",
         "ssl.ciphersuites=TLS_AES_256_GCM_SHA384,TLS_AES_128_GCM_SHA256",  # its own list has none of 1.3's
+        # Between servers, too, who was removed is looked up: a coordinator that was replaced still knows the password.
+        # Their names are not compared with the certificates': who knows the password is a coordinator.
+        "sslQuorum=true", "ssl.quorum.crl=true", "ssl.quorum.hostnameVerification=false",
+        f"ssl.quorum.keyStore.location={place}/server.pem", "ssl.quorum.keyStore.type=PEM",
+        f"ssl.quorum.trustStore.location={pki.ca_crt}", "ssl.quorum.trustStore.type=PEM",
+        "ssl.quorum.protocol=TLSv1.3", "ssl.quorum.enabledProtocols=TLSv1.3",
+        "ssl.quorum.ciphersuites=TLS_AES_256_GCM_SHA384,TLS_AES_128_GCM_SHA256",
         "quorum.auth.enableSasl=true", "quorum.auth.learnerRequireSasl=true", "quorum.auth.serverRequireSasl=true",
         "admin.enableServer=false", "4lw.commands.whitelist=ruok,srvr,mntr",
         *_servers(config),

@@ -9,7 +9,7 @@ import pytest
 
 from pvc_core.config.sections import HostNetwork
 from pvc_core.errors import Permanent
-from pvc_core.hostnet.network import ensure_network
+from pvc_core.hostnet.network import ensure_all, ensure_network
 from tests.hostnet.conftest import Host, Wire
 
 
@@ -114,6 +114,70 @@ def test_what_was_taken_away_comes_back(wire: Wire) -> None:
     assert host.addresses("brupstream") == ["10.0.0.11/24"]
     assert host.link("eth0")["master"] == "brupstream"
     assert default_routes(host) == [("10.0.0.1", "brupstream")]
+
+
+def test_a_bridge_that_was_deleted_behind_its_back_is_made_again(wire: Wire) -> None:
+    host = wire.host("hv1")
+    network = wanted(gateway=ip_address("10.0.0.1"), mtu=1400)
+    ensure(host, network)
+    host.ip("link del brupstream")
+    ensure(host, network)
+    assert host.addresses("brupstream") == ["10.0.0.11/24"]
+    assert host.link("brupstream")["mtu"] == 1400
+    assert default_routes(host) == [("10.0.0.1", "brupstream")]
+
+
+def test_a_nic_that_was_pulled_and_put_back_is_taken_in_again(wire: Wire) -> None:
+    host = wire.host("hv1")
+    ensure(host, wanted())
+    index = host.link("brupstream")["ifindex"]
+    host.ip("link del eth0")
+    with pytest.raises(Permanent, match="there is no device eth0"):
+        ensure(host, wanted())
+    assert host.addresses("brupstream") == ["10.0.0.11/24"], "what was there stays"
+    host.ip("link add eth0 type veth peer name other")
+    ensure(host, wanted())
+    assert host.link("eth0")["master"] == "brupstream"
+    assert host.link("brupstream")["ifindex"] == index
+
+
+def test_one_network_that_cannot_be_made_stops_no_other(wire: Wire) -> None:
+    host = wire.host("hv1")
+    done = host.run(lambda: ensure_all({"cluster": wanted("10.1.0.11/24", device="eth7"), "upstream": wanted()}))
+    assert "there is no device eth7" in str(done["cluster"])
+    assert host.addresses("brupstream") == ["10.0.0.11/24"]
+
+
+def test_a_bridge_with_guests_is_never_taken_down(wire: Wire) -> None:
+    """Whatever changes: the kernel drops the routes over a link that goes down, and nobody would give back this one."""
+    host = wire.host("hv1", mtu=9000)
+    ensure(host, wanted(gateway=ip_address("10.0.0.1")))
+    host.ip("link add vnet0 type veth peer name guest0")
+    host.ip("link set vnet0 master brupstream up")
+    host.ip("route add 10.9.0.0/24 dev brupstream")
+    index = host.link("brupstream")["ifindex"]
+    ensure(host, wanted("10.0.0.12/24", gateway=ip_address("10.0.0.2"), mtu=1400))
+    host.ip("link set eth0 nomaster")
+    ensure(host, wanted("10.0.0.12/24", gateway=ip_address("10.0.0.2"), mtu=9000))
+    assert host.ip("route show 10.9.0.0/24")[0]["dev"] == "brupstream"
+    assert (host.link("brupstream")["ifindex"], host.link("vnet0")["master"]) == (index, "brupstream")
+
+
+def test_a_bond_of_two_carries_a_network_or_the_reason_is_told(wire: Wire) -> None:
+    host = wire.host("hv1")
+    try:
+        host.ip("link add bond0 type bond mode active-backup")
+    except AssertionError:
+        with pytest.raises(Permanent, match="there is no device bond0 on this machine"):
+            ensure(host, wanted(device="bond0"))
+        return  # this kernel has no module `bonding`, so the distribution could not make one either
+    host.ip("link add eth1 type veth peer name other1")
+    for port in ("eth0", "eth1"):
+        host.ip(f"link set {port} down")
+        host.ip(f"link set {port} master bond0")
+    ensure(host, wanted(device="bond0"))
+    assert host.link("bond0")["master"] == "brupstream"
+    assert {host.link(port)["master"] for port in ("eth0", "eth1")} == {"bond0"}
 
 
 def test_a_guests_tap_stays_in_the_bridge(wire: Wire) -> None:

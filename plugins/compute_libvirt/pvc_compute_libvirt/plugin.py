@@ -56,6 +56,11 @@ class ComputeLibvirt(Plugin):
     def compute(self) -> ComputeDefinitions:
         return LibvirtDefinitions()
 
+    @property
+    def units(self) -> Sequence[str]:
+        """libvirt elsewhere than on this machine's own socket is somebody else's to start."""
+        return ("libvirtd.service",) if self.config["uri"] == "qemu:///system" else ()
+
     def prepare_node(self) -> Sequence[str]:
         """libvirtd reads its hooks only when it starts, so ours must be there before."""
         hook = self._permits().install_hook()
