@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +296,8 @@ class Supervisor:
     async def stop_all(self, names: Sequence[str]) -> None:
         """Nothing for those that do not run."""
         running = [self._service(name) for name in names if self._service(name).unit.name in self._running]
-        await asyncio.gather(*(service.stop() for service in running))
+        for service in _last_first(running):
+            await service.stop()
         tasks = [self._running.pop(service.unit.name) for service in running]
         for task in tasks:
             task.cancel()
@@ -345,6 +346,15 @@ class Supervisor:
             before = [there[other] for other in service.unit.after if other in there]
             needed = [self._services[other] for other in service.unit.requires if other in self._services]
             self._running[name] = asyncio.ensure_future(service.run(before, needed))
+
+
+def _last_first(services: Sequence[Service]) -> Iterator[Service]:
+    """As systemd stops them: whatever comes after another at boot ends before it."""
+    left = list(services)
+    while left:
+        free = [one for one in left if not any(one.unit.name in other.unit.after for other in left)]
+        yield (free or left)[0]
+        left.remove((free or left)[0])
 
 
 def _shown(service: Service) -> dict[str, object]:
