@@ -51,6 +51,10 @@ class Hooks:
         """Its guest was seen gone here; `reason` is the hypervisor's word."""
 
     @hookspec
+    def pvc_vm_migrated(self, vm: VmWanted, source: str) -> None:
+        """Its running guest has come here from node `source`, with its memory."""
+
+    @hookspec
     def pvc_vm_failed(self, vm: VmWanted, reason: str) -> None:
         """It cannot be started here and will not be tried again until someone asks."""
 

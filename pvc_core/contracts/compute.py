@@ -138,6 +138,11 @@ class Migration:
     done_bytes: int = 0
     total_bytes: int = 0
     """Of memory and disks, as the hypervisor counts; 0 while it does not know."""
+    passes: int = 0
+    """How often it has gone through the guest's memory: from the second on it sends what was written meanwhile."""
+    written_bytes_s: int = 0
+    carried_bytes_s: int = 0
+    """What the guest writes to its memory in a second, and what of it is carried; 0 while it is not known."""
 
 
 class ComputeDriver(ABC):

@@ -69,6 +69,9 @@ class Arrivals:
             self._say_off(vm.uuid)
             return Outcome("its memory did not arrive; starting it again", 0.0)
         self.ground.hooks.notify("pvc_vm_started", key=vm.uuid, vm=vm)
+        seen = self.ground.view.vm_seen.get(vm.uuid)
+        if seen is not None and seen.value.node != self.ground.node:  # or else it was left paused here, and resumed
+            self.ground.hooks.notify("pvc_vm_migrated", key=vm.uuid, vm=vm, source=seen.value.node)
         return Outcome(f"running on {self.ground.node}", 0.0)
 
     def tidy(self, uuid: str) -> Outcome:

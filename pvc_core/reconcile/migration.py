@@ -19,11 +19,18 @@ from pvc_core.model.vm import Arrival, Claim, GuestState, Phase, VmWanted, Want
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
 from pvc_core.reconcile.vm_start import Starter
+from pvc_core.units import MIB
 
 OBSERVE_S, BEGIN_S, ABORT_S = 5.0, 20.0, 5.0
 PROGRESS_S = 1.0
 ARRIVAL_S = 60.0
 """How long the target may take to prepare: its daemon may be starting, its storage slow."""
+PATIENCE_S, PASSES_WORTH = 120.0, 5.0
+"""How long what the guest writes meanwhile may take to be sent: this long, or so many times what all of its memory took
+if that is longer. The hypervisor slows the guest down more and more until then."""
+STUCK_S = 60.0
+"""Not a byte was carried for this long: the other end, or the network, does not take any."""
+STUCK = f"not a byte of it was carried for {STUCK_S:.0f} s"
 SETTLE_S = 5.0
 """A paused guest of whose migration nothing is known (the daemon was restarted): this long, then it has ended."""
 
@@ -47,6 +54,10 @@ class Departure:
     """When this daemon first saw (UUID, generation of the claim, what)."""
     _begun: dict[str, str] = field(default_factory=dict)
     """UUID -> the ticket of the migration that this daemon has begun."""
+    _carried: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """UUID -> (bytes, since when no more)."""
+    _given_up: dict[str, str] = field(default_factory=dict)
+    """UUID -> why the migration under way was called off, though nobody asked for it."""
 
     def begin(self, wanted: Kept[VmWanted], claim: Kept[Claim], target: str) -> Outcome:
         """The write that makes the target prepare. Raises Refused, Permanent when the guest cannot leave."""
@@ -73,9 +84,15 @@ class Departure:
             return self._gone(claim)
         under_way, stay = self._state(vm.uuid), self._why_stay(vm, claim.value)
         if under_way.running:
-            return self._call_off(vm.uuid, stay) if stay else _progress(claim.value, under_way)
+            hopeless = self._given_up.get(vm.uuid) or self._hopeless(claim.value, under_way)
+            if hopeless:
+                self._given_up[vm.uuid] = hopeless
+            why = stay or hopeless
+            return self._call_off(vm.uuid, why) if why else _progress(claim.value, under_way)
         if stay:
             return self._take_back(claim, there, f"stays on {self.ground.node}: {stay}")
+        if given_up := self._given_up.pop(vm.uuid, ""):
+            return self._fail(claim, there, given_up, final=given_up != STUCK)
         if self._begun.get(vm.uuid) == _ticket(claim.value):
             return self._fail(claim, there, under_way.reason or "it ended without a reason given")
         if there.guest is GuestState.PAUSED and self._waited_s(claim.value, "paused") < SETTLE_S:
@@ -86,7 +103,8 @@ class Departure:
 
     def forget(self, uuid: str) -> None:
         self.failures.pop(uuid, None)
-        self._begun.pop(uuid, None)
+        for table in (self._begun, self._carried, self._given_up):
+            table.pop(uuid, None)
         for key in [key for key in self._since if key[0] == uuid]:
             del self._since[key]
 
@@ -115,6 +133,26 @@ class Departure:
         except (Refused, Permanent, NotFound) as error:
             return self._fail(claim, there, str(error), final=True)
         return Outcome(f"migrating to {target}", 0.2)
+
+    def _hopeless(self, claim: Claim, state: Migration) -> str:
+        """Why it would go on for ever; "" while it may yet arrive."""
+        now, uuid = self.ground.clock.boottime_s(), claim.uuid
+        carried, since = self._carried.get(uuid, (-1, now))
+        if carried != state.done_bytes:
+            self._carried[uuid] = (state.done_bytes, now)
+        elif now - since > STUCK_S:
+            return STUCK
+        whole_s = self._waited_s(claim, "copying")
+        if state.passes < 2:
+            return ""
+        again_s = self._waited_s(claim, "copying what was written meanwhile")
+        if again_s <= max(PATIENCE_S, PASSES_WORTH * (whole_s - again_s)):
+            return ""
+        speeds = f"{_mib(state.written_bytes_s)} of it in a second, and {_mib(state.carried_bytes_s)} are carried"
+        return (
+            f"the guest writes its memory faster than the network carries it, also slowed down: {speeds}; "
+            "a longer migration_max_downtime, or shutting it down, would move it"
+        )
 
     def _why_stay(self, vm: VmWanted, claim: Claim) -> str:
         """What has changed since it was asked to leave; "" when nothing has."""
@@ -215,6 +253,10 @@ def handed_over(claim: Claim, arrival: Arrival) -> Claim:
 
 def _ticket(claim: Claim) -> str:
     return claim.arrival.ticket if claim.arrival else ""
+
+
+def _mib(count_bytes: int) -> str:
+    return f"{count_bytes / MIB:.0f} MiB"
 
 
 def _progress(claim: Claim, state: Migration) -> Outcome:

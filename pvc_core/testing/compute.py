@@ -263,7 +263,8 @@ class FakeCompute(ComputeDriver):
             move = self._world.moves.of(uuid, self._host.node)
             if move is None:
                 return Migration(running=False, reason=self._world.moves.failure(uuid))
-            return Migration(running=True, done_bytes=25 * move.stage, total_bytes=100)
+            done = 25 * move.stage + move.passes
+            return Migration(running=True, done_bytes=done, total_bytes=max(100, done), passes=move.passes)
 
     def abort_migration(self, uuid: str, *, deadline_s: float) -> None:
         with self._call():

@@ -27,6 +27,8 @@ class FakeMove:
     target: str
     request: RenderRequest
     stage: int = PREPARE
+    passes: int = 0
+    """How often it has gone through the guest's memory."""
 
 
 class FakeMoves:
@@ -38,6 +40,8 @@ class FakeMoves:
         self._failures: dict[str, str] = {}
         self._tickets: dict[str, tuple[str, RenderRequest]] = {}
         self.broken: set[str] = set()
+        self.endless: set[str] = set()
+        """UUIDs of guests that write their memory faster than it is carried."""
 
     def ticket(self, node: str, request: RenderRequest) -> str:
         ticket = f"{node}/{len(self._tickets)}"
@@ -106,6 +110,9 @@ class FakeMoves:
     def _copied(self, move: FakeMove, guest: FakeGuest) -> None:
         copy = self._copy(move)
         assert copy is not None
+        move.passes += 1
+        if move.stage == COPY and move.uuid in self.endless:
+            return
         if move.stage == SWITCH:
             guest.paused = True
         if move.stage == FINISH:

@@ -74,6 +74,10 @@ def test_pvc_vm_stopped(build: Build) -> None:
     assert heard(build, "pvc_vm_stopped", vm=VM, reason="shutdown") == {"vm": VM, "reason": "shutdown"}
 
 
+def test_pvc_vm_migrated(build: Build) -> None:
+    assert heard(build, "pvc_vm_migrated", vm=VM, source="hv1") == {"vm": VM, "source": "hv1"}
+
+
 def test_pvc_vm_failed(build: Build) -> None:
     assert heard(build, "pvc_vm_failed", vm=VM, reason="no disk") == {"vm": VM, "reason": "no disk"}
 

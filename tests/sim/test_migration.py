@@ -85,6 +85,25 @@ def test_a_cpu_that_the_target_has_not(live_only: bool) -> None:
         assert sim.where("a") == ["hv2"] and sim.world.starts == 2
 
 
+@pytest.mark.parametrize("live_only", [True, False])
+def test_one_that_writes_its_memory_too_fast_does_not_move_for_ever(live_only: bool) -> None:
+    """It is given up in words, and shut down for it where that is allowed."""
+    sim = cluster(9, "a")
+    (home,) = sim.where("a")
+    other = next(name for name in sim.names if name != home)
+    sim.world.moves.endless.add(sim.services.vms.get("a").wanted.uuid)
+    said = sim.ask(lambda pvc: pvc.vms.move("a", by="test", node=other, live_only=live_only))
+    assert said == ""
+    sim.check_at_rest()
+    seen = sim.services.vms.get("a").seen
+    assert seen is not None
+    if live_only:
+        assert sim.where("a") == [home] and sim.world.starts == 1
+        assert "writes its memory faster than the network carries it" in seen.move_reason
+    else:
+        assert sim.where("a") == [other] and sim.world.starts == 2
+
+
 def test_a_request_is_called_off_by_another() -> None:
     sim = cluster(5, "a")
     (home,) = sim.where("a")

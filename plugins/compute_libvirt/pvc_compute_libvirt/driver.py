@@ -10,13 +10,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
 
 import libvirt
 
-from pvc_compute_libvirt import console, events, live, migrate, stats, words
+from pvc_compute_libvirt import clocks, console, events, live, migrate, stats, words
 from pvc_compute_libvirt.link import Late, Link
 from pvc_compute_libvirt.live import Live
 from pvc_compute_libvirt.permits import NotAsked, Permits, prove_hook
@@ -31,6 +32,7 @@ from pvc_core.model.vm import GuestState, GuestStats
 T = TypeVar("T")
 
 _POLL_S = 0.05
+_AGENT_S = 10.0
 _REMEMBERED = 10_000
 
 
@@ -353,6 +355,11 @@ class LibvirtDriver(ComputeDriver):
                 migrate.call_off(domain)
 
         self._call(uuid, f"call the migration of guest {uuid} off", call_off, deadline_s)
+
+    def set_clock(self, uuid: str) -> bool:
+        """Whether an agent in the guest has set it. Raises Retry, NotFound, Permanent (the agent's words)."""
+        set_right = partial(clocks.set_right, uuid=uuid)
+        return self._call(uuid, f"set the clock of guest {uuid}", set_right, _AGENT_S)
 
     # Devices
 

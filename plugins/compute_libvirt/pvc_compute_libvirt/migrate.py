@@ -170,7 +170,12 @@ def state(domain: libvirt.virDomain | None, departures: Departures, uuid: str) -
     if not leaving and not departures.is_out(uuid):
         return Migration(running=False, reason=departures.reason(uuid))
     return Migration(
-        running=True, done_bytes=int(job.get("data_processed", 0)), total_bytes=int(job.get("data_total", 0))
+        running=True,
+        done_bytes=int(job.get("data_processed", 0)),
+        total_bytes=int(job.get("data_total", 0)),
+        passes=int(job.get("memory_iteration", 0)),
+        written_bytes_s=int(job.get("memory_dirty_rate", 0)) * int(job.get("memory_page_size", 0)),
+        carried_bytes_s=int(job.get("memory_bps", 0)),
     )
 
 

@@ -71,6 +71,7 @@ class ComputeLibvirt(Plugin):
     def build_drivers(self, context: PluginContext) -> Drivers:
         """Finds out how guests run (once per boot) and installs libvirt's hook; connects later. Raises Permanent."""
         from pvc_compute_libvirt.check import Check
+        from pvc_compute_libvirt.clocks import Clocks
         from pvc_compute_libvirt.driver import LibvirtDriver, Settings
         from pvc_compute_libvirt.libvirtd import restart_libvirtd
         from pvc_compute_libvirt.processes import Processes
@@ -98,7 +99,9 @@ class ComputeLibvirt(Plugin):
             prove_again=driver.prove_again,
             log=context.log,
         )
-        return Drivers(compute=driver, stop=driver.stop_driver, hooks=_Together(maintenance, Check(driver.host_facts)))
+        clocks = Clocks(driver.set_clock, context.log)
+        hooks = _Together(maintenance, Check(driver.host_facts), clocks)
+        return Drivers(compute=driver, stop=driver.stop_driver, hooks=hooks)
 
     def _permits(self) -> Permits:
         from pvc_compute_libvirt.permits import Permits
