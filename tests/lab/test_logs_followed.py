@@ -1,0 +1,107 @@
+"""Logs through another node's API: followed over a migration and over restarts, nothing twice, nothing left out."""
+
+from __future__ import annotations
+
+import re
+import threading
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException
+from typing import TYPE_CHECKING
+
+import pytest
+from fault_watch import all_well, say
+
+from lab import LabError
+
+if TYPE_CHECKING:
+    from tests.lab_fixture import RunningLab
+
+pytest_plugins = ["tests.lab_fixture"]
+pytestmark = [pytest.mark.system, pytest.mark.slow]
+
+VM = "talks"
+
+
+class Follower:
+    """Everything a stream of the API at `node` has said so far."""
+
+    def __init__(self, lab: RunningLab, node: str, path: str) -> None:
+        api, self.text = lab.api_of(node), ""
+        self.broke: Exception | None = None
+        request = urllib.request.Request(f"{api.url}{path}", headers={"X-Api-Key": api.key})
+        self._answer = urllib.request.urlopen(request, timeout=300)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            while piece := self._answer.read1(65536):
+                self.text += piece.decode(errors="replace")
+        except (OSError, HTTPException) as error:
+            self.broke = error
+
+
+@pytest.fixture(scope="module")
+def lab(lab3: RunningLab) -> Iterator[RunningLab]:
+    lab3.guest(VM, node="hv2")
+    yield lab3
+    lab3.remove_guest(VM)
+    all_well(lab3)
+
+
+def test_a_console_is_followed_where_the_guest_goes(lab: RunningLab) -> None:
+    follower = Follower(lab, "hv1", f"/vm/{VM}/console?follow=true&lines=1")
+    lab.eventually(lambda: len(_ticks(follower.text)) > 2, "the guest is heard")
+    lab.api.post(f"/vm/{VM}/node", action="move", node="hv3", wait="true")
+    lab.eventually(lambda: "[pvc: it moved from hv2 to hv3, where its log goes on]" in follower.text, "it says so")
+    lab.kill("hv3", "pvcnoded")
+    before = _ticks(follower.text)[-1]
+    lab.eventually(lambda: _ticks(follower.text)[-1] > before + 4, "it goes on", deadline_s=120)
+    ticks = _ticks(follower.text)
+    assert ticks == list(range(ticks[0], ticks[-1] + 1)), follower.text
+    shown = lab.api.get(f"/vm/{VM}/console", lines=1000)["data"]
+    assert "[pvc: it comes from another node now" in shown, "the log itself tells where the rest is"
+
+
+def test_a_nodes_log_is_followed_over_a_restart_of_its_daemon(lab: RunningLab) -> None:
+    follower = Follower(lab, "hv1", "/node/hv2/log?follow=true&lines=5")
+    for signal in ("SIGKILL", "SIGTERM"):
+        begun = follower.text.count(" begins ")
+        lab.kill("hv2", "pvcnoded", signal=signal)
+        lab.eventually(
+            lambda begun=begun: follower.text.count(" begins ") > begun, f"the next life after {signal}", deadline_s=90
+        )
+    followed = [line for line in follower.text.splitlines()[:-1] if not line.startswith("[pvc: ")]
+    kept = (lab.root_of("hv2") / "var/log/pvc/pvcnoded.lines").read_text().splitlines()
+    lines = [line.partition(" ")[2] for line in kept]
+    start = next(number for number in range(len(lines)) if lines[number : number + 5] == followed[:5])
+    assert lines[start : start + len(followed)] == followed
+    answer = lab.api_of("hv3").get("/node/hv2/log", lines=5000)["data"]
+    assert followed[0] in answer, "lines of the life before are there"
+
+
+def test_an_api_whose_own_daemon_is_down_says_that_it_cannot_ask(lab: RunningLab) -> None:
+    follower = Follower(lab, "hv1", f"/vm/{VM}/console?follow=true&lines=1")
+    lab.eventually(lambda: len(_ticks(follower.text)) > 1, "the guest is heard")
+    lab.stop("hv1", "pvcnoded")
+    before = _ticks(follower.text)[-1]
+    try:
+        answer = say(lab, "hv1", "GET", "/node/hv2/log?lines=5")
+        assert answer.status == 503
+        assert "the pvcnoded of hv1, through which this API asks nodes, does not run" in answer.body["message"]
+        assert "another coordinator" in answer.body["help"]
+        assert lab.api_of("hv3").get("/node/hv2/log", lines=5)["data"]
+        assert say(lab, "hv1", "GET", "/node/hv1").body[0]["daemon_state"] in ("shutdown", "stop")
+        with pytest.raises(LabError, match="hv1"):
+            lab.api_of("hv3").get("/node/hv1/log", lines=5)
+    finally:
+        lab.start("hv1", "pvcnoded")
+    lab.eventually(lambda: _ticks(follower.text)[-1] > before + 2, f"it goes on ({follower.broke})", deadline_s=90)
+    ticks = _ticks(follower.text)
+    assert ticks == list(range(ticks[0], ticks[-1] + 1)), follower.text
+
+
+def _ticks(text: str) -> list[int]:
+    """All that came whole."""
+    return [int(tick) for tick in re.findall(r"^tick (\d+)\r?\n", text, re.MULTILINE)]
