@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pvc_core.config import Config, EmbeddedStore
 from pvc_core.founding.places import pki_of, store_hosts
 
-ASK_S = 2.0
+ASK_S = 4.0
 
 
 def servers(config: Config) -> Mapping[str, Mapping[str, str]]:
@@ -20,15 +20,20 @@ def servers(config: Config) -> Mapping[str, Mapping[str, str]]:
     if isinstance(config.store, EmbeddedStore):
         return {}
     hosts = dict(zip(config.cluster.coordinators, store_hosts(config).split(","), strict=True))
-    context = _context(config) if config.store.tls else None
+    try:
+        context = _context(config) if config.store.tls else None
+    except OSError as error:
+        return {name: {"error": f"this node's certificate cannot be used: {error}"} for name in hosts}
     with ThreadPoolExecutor(len(hosts)) as pool:
         answers = pool.map(lambda host: _asked(host, context), hosts.values())
         return dict(zip(hosts, answers, strict=True))
 
 
 def _context(config: Config) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(pki_of(config) / "ca.crt")
+    """Servers want a certificate of the cluster's from their clients. Raises OSError."""
+    context, pki = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), pki_of(config)
+    context.load_verify_locations(pki / "ca.crt")
+    context.load_cert_chain(pki / "node.crt", pki / "node.key")
     context.check_hostname = False  # servers are called by address or name; the authority is the cluster's own
     return context
 
