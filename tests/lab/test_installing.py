@@ -143,6 +143,7 @@ def test_a_burned_coordinator_is_replaced_by_a_machine_of_another_name(typist: T
     lab = typist.lab
     typist.refused("hv1", "pvc -c local node remove hv2 --wait -y", "it is alive, its heartbeat moves")
     lab.power_off("hv2")
+    lab.eventually(lambda: _writes(lab), "the two that are left take writes", deadline_s=WAIT_S)
     typist.section("Replacing a coordinator", until=1)
     typist.refused("hv1", "pvcnoded coordinators hv1 hv5 hv3", "the store would lose its majority")
     typist.section("Replacing a coordinator", first=1, until=7)
@@ -157,6 +158,7 @@ def test_a_burned_coordinator_is_replaced_by_a_machine_of_another_name(typist: T
 def test_a_new_machine_takes_the_name_of_the_old(typist: Typist) -> None:
     lab = typist.lab
     lab.power_off("hv3")
+    lab.eventually(lambda: _writes(lab), "the two that are left take writes", deadline_s=WAIT_S)
     place = lab._lab.node_dir("hv3")
     shutil.move(place, place.with_name("burned"))
     lab.power_on("hv3")
@@ -185,6 +187,15 @@ def _unbroken(console: str) -> None:
     """It counted every second once: it never stood still for long, and did not begin anew."""
     ticks = [int(number) for number in re.findall(r"tick (\d+)", console)]
     assert ticks == list(range(ticks[0], ticks[0] + len(ticks)))
+
+
+def _writes(lab: RunningLab) -> bool:
+    try:
+        for state in ("true", "false"):
+            lab.api.post("/status", state=state)
+    except LabError:
+        return False
+    return True
 
 
 def _roles(lab: RunningLab, *names: str) -> list[str]:
