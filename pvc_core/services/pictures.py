@@ -71,6 +71,8 @@ class PoolPicture:
     pool: Pool
     usage: PoolUsage | None
     volume_count: int
+    shared: bool = False
+    """As its options say; `fault` tells when it is not believed."""
     fault: str = ""
 
 

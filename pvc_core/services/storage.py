@@ -376,15 +376,19 @@ class StorageService:
         """Shared by its options, and every node has seen what the others wrote. Raises Refused while one has not."""
         if not self._shared(pool):
             return False
-        view, name = self.desk.view, pool.name
-        sure = {node for node, kept in view.storage_seen.items() if kept.value.shared.get(name)}
-        doubtful = view.node_seen.keys() - sure
-        if doubtful:
+        if doubt := self._doubt(pool):
             raise Refused(
-                f"pool {name} is said to be shared, but {', '.join(sorted(doubtful))} has not seen the others' marks",
+                doubt,
                 help="is the same file system mounted there? `pvc storage pool list` shows each node's faults",
             )
         return True
+
+    def _doubt(self, pool: Pool) -> str:
+        """Why a pool that its options call shared is not believed to be; "" when every node has seen all marks."""
+        sure = {node for node, kept in self.desk.view.storage_seen.items() if kept.value.shared.get(pool.name)}
+        doubtful = ", ".join(sorted(self.desk.view.node_seen.keys() - sure))
+        why = f"pool {pool.name} is said to be shared, but {doubtful} has not seen the others' marks"
+        return why if doubtful else ""
 
     def _shared(self, pool: Pool) -> bool:
         definitions = self._definitions(pool.driver)
@@ -494,8 +498,13 @@ class StorageService:
             kept.value.pool == pool.name and kept.value.phase is VolumePhase.READY
             for kept in self.desk.view.volumes.values()
         )
-        faults = "; ".join(f"{item.node}: {item.faults[pool.name]}" for item in seen if pool.name in item.faults)
-        return PoolPicture(pool=pool, usage=self._usage(pool, seen), volume_count=count, fault=faults)
+        faults = [f"{item.node}: {item.faults[pool.name]}" for item in seen if pool.name in item.faults]
+        shared = self._shared(pool)
+        doubt = self._doubt(pool) if shared and len(self.desk.view.node_seen) > 1 else ""
+        return PoolPicture(
+            pool=pool, usage=self._usage(pool, seen), volume_count=count, shared=shared,
+            fault="; ".join([*faults, *([doubt] if doubt else [])]),
+        )  # fmt: skip
 
     def _usage(self, pool: Pool, seen: list[Any]) -> PoolUsage | None:
         """Of a shared pool any node's figures, else the sum over the nodes."""

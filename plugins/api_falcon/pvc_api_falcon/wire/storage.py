@@ -43,6 +43,7 @@ def pool_body(pool: PoolPicture) -> dict[str, Any]:
         },
         "driver": pool.pool.driver,
         "options": pool.pool.options,
+        "shared": pool.shared,
         "status": pool.fault,
     }
 

@@ -10,6 +10,7 @@ from pvc_cli.tables import Column, size, table
 POOLS = (
     Column("Name", lambda p: p["name"]),
     Column("Driver", lambda p: p.get("driver", "")),
+    Column("Shared", lambda p: "yes" if p.get("shared") else ""),
     Column("Tier", lambda p: p["tier"]),
     Column("PGs", lambda p: p["pgs"], right=True),
     Column("Volumes", lambda p: p["volume_count"], right=True),
