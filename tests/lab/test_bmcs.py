@@ -7,29 +7,33 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.lab_fixture import RunningLab
+if TYPE_CHECKING:
+    from tests.lab_fixture import RunningLab
 
+pytest_plugins = ["tests.lab_fixture"]
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 FENCE = Path(__file__).resolve().parents[1] / "fence/from_node.py"
 
 
-def fence(lab: RunningLab, judge: str, node: str) -> dict[str, Any]:
+def fence(lab: RunningLab, judge: str, node: str, deadline_s: int = 60) -> dict[str, Any]:
     """What the driver on `judge`, built on its store, answers."""
-    answer: dict[str, Any] = json.loads(lab.exec(judge, sys.executable, str(FENCE), node, "60").splitlines()[-1])
+    answer: dict[str, Any] = json.loads(
+        lab.exec(judge, sys.executable, str(FENCE), node, str(deadline_s)).splitlines()[-1]
+    )
     return answer
 
 
 def steps(lab: RunningLab, node: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = lab.api.call("POST", f"/node/{node}/fence-test")["steps"]
+    found: list[dict[str, Any]] = lab.api.call("POST", f"/node/{node}/fence-test", {})["steps"]
     return found
 
 
 def state(lab: RunningLab, node: str) -> tuple[str, str]:
-    found = lab.api.get(f"/node/{node}")
+    found = lab.api.get(f"/node/{node}")[0]
     return found["daemon_state"], found["domain_state"]
 
 
@@ -52,7 +56,7 @@ def test_what_is_wrong_with_a_bmc_is_told_and_hurts_nobody(lab3: RunningLab) -> 
         answer = fence(lab3, "hv1", "hv3")
         assert not answer["proof"] and answer["why"] == "wrong_machine" and not answer["acted"]
         lab3.bmc("hv3", "disobey")
-        answer = fence(lab3, "hv1", "hv3")
+        answer = fence(lab3, "hv1", "hv3", deadline_s=15)
         assert not answer["proof"] and answer["why"] == "disobeyed"
         lab3.bmc("hv3", "dead")
         assert {step["step"] for step in steps(lab3, "hv3") if not step["passed"]} == {"login"}
