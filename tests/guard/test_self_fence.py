@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pvc_core.daemon.once import Once
+from pvc_core.errors import Refused
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.ending import SETTLE_S, Ending
 from pvc_core.guard.freezer import Freezer
@@ -189,3 +190,16 @@ def test_b2_condemned_and_stuck_there_is_no_word_and_the_machine_is_reset(rig: R
     assert rig.resets
     rig.passes(60.0)
     assert not rig.fence.over
+
+
+@pytest.mark.parametrize("kind", ["start", "incoming"])
+def test_b24_who_may_have_been_given_up_takes_in_no_guest_either(rig: Rig, kind: str) -> None:
+    rig.passes(8.1)
+    with pytest.raises(Refused, match="has not heard this node for its limit"):
+        rig.permits.give(UUID, 1, kind, 60.0)  # type: ignore[arg-type]
+    rig.heard()
+    permit = rig.permits.give(UUID, 1, kind, 60.0)  # type: ignore[arg-type]
+    assert permit.deadline_boottime_s == rig.clock.now_s + 8.0, "it ends with the node's own time"
+    rig.deadline.condemned = "it was silent"
+    with pytest.raises(Refused, match="this node is given up"):
+        rig.permits.give(UUID, 1, kind, 60.0)  # type: ignore[arg-type]
