@@ -11,6 +11,7 @@ from pvc_core.guard.report import Report, write_report
 from pvc_core.model.view import ClusterView
 from pvc_core.model.vm import GuestState
 from pvc_core.policy.placement import NodeLoad, loads
+from pvc_core.policy.proofs import guest_of
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
 
@@ -55,12 +56,10 @@ class ReportReconciler:
         return tuple(sorted(uuid for uuid in mine if self._tied(view, uuid)))
 
     def _tied(self, view: ClusterView, uuid: str) -> bool:
+        """By the rule of those who would take it."""
         vm = view.vm_wanted.get(uuid)
         description = self.ground.descriptions.of(vm.value) if vm else None
-        if description is not None and not description.failover:
-            return True
-        refs = (*view.claims[uuid].value.volumes, *(description.volumes if description else ()))
-        return any(kept.value.home for ref in refs if (kept := view.volume(ref)) is not None)
+        return bool(guest_of(view, view.claims[uuid].value, uuid, description).tied)
 
     def note(self, key: str, outcome: Outcome) -> None:
         """Nothing to show."""
