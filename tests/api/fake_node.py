@@ -63,7 +63,9 @@ class FakeNode:
         body: Iterable[bytes] | None = None,
         deadline_s: float = 1,
     ) -> FakeReply:
-        answer: Callable[..., FakeReply] = getattr(self, f"answer_{question}")
+        answer: Callable[..., FakeReply] | None = getattr(self, f"answer_{question}", None)
+        if answer is None:
+            raise NotFound(f"this node does not know the question {question}")
         return answer(args, body)
 
     def answer_console(self, args: Mapping[str, Any], body: None) -> FakeReply:
