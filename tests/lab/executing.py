@@ -26,6 +26,12 @@ def stands_still(uuid: str, *, for_s: float = 1.5) -> bool:
     return bool(processes(uuid)) and run_ns(uuid) == before
 
 
+def is_stopped(uuid: str) -> bool:
+    """There, and every thread of it is stopped (proc(5), state T). On a busy machine the first sign of it."""
+    threads = [thread for process in processes(uuid) for thread in _threads(process)]
+    return bool(threads) and all(_state(thread) in ("T", "") for thread in threads)
+
+
 def executes(uuid: str, *, for_s: float = 1.5) -> bool:
     before = run_ns(uuid)
     time.sleep(for_s)
@@ -45,6 +51,13 @@ def _threads(process: Path) -> list[Path]:
         return list((process / "task").iterdir())
     except OSError:
         return []
+
+
+def _state(thread: Path) -> str:
+    try:
+        return (thread / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
 
 
 def _thread_ns(thread: Path) -> int:
