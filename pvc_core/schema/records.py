@@ -31,7 +31,20 @@ LEVELS: dict[tuple[str, int], int] = {}
 """(type name, number) -> the level of the cluster from which that number may be written; 1 for those not listed."""
 
 ADDITIVE = frozenset(
-    {"Claim", "Era", "Heartbeat", "Leader", "Lease", "Level", "NodePeer", "NodeSeen", "RemovedNode", "RollCall"}
+    {
+        "Claim",
+        "Era",
+        "Heartbeat",
+        "KeptProof",
+        "Leader",
+        "Lease",
+        "Level",
+        "NodePeer",
+        "NodeSeen",
+        "RemovedNode",
+        "RollCall",
+        "Verdict",
+    }
 )
 """Types that keep number 1 for ever and are read by every version, whatever a newer one has added."""
 
