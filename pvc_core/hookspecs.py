@@ -35,6 +35,18 @@ class Hooks:
         """The last guest has left `node` (this one) and none will come."""
 
     @hookspec
+    def pvc_node_lost(self, node: str, why: str) -> None:
+        """`node` is given up for dead by a majority of coordinators; on the primary. Its guests may still execute."""
+
+    @hookspec
+    def pvc_node_fenced(self, node: str, why: str) -> None:
+        """It is proved that `node` does no more harm; on the primary. Its guests start elsewhere from now on."""
+
+    @hookspec
+    def pvc_node_returned(self, node: str) -> None:
+        """`node` (this one) was given up, and is back in a new life."""
+
+    @hookspec
     def pvc_vm_defined(self, vm: VmWanted) -> None:
         """A new VM is known; on the primary."""
 

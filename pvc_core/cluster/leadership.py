@@ -18,6 +18,7 @@ from pvc_core.cluster.repository import Unchanged
 from pvc_core.errors import Conflict, NotFound, PvcError, StoreUnavailable
 from pvc_core.model.cluster import Leader, Lease, PrimaryWanted
 from pvc_core.model.node import DaemonState
+from pvc_core.model.verdict import life_id
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.store.base import Store
 
@@ -60,6 +61,8 @@ class Leadership:
         self.lower: Callable[[], None] = lambda: None
         self.renewed: Callable[[float], None] = lambda until_s: None
         self.changed: Callable[[], None] = lambda: None
+        self.answered_s: float | None = None
+        """When the store last accepted a renewal of this node's, or answered its look at another's (boot time)."""
         self.led = False
         """Whether it acted at all since this object was made."""
         self._heard = Heard(clock)
@@ -142,6 +145,7 @@ class Leadership:
                 self._hold(self._standing)
             else:
                 self._look()
+            self.answered_s = self._clock.boottime_s()
         except StoreUnavailable as error:
             self._silence = None
             if self._standing and not self._unanswered:
@@ -246,6 +250,8 @@ class Leadership:
 
     def _look(self) -> None:
         lease = self._records.lease()
+        if life_id(self.node, self._incarnation) in self._view().verdicts:
+            return  # given up for dead: others decide, until it has begun anew
         if lease is None:
             self._look_at_none()
         elif lease.value.node != self.node:

@@ -27,7 +27,8 @@ _FIELDS: dict[Kind[Any], str] = {
     layout.NODE_PEERS: "node_peers", layout.REMOVED: "removed_nodes",
     layout.VM_WANTED: "vm_wanted", layout.VM_NAMES: "vm_names", layout.CLAIMS: "claims", layout.VM_SEEN: "vm_seen",
     layout.TOMBSTONES: "tombstones", layout.POOLS: "pools", layout.VOLUMES: "volumes", layout.TASKS: "tasks",
-    layout.KEYS: "keys", layout.HEARTBEATS: "heartbeats", layout.STATS: "stats",
+    layout.KEYS: "keys", layout.VERDICTS: "verdicts", layout.PROOFS: "proofs", layout.VOUCHES: "vouches",
+    layout.HEARTBEATS: "heartbeats", layout.STATS: "stats",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from pvc_core.config import Config
 from pvc_core.contracts.compute import ComputeDefinitions, ComputeDriver
 from pvc_core.contracts.fence import FenceDriver
 from pvc_core.contracts.plugin import Drivers, Plugin
+from pvc_core.daemon.availability import build_availability
 from pvc_core.daemon.bytes import Bytes, Uploads
 from pvc_core.daemon.context import DaemonContext
 from pvc_core.daemon.facts import node_facts
@@ -74,6 +75,8 @@ class Node:
     ground: Ground
     quick: Engine
     """VMs, pools, the node: steps that end soon."""
+    care: Engine
+    """Who watches the nodes and gives them up: held up by nothing else."""
     slow: Engine
     """Tasks, which may copy for hours: on threads of their own."""
     bytes: Bytes
@@ -148,6 +151,7 @@ def build_node(
         keeper=keeper,
         ground=ground,
         quick=Engine((), clock, log),
+        care=Engine((), clock, log) if custody else build_availability(config, ground, loaded, drivers, log),
         slow=Engine((), clock, log),
         bytes=Bytes(ground, uploads, ring),
         hooks=hooks,
@@ -180,6 +184,7 @@ def build_node(
     )
     keeper.subscribe(lambda keys: node.quick.changed(keeper.view, keys))
     keeper.subscribe(lambda keys: node.slow.changed(keeper.view, keys))
+    keeper.subscribe(lambda keys: node.care.changed(keeper.view, keys))
     return node
 
 

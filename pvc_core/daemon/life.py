@@ -25,8 +25,10 @@ from pvc_core.model.node import DaemonState
 from pvc_core.model.view import Kept
 from pvc_core.store.base import Store
 
-QUICK_THREADS, SLOW_THREADS = 8, 16
-"""Slow ones may each be held by a copy for hours; a snapshot must not wait for them."""
+QUICK_THREADS, SLOW_THREADS, CARE_THREADS = 8, 16, 8
+"""Slow ones may each be held by a copy for hours; a snapshot must not wait for them. A rung that hangs holds one of
+care's until its deadline.
+"""
 END_S = 10.0
 OVER_LOOK_S = 0.5
 
@@ -47,12 +49,16 @@ class NodeLife:
         node.ground.compute.events(self._guest_event)
         for number in range(QUICK_THREADS):
             self._thread(f"quick-{number}", lambda: node.quick.work(lambda: node.keeper.view))
+        for number in range(CARE_THREADS):
+            self._thread(f"care-{number}", lambda: node.care.work(lambda: node.keeper.view))
         for number in range(SLOW_THREADS):
             self._thread(f"slow-{number}", lambda: node.slow.work(lambda: node.keeper.view))
         node.state = DaemonState.RUN
         node.host.begin(node.quick, self._wake_all, self._thread)
         node.quick.wake("node", node.config.node)
         node.quick.wake("report", node.config.node)
+        if node.config.coordinator and not node.custody:
+            node.care.wake("judge", layout.ONLY)
         for kind in () if node.custody else ("stats", "strangers", "roll call"):
             node.quick.wake(kind, node.config.node)
 
@@ -63,12 +69,12 @@ class NodeLife:
         self._say(DaemonState.SHUTDOWN, "its pvcnoded is being stopped; guests run on")
         self._peer.stop()
         node.host.end(self._join)
-        for engine in (node.quick, node.slow):
+        for engine in (node.care, node.quick, node.slow):
             engine.stop()
         for context in node.contexts.values():
             context.stop()
         for thread in self._threads:
-            if thread.name.startswith(("quick", "slow")):
+            if thread.name.startswith(("care", "quick", "slow")):
                 thread.join(END_S)
         gone = left(node.ground.repository, node.config.node, node.ground.incarnation, self._runs_none)
         node.hooks.close(2.0)
@@ -97,7 +103,7 @@ class NodeLife:
         """Who is primary changed: everybody looks. Plugins are told apart: none may hold up the lease's thread."""
         for context in self._node.contexts.values():
             threading.Thread(target=context.tell_primary, name="primary-told", daemon=True).start()
-        for engine in (self._node.quick, self._node.slow):
+        for engine in (self._node.care, self._node.quick, self._node.slow):
             engine.wake_all(self._node.keeper.view)
 
     def _guest_event(self, uuid: str, event: GuestEvent) -> None:

@@ -68,6 +68,8 @@ class VmWanted:
     """A node the user named; None leaves it to placement."""
     node_limit: tuple[str, ...] = ()
     node_selector: Selector | None = None
+    priority: int = 0
+    """Guests of a lost node start again in this order, the greatest first."""
     autostart: bool = False
     migration_method: MigrationMethod | None = None
     migration_max_downtime_ms: int = 300

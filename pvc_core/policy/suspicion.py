@@ -232,10 +232,10 @@ def _would_lose_majority(look: Look, name: str) -> str:
 def _grace(memory: Memory, look: Look, name: str, patience: Patience) -> tuple[str, bool]:
     if memory.nodes[name].moved:
         return "", False
-    left_s = (memory.formed_s or look.now_s) + patience.boot_grace_s - look.now_s
-    if left_s <= 0:
+    formed_s = look.now_s if memory.formed_s is None else memory.formed_s
+    if look.now_s - formed_s >= patience.boot_grace_s:
         return "", False
-    return f"it was not heard since the quorum formed, it may be booting: {left_s:.0f} s are left to it", True
+    return f"it was not heard since the quorum formed; it may be booting, for {patience.boot_grace_s:g} s at most", True
 
 
 def _answers(look: Look, name: str, patience: Patience) -> bool:

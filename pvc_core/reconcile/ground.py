@@ -20,6 +20,7 @@ from pvc_core.errors import Conflict, Permanent
 from pvc_core.ids import new_task_id
 from pvc_core.model.cluster import Leader
 from pvc_core.model.storage import Pool, Volume
+from pvc_core.model.verdict import life_id
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import Description, Phase
 from pvc_core.reconcile.calls import Calls
@@ -100,6 +101,11 @@ class Ground:
     def view(self) -> ClusterView:
         return self.keeper.view
 
+    @property
+    def condemned(self) -> bool:
+        """This life of the node is given up: nothing may be begun in it, and what runs is ended by the guard."""
+        return life_id(self.node, self.incarnation) in self.view.verdicts
+
     def is_primary(self) -> bool:
         """This node may act as primary at this moment. To be asked before every act on the world, not once for many."""
         if self.leadership is not None:
@@ -117,6 +123,14 @@ class Ground:
         if kept is None:
             raise Conflict(f"node {self.node} is not primary now")
         return Unchanged(layout.LEADER, layout.ONLY, kept.version)
+
+    @property
+    def term(self) -> int:
+        """Of which this node's acts are; 0 when it is not primary now."""
+        if self.leadership is not None:
+            return self.leadership.term
+        kept = self._only_term()
+        return kept.value.term if kept else 0
 
     def _only_term(self) -> Kept[Leader] | None:
         """The term of the only coordinator, begun in this very incarnation."""

@@ -14,6 +14,7 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Set, Unchanged
 from pvc_core.contracts.compute import Migration, Observation, RenderRequest
 from pvc_core.errors import NotFound, Permanent, Refused
+from pvc_core.model.node import DaemonState
 from pvc_core.model.view import Kept
 from pvc_core.model.vm import Arrival, Claim, GuestState, Phase, VmWanted, Want
 from pvc_core.reconcile.ground import Ground
@@ -160,6 +161,9 @@ class Departure:
             return f"it is asked to {vm.want}"
         if vm.target != claim.target:
             return f"it is asked to live on {vm.target}"
+        seen = self.ground.view.node_seen.get(claim.target or "")
+        if seen is not None and seen.value.daemon_state in (DaemonState.DEAD, DaemonState.FENCED):
+            return f"node {claim.target} is lost"
         return ""
 
     def _call_off(self, uuid: str, why: str) -> Outcome:

@@ -45,6 +45,8 @@ class NodeReconciler:
         view = self.ground.view
         if not view.fresh:
             return Outcome("the store gives no answer", 1.0)
+        if self.ground.condemned:
+            return Outcome(f"node {key} is given up in this life; it begins a new one when its guests are gone", 1.0)
         self._lead(view)
         kept = view.node_seen.get(key)
         wanted = view.node_wanted.get(key)
@@ -61,6 +63,8 @@ class NodeReconciler:
             self.ground.keeper.settle([layout.NODE_SEEN.key(key)], inline=self.ground.inline)
         old = kept.value.domain_state if kept and kept.value.incarnation == new.incarnation else DomainState.FLUSHED
         self._tell(old, state)
+        if old_seen is not None and old_seen.daemon_state in (DaemonState.DEAD, DaemonState.FENCED):
+            self.ground.hooks.notify("pvc_node_returned", key=key, node=key)
         return Outcome(sentence, LOOK_S if rests else BUSY_S)
 
     def note(self, key: str, outcome: Outcome) -> None:

@@ -52,6 +52,8 @@ class VmReconciler:
         view = self.ground.view
         if not view.fresh:
             return Outcome("the store gives no answer: guests run on, nothing is started or stopped", 1.0)
+        if self.ground.condemned:
+            return Outcome("this node is given up in this life: its guard ends its guests, nothing is begun", 1.0)
         if key in view.tombstones:
             return self._bury(key)
         if unread := view.unread.get(layout.VM_WANTED.key(key)):

@@ -58,6 +58,18 @@ def test_pvc_node_flushed(build: Build) -> None:
     assert heard(build, "pvc_node_flushed", node="hv1") == {"node": "hv1"}
 
 
+def test_pvc_node_lost(build: Build) -> None:
+    assert heard(build, "pvc_node_lost", node="hv2", why="silent") == {"node": "hv2", "why": "silent"}
+
+
+def test_pvc_node_fenced(build: Build) -> None:
+    assert heard(build, "pvc_node_fenced", node="hv2", why="off") == {"node": "hv2", "why": "off"}
+
+
+def test_pvc_node_returned(build: Build) -> None:
+    assert heard(build, "pvc_node_returned", node="hv1") == {"node": "hv1"}
+
+
 def test_pvc_vm_defined(build: Build) -> None:
     assert heard(build, "pvc_vm_defined", vm=VM) == {"vm": VM}
 

@@ -122,3 +122,11 @@ def test_what_a_guest_can_write_to_is_the_union_of_claim_and_definition() -> Non
     assert guest_of(view, Claim(uuid="u", holder="hv1", volumes=("vms/gone",)), "web", text).unprovable
     assert guest_of(view, claim, "web", None).unprovable
     assert "only" in guest_of(view, Claim(uuid="u", holder="hv1", volumes=("local/x",)), "web", text).tied
+
+
+def test_b1_a_directory_gives_no_proof_of_its_own() -> None:
+    """What a frozen or killed QEMU left in the kernel of an NFS client lands later: only OFF serves."""
+    from pvc_storage_dir.plugin import StorageDir
+
+    definitions = StorageDir({"path": "/x"}).storage
+    assert definitions is not None and not definitions.capabilities.storage_fencing
