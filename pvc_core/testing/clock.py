@@ -4,6 +4,19 @@
 from __future__ import annotations
 
 
+class OwnClock:
+    """One machine's clock: the true time, at a rate of its own and from its own beginning."""
+
+    def __init__(self, true: FakeClock, *, rate: float = 1.0, began_s: float = 0.0) -> None:
+        self.true, self.rate, self.began_s = true, rate, began_s
+
+    def boottime_s(self) -> float:
+        return self.began_s + self.true.boottime_s() * self.rate
+
+    def wall_s(self) -> float:
+        return self.true.wall_s()
+
+
 class FakeClock:
     """Both clocks move together, by `move` alone."""
 

@@ -40,6 +40,12 @@ class FakeGuest:
     """What it was started from."""
     incoming: bool = False
     """A copy whose memory is still arriving."""
+    frozen: bool = False
+    """Its process was stopped by the node's guard: it executes nothing, and the hypervisor takes it for running."""
+
+    @property
+    def executes(self) -> bool:
+        return not self.paused and not self.frozen
 
 
 @dataclass
@@ -94,7 +100,7 @@ class FakeComputeWorld:
     def executing(self, uuid: str) -> list[str]:
         """The nodes on which the guest's CPUs run."""
         return [
-            node for node, host in sorted(self.hosts.items()) if uuid in host.guests and not host.guests[uuid].paused
+            node for node, host in sorted(self.hosts.items()) if uuid in host.guests and host.guests[uuid].executes
         ]
 
     def end(self, node: str, uuid: str, reason: str = "crashed") -> None:

@@ -85,6 +85,8 @@ class FakeMoves:
         cut_off = self._world.host(move.target).away or bool({move.source, move.target} & self.broken)
         if guest is None:
             self._fail(move, "the guest ended", copy_stays=False)
+        elif guest.frozen:
+            return  # its process stands still, and what it would send with it
         elif move.stage == CONFIRM:
             self._confirm(move)
         elif cut_off:

@@ -76,6 +76,18 @@ class Stage:
         if self.dead:
             raise Crashed("the daemon is dead")
 
+    def wait(self, over: Callable[[], bool]) -> None:
+        """This piece of work stands still until `over`; others go on meanwhile."""
+        actor = self._now
+        assert actor is not None, "only what was begun on the stage can wait"
+        while not over():
+            self._now = None
+            self._back.release()
+            actor.go.acquire()
+            self._now = actor
+            if self.dead:
+                raise Crashed("the daemon is dead")
+
     @contextmanager
     def whole(self) -> Iterator[None]:
         """Inside, nobody else goes on: what one thread of the daemon does alone."""

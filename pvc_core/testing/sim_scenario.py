@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""A scenario: a cluster, what happens to it when, and what must have been said. Written by hand, or by a failing seed.
+
+In YAML:
+
+    name: power loss of a hypervisor
+    setting: {nodes: 3, storage: true, proof: one}
+    vms: [web, db]
+    steps:
+      - {at: 5, do: power_off, node: "@web"}
+    expect: ["is given up", "proved: .*power reads off", "running on"]
+    refuse: ["proof"]
+    quiet: 120
+
+Times are seconds after the VMs run. Lines of `expect` are regular expressions that the log must show in this order;
+those of `refuse` it must not show. `known_limit` names what the scenario shows that nobody can prevent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import yaml
+
+from pvc_core.errors import Invalid
+from pvc_core.policy.suspicion import Patience
+from pvc_core.testing.sim_actions import ACTIONS, calm, named, vouch
+from pvc_core.testing.sim_ha import HaCluster, Setting, cluster
+
+VOUCH_S = 40.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    at: float
+    do: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        return {"at": self.at, "do": self.do, **self.args}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    name: str
+    seed: int = 1
+    setting: Setting = field(default_factory=Setting)
+    vms: tuple[str, ...] = ("a", "b", "c")
+    """Each has a volume of its own in the shared pool, but for those whose name begins with "live"."""
+    steps: tuple[Step, ...] = ()
+    quiet: float = 120.0
+    """Seconds without faults at the end, after which all must be well; 0: it ends with the last step."""
+    expect: tuple[str, ...] = ()
+    refuse: tuple[str, ...] = ()
+    starts: int | None = None
+    """How many guests were started in all, those of the beginning included."""
+    where: Mapping[str, str] = field(default_factory=dict)
+    """VM -> the node it must execute on in the end; "" for none."""
+    known_limit: str = ""
+    letters: tuple[str, ...] = ()
+    """The schedules of the safety rules that it answers."""
+
+
+def play(scenario: Scenario) -> HaCluster:
+    """Raises AssertionError, with the log, when something that must be true was not."""
+    sim = cluster(scenario.seed, *scenario.vms, setting=scenario.setting)
+    began_s = sim.now_s
+    for step in sorted(scenario.steps, key=lambda one: one.at):
+        sim.run(began_s + step.at - sim.now_s)
+        do(sim, step)
+    if scenario.quiet:
+        rest(sim, scenario.quiet)
+    judge(scenario, sim)
+    return sim
+
+
+def do(sim: HaCluster, step: Step) -> None:
+    args = dict(step.args)
+    if "node" in args and args["node"] is not None:
+        args["node"] = named(sim, args["node"])
+        if not args["node"]:
+            return
+    sim.log.info(f"--- {step.do} {' '.join(f'{key}={value}' for key, value in args.items())}", node="--")
+    ACTIONS[step.do](sim, **args)
+    sim.connect()
+
+
+def rest(sim: HaCluster, seconds: float) -> None:
+    """No faults any more; a person vouches for what no machine can prove."""
+    calm(sim)
+    for name in sim.coordinators:
+        if not sim.nodes[name].power:
+            sim.nodes[name].power_on(5.0)
+    sim.run(seconds)
+    for name in sim.names:
+        if not sim.nodes[name].up:
+            vouch(sim, name)
+    sim.run(VOUCH_S)
+    sim.checks.at_rest()
+
+
+def judge(scenario: Scenario, sim: HaCluster) -> None:
+    log, at = sim.log.lines, 0
+    for pattern in scenario.expect:
+        found = next((index for index in range(at, len(log)) if re.search(pattern, log[index])), None)
+        sim.checks.demand(found is not None, f"{scenario.name}: the log does not show {pattern!r} after line {at}")
+        at = (found or 0) + 1
+    for pattern in scenario.refuse:
+        shown = [line for line in log if re.search(pattern, line)]
+        sim.checks.demand(not shown, f"{scenario.name}: the log shows {shown[:1]}")
+    if scenario.starts is not None:
+        sim.checks.demand(sim.world.starts == scenario.starts, f"{scenario.name}: {sim.world.starts} starts")
+    for vm, node in scenario.where.items():
+        found_on = sim.where(vm)
+        sim.checks.demand(found_on == ([node] if node else []), f"{scenario.name}: {vm} executes on {found_on}")
+
+
+# -- as text -----------------------------------------------------------------------------------------------------------
+
+
+def load(text: str) -> Scenario:
+    """Raises Invalid, naming what is wrong."""
+    data = yaml.safe_load(text)
+    if not isinstance(data, dict) or "name" not in data:
+        raise Invalid("a scenario is a mapping with at least a name")
+    known = {one.name for one in fields(Scenario)}
+    if unknown := sorted(set(data) - known):
+        raise Invalid(f"a scenario has no {', '.join(unknown)}", help=f"it may have: {', '.join(sorted(known))}")
+    steps = tuple(_step(one) for one in data.pop("steps", ()))
+    setting = _setting(data.pop("setting", {}))
+    lists: dict[str, Any] = {key: tuple(data.pop(key)) for key in ("vms", "expect", "refuse", "letters") if key in data}
+    return Scenario(steps=steps, setting=setting, **lists, **data)
+
+
+def dump(scenario: Scenario) -> str:
+    """As `load` reads it."""
+    data: dict[str, Any] = {"name": scenario.name, "seed": scenario.seed, "vms": list(scenario.vms)}
+    default = asdict(Setting())
+    data["setting"] = {key: _plain(value) for key, value in asdict(scenario.setting).items() if value != default[key]}
+    data["steps"] = [step.plain() for step in scenario.steps]
+    data["quiet"] = scenario.quiet
+    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    rest = dict(data)
+    at, what = rest.pop("at", 0.0), rest.pop("do", None)
+    if what not in ACTIONS:
+        raise Invalid(f"{what!r} is nothing that can happen", help=f"choose among: {', '.join(sorted(ACTIONS))}")
+    return Step(at=float(at), do=what, args=rest)
+
+
+def _setting(data: Mapping[str, Any]) -> Setting:
+    given = dict(data)
+    if "patience" in given:
+        given["patience"] = Patience(**given["patience"])
+    if "rates" in given:
+        given["rates"] = tuple(given["rates"])
+    try:
+        return Setting(**given)
+    except TypeError as error:
+        raise Invalid(f"setting: {error}") from None
