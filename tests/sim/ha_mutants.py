@@ -1,5 +1,5 @@
-"""Does the simulator see bugs of fencing and recovery? Planted one by one; each must be caught by a scenario or by one of
-120 seeds.
+"""Does the simulator see bugs of fencing and recovery? Planted one by one; each must be caught by a scenario or
+by one of 120 seeds.
 
 Run from the repository's root: `.venv/bin/python -m tests.sim.ha_mutants`. No part of the fast tests.
 """
@@ -86,7 +86,7 @@ def the_quorum_does_not_matter(right: Any) -> Any:
 
 
 def maintenance_does_not_matter(right: Any) -> Any:
-    return lambda memory, look, patience=suspicion.Patience(): right(memory, replace(look, maintenance=False), patience)
+    return lambda memory, look, patience: right(memory, replace(look, maintenance=False), patience)
 
 
 def no_boot_grace(right: Any) -> Any:
