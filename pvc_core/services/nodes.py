@@ -13,6 +13,7 @@ from pvc_core.errors import Invalid, NotFound, Refused
 from pvc_core.model.cluster import PrimaryWanted
 from pvc_core.model.node import CoordinatorState, DaemonState, DomainState, NodeSeen, NodeWanted
 from pvc_core.model.task import Task
+from pvc_core.model.verdict import Vouch, life_id
 from pvc_core.policy.leaving import ties
 from pvc_core.policy.placement import NodeLoad, loads
 from pvc_core.services.desk import Desk, Reply
@@ -21,6 +22,9 @@ from pvc_core.services.following import LogFlow
 from pvc_core.services.node_state import judged
 from pvc_core.services.pictures import NodePicture
 from pvc_core.services.tasks import TaskService
+
+VOUCH_WORDS = "node {node} is without power and stays so until it is booted anew: no guest runs on it"
+"""What who fences a node by hand says to be true. Were it not, its guests would run twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +101,35 @@ class NodeService:
         args = {"node": name, "confirmed": confirm}
         tasks = TaskService(self.desk)
         return tasks.submit(tasks.new("node.remove", node="", args=args, by=by, status=f"removing node {name}"))
+
+    def vouch(self, name: str, *, by: str, confirm: bool) -> Vouch:
+        """A person has pulled the plug of `name` himself: his word lets its guests start elsewhere.
+
+        For its present incarnation only. Raises NotFound, Refused: it is heard, or nothing was confirmed.
+        """
+        picture = self.get(name)
+        beat = self.desk.view.heartbeats.get(name)
+        if picture.seen.daemon_state not in (DaemonState.DEAD, DaemonState.FENCED) or beat is None:
+            raise Refused(
+                f"node {name} is heard: it is in state {picture.seen.daemon_state}", help="switch it off first"
+            )
+        if not confirm:
+            raise Refused(
+                f"nothing was confirmed: {VOUCH_WORDS.format(node=name)}", help="confirm=true says that it is so"
+            )
+        life = life_id(name, beat.value.incarnation)
+        kept = self.desk.view.vouches.get(life)
+        if kept is not None:
+            return kept.value
+        said = Vouch(
+            node=name,
+            incarnation=beat.value.incarnation,
+            by=by,
+            words=VOUCH_WORDS.format(node=name),
+            at_s=self.desk.clock.wall_s(),
+        )
+        self.desk.commit(Add(layout.VOUCHES, life, said))
+        return said
 
     def log(self, name: str, lines: int) -> str:
         self.get(name)

@@ -16,13 +16,13 @@ from typing import Any
 
 from pvc_core.cluster import repository as repositories
 from pvc_core.cluster.leadership import Leadership
-from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.heartbeat import Heart
 from pvc_core.model.verdict import Verdict
 from pvc_core.policy import suspicion
 from pvc_core.policy.proofs import Judged
 from pvc_core.reconcile import docket, judge, recovery
 from pvc_core.reconcile.ladder import LadderReconciler
+from pvc_core.reconcile.outcome import Outcome
 from pvc_core.reconcile.recovery import RecoveryReconciler
 from pvc_core.reconcile.vm_start import Starter
 from pvc_core.testing.sim_guard import SimGuard
@@ -36,13 +36,6 @@ FILES = sorted((Path(__file__).parents[1] / "scenarios").glob("*.yaml"))
 
 def skip_the_proof(right: Any) -> Any:
     return lambda self, life, verdict, uuid, claim, wanted: Judged(proofs=tuple(self.ground.view.proofs)[:1] or ("",))
-
-
-def no_proof_at_all(right: Any) -> Any:
-    def move(self: RecoveryReconciler, life: Any, verdict: Any, claim: Any, wanted: Any, judged: Any) -> None:
-        right(self, life, verdict, claim, wanted, replace(judged, proofs=()))
-
-    return move
 
 
 def any_proof_serves(right: Any) -> Any:
@@ -77,16 +70,12 @@ def no_clock_begins_anew(right: Any) -> Any:
     return lambda memory, look, patience: False
 
 
-def no_brake(right: Any) -> Any:
-    return lambda memory, look, patience: ""
-
-
 def the_quorum_does_not_matter(right: Any) -> Any:
     return lambda look, name: ""
 
 
 def maintenance_does_not_matter(right: Any) -> Any:
-    return lambda memory, look, patience: right(memory, replace(look, maintenance=False), patience)
+    return lambda self: replace(right(self), maintenance=False)
 
 
 def no_boot_grace(right: Any) -> Any:
@@ -95,13 +84,6 @@ def no_boot_grace(right: Any) -> Any:
 
 def a_direct_answer_does_not_save(right: Any) -> Any:
     return lambda look, name, patience: False
-
-
-def a_late_promise_counts(right: Any) -> Any:
-    def prolong(self: Deadline, until_s: float, now_s: float) -> None:
-        self.promised_s = max(self.promised_s, until_s)
-
-    return prolong
 
 
 def promises_are_given_with_a_store(right: Any) -> Any:
@@ -135,13 +117,7 @@ def nothing_is_recovered(right: Any) -> Any:
 
 
 def a_node_that_answers_is_not_believed(right: Any) -> Any:
-    return lambda self, life, verdict: docket_outcome()
-
-
-def docket_outcome() -> Any:
-    from pvc_core.reconcile.outcome import Outcome
-
-    return Outcome("", 1.0)
+    return lambda self, life, verdict: Outcome("", 1.0)
 
 
 MUTANTS: tuple[tuple[str, Any, str, Any], ...] = (
@@ -153,7 +129,7 @@ MUTANTS: tuple[tuple[str, Any, str, Any], ...] = (
     ("a verdict acts before a majority agreed", Verdict, "in_force", a_verdict_acts_at_once),
     ("a store outage, a late tick: no clock begins anew", suspicion, "_begins_anew", no_clock_begins_anew),
     ("the ensemble's majority does not matter", suspicion, "_would_lose_majority", the_quorum_does_not_matter),
-    ("maintenance does not matter", judge, "suspects", maintenance_does_not_matter),
+    ("maintenance does not matter", judge.JudgeReconciler, "_look", maintenance_does_not_matter),
     ("no grace for nodes that boot", suspicion, "_grace", no_boot_grace),
     ("a direct answer does not save", suspicion, "_answers", a_direct_answer_does_not_save),
     ("a coordinator with a store promises", SimGuard, "promise", promises_are_given_with_a_store),

@@ -94,6 +94,11 @@ def remove_node(call: Call) -> Answer:
     return started(task, call.services.cluster.primary)
 
 
+def vouch(call: Call) -> Answer:
+    word = call.services.nodes.vouch(call.names["node"], by=call.by, confirm=call.args["confirm"])
+    return said(f"On record, as said by {word.by}: {word.words}.")
+
+
 def test_fencing(call: Call) -> Answer:
     return data(fence_test_body(call.names["node"], call.services.fencing.test(call.names["node"])))
 
@@ -131,6 +136,10 @@ ROUTES = (
     Route(
         method="POST", path="/node/{node}/domain-state", does=set_domain_state, takes=DomainIn,
         help="Flush it, or make it ready; wait=true answers when that is done. Location names its task.",
+    ),
+    Route(
+        method="POST", path="/node/{node}/fence", does=vouch, takes=RemoveIn, missing=404,
+        help="confirm=true vouches that a person has switched it off: its guests start elsewhere.",
     ),
     Route(
         method="POST", path="/node/{node}/fence-test", does=test_fencing, missing=404,

@@ -88,6 +88,23 @@ def ready(app: App, node: str, wait: bool) -> None:
     set_domain_state(app, node, "ready", wait)
 
 
+@node.command()
+@node_argument
+@yes_option
+@click.pass_obj
+def fence(app: App, node: str, yes: bool) -> None:
+    """Say that you have switched the lost NODE off yourself, so that its VMs start elsewhere.
+
+    It switches nothing. If NODE still runs, its VMs run twice and destroy their disks.
+    """
+    app.confirm(
+        f"Is node {node} without power now, and do you vouch that it stays so until it is booted anew? "
+        "If it still runs, its VMs will run twice and destroy their disks.",
+        yes=yes,
+    )
+    app.out.say(app.api.post(path("node", node, "fence"), confirm=True).body["message"])
+
+
 @node.command("fence-test")
 @node_argument
 @format_option("pretty", "json", "json-pretty")
