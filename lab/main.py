@@ -27,6 +27,8 @@ def main() -> int:
         return run(sys.argv[1:])
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
+    except BrokenPipeError:  # `script/lab status | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("lab: interrupted", file=sys.stderr)
     return 1
@@ -40,6 +42,7 @@ def run(argv: Sequence[str]) -> int:
         raise LabError("the lab needs root: it makes network namespaces and runs libvirt; use sudo")
     asked.verbatim = verbatim
     result: int = asked.do(asked, name)
+    sys.stdout.flush()
     return result
 
 
