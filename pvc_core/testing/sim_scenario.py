@@ -92,7 +92,7 @@ def rest(sim: HaCluster, seconds: float) -> None:
     """No faults any more; a person vouches for what no machine can prove."""
     calm(sim)
     for name in sim.coordinators:
-        if not sim.nodes[name].power:
+        if not sim.nodes[name].up:
             sim.nodes[name].power_on(5.0)
     sim.run(seconds)
     for name in sim.names:
