@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 LOOK_S = 0.001
+_TICK = b"tick"
+"""Not PVC's own line on the target, that the guest comes from another node."""
 
 
 class Pulse:
@@ -38,11 +40,17 @@ class Pulse:
     def _run(self) -> None:
         while not self._stopped.is_set():
             for index, file in enumerate(self._files):
-                size = _size(file)
-                if size != self._sizes[index]:
-                    self._sizes[index] = size
+                before, size = self._sizes[index], _size(file)
+                self._sizes[index] = size
+                if size > before and _TICK in _from(file, before):
                     self._grew_s[index].append(time.monotonic())
             time.sleep(LOOK_S)
+
+
+def _from(file: Path, offset: int) -> bytes:
+    with file.open("rb") as log:
+        log.seek(offset)
+        return log.read()
 
 
 def _size(file: Path) -> int:

@@ -78,3 +78,10 @@ def test_scale(capsys: pytest.CaptureFixture[str]) -> None:
 def test_flush(labs: None, capsys: pytest.CaptureFixture[str]) -> None:
     printed = run("flush", capsys, "--guests", "2", "--parallel", "2", "--rounds", "1")
     assert "2 at once" in printed and "flush p50" in printed
+
+
+def test_migrate(labs: None, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run("migrate", capsys, "--rounds", "1")
+    stood_still = printed.split("the guest stood still, ms")[1]
+    found = re.findall(r"^\| (?:PVC|libvirt): [^|]+\| +([0-9.]+) \|", stood_still, re.MULTILINE)
+    assert len(found) == 3 and all(10 < float(cell) < 60_000 for cell in found)
