@@ -92,7 +92,7 @@ def rest(sim: HaCluster, seconds: float) -> None:
     """No faults any more; a person vouches for what no machine can prove."""
     calm(sim)
     for name in sim.coordinators:
-        if not sim.nodes[name].up:
+        if not sim.net.quorum() or not sim.nodes[name].power:  # without a store nothing is recovered at all
             sim.nodes[name].power_on(5.0)
     sim.run(seconds)
     for name in sim.names:
