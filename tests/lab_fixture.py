@@ -143,6 +143,13 @@ class RunningLab:
         with self._lab.locked():
             node.heal(self._lab, where, network.named(net))
 
+    def cuts(self, where: str) -> set[str]:
+        """The networks it is parted from."""
+        return self._lab.cuts(where)
+
+    def bmc_fault(self, where: str) -> str:
+        return bmcs.fault(self._lab, where)
+
     def api_of(self, coordinator: str) -> Api:
         """This coordinator's own API; `api` is whichever answers."""
         return up.api_of(self._lab, coordinator)

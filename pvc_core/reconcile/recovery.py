@@ -58,13 +58,15 @@ class RecoveryReconciler:
             return Outcome("")
         self.docket.follow(view)
         waiting: dict[str, list[str]] = {}
+        free: list[str] = []
         for uuid in _order(view, kept.value):
-            if why := self._recover(key, kept, uuid):
-                waiting.setdefault(why, []).append(_name(self.ground.view, uuid))
-        sentence = "; ".join(f"{_some(names)}: {why}" for why, names in sorted(waiting.items()))
-        return Outcome(
-            f"guests of node {kept.value.node} wait: {sentence}" if waiting else "", LOOK_S if waiting else None
-        )
+            why, name = self._recover(key, kept, uuid), _name(self.ground.view, uuid)
+            waiting.setdefault(why, []).append(name) if why else free.append(name)
+        said = [f"guests of node {kept.value.node} are let go: {_some(free)}"] if free else []
+        if waiting:
+            reasons = "; ".join(f"{_some(names)}: {why}" for why, names in sorted(waiting.items()))
+            said.append(f"guests of node {kept.value.node} wait: {reasons}")
+        return Outcome("; ".join(said), LOOK_S if waiting else None)
 
     def note(self, key: str, outcome: Outcome) -> None:
         """Shown in the node's record."""
