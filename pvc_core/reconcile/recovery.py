@@ -62,6 +62,7 @@ class RecoveryReconciler:
         for uuid in _order(view, kept.value):
             why, name = self._recover(key, kept, uuid), _name(self.ground.view, uuid)
             waiting.setdefault(why, []).append(name) if why else free.append(name)
+            self._tell(uuid, f"waits: its node {kept.value.node} is lost; {why}") if why else None
         said = [f"guests of node {kept.value.node} are let go: {_some(free)}"] if free else []
         if waiting:
             reasons = "; ".join(f"{_some(names)}: {why}" for why, names in sorted(waiting.items()))
@@ -86,6 +87,13 @@ class RecoveryReconciler:
             return judged.why
         self._move(life, verdict, claim, wanted, judged)
         return ""
+
+    def _tell(self, uuid: str, sentence: str) -> None:
+        """Whoever looks at the guest reads what it waits for. Its node, when it is back, says what is true then."""
+        seen = self.ground.view.vm_seen.get(uuid)
+        if seen is not None and seen.value.sentence != sentence:
+            said = replace(seen.value, sentence=sentence)
+            self.ground.commit(self.ground.lead(), Set(layout.VM_SEEN, uuid, said, seen.version))
 
     def _judged(self, life: str, verdict: Verdict, uuid: str, claim: Claim, wanted: Kept[VmWanted] | None) -> Judged:
         view = self.ground.view

@@ -85,18 +85,32 @@ class VerdictReconciler:
         if kept is None or kept.value.incarnation != verdict.incarnation:
             return
         state = DaemonState.FENCED if proofs_of(view, life) else DaemonState.DEAD
-        if kept.value.daemon_state in (state, DaemonState.FENCED):
+        before, sentence = kept.value.daemon_state, self._shown(state, life, verdict)
+        if before is DaemonState.FENCED or (before, kept.value.sentence) == (state, sentence):
             return
-        said = replace(kept.value, daemon_state=state, sentence=f"given up: {verdict.why}")
+        said = replace(kept.value, daemon_state=state, sentence=sentence)
         self.ground.commit(self.ground.lead(), Set(layout.NODE_SEEN, verdict.node, said, kept.version))
+        if before is state:
+            return
         hook = "pvc_node_fenced" if state is DaemonState.FENCED else "pvc_node_lost"
-        if state is DaemonState.FENCED and kept.value.daemon_state is not DaemonState.DEAD:
+        if state is DaemonState.FENCED and before is not DaemonState.DEAD:
             self.ground.hooks.notify("pvc_node_lost", key=verdict.node, node=verdict.node, why=verdict.why)
         self.ground.hooks.notify(hook, key=verdict.node, node=verdict.node, why=_why(view, life, verdict))
 
-    def _sentence(self, life: str, verdict: Verdict) -> str:
+    def _shown(self, state: DaemonState, life: str, verdict: Verdict) -> str:
+        """Whoever looks at the node reads what is missing, and what he can do."""
+        given_up, reasons = f"given up: {verdict.why}", self._reasons(life)
+        if state is DaemonState.FENCED or not reasons:
+            return given_up
+        help = f"its guests wait; if it is off for certain, say so: pvc node fence {verdict.node}"
+        return f"{given_up}. Nothing proves that it is off: {reasons}; {help}"
+
+    def _reasons(self, life: str) -> str:
         case = self.docket.cases.get(life)
-        reasons = "; ".join(reason for _, reason in sorted(case.reasons.items())) if case else ""
+        return "; ".join(reason for _, reason in sorted(case.reasons.items())) if case else ""
+
+    def _sentence(self, life: str, verdict: Verdict) -> str:
+        reasons = self._reasons(life)
         proofs = ", ".join(sorted({kept.proof.rung for kept in proofs_of(self.ground.view, life)}))
         have = f" (has {proofs})" if proofs else ""
         return f"node {verdict.node} is given up and not proved off{have}" + (f": {reasons}" if reasons else "")

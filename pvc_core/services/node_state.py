@@ -18,8 +18,8 @@ def judged(seen: NodeSeen, beat: Heartbeat | None, *, silent_s: float, dead_afte
 
     `silent_s`: how long the heartbeat has not moved; `claims`: it may run guests.
     """
-    if seen.daemon_state is DaemonState.FENCED:
-        return seen
+    if seen.daemon_state in (DaemonState.DEAD, DaemonState.FENCED):
+        return seen  # there is a verdict, whose words say more than the silence does
     if silent_s > dead_after_s and seen.left:
         return replace(seen, sentence="it was shut down on purpose; it is off, or on its way back")
     if silent_s > dead_after_s:

@@ -232,7 +232,7 @@ def _cannot_be_proved(rig: Rig, node: str, fault: str) -> None:
     guests = rig.guests_on(node)
     rig.lab.bmc(node, fault)
     rig.strike(lambda: rig.lab.cut(node))
-    _waits_in_words(rig, node)
+    _waits_in_words(rig, node, guests)
     rig.stays(guests, for_s=PROVE_S, node=node)
     assert rig.node(node)["daemon_state"] == "dead", rig.node(node)
 
@@ -241,14 +241,22 @@ def _dies_with_its_bmc(rig: Rig, node: str) -> list[str]:
     guests = rig.guests_on(node)
     rig.lab.bmc(node, "dead")
     rig.strike(lambda: rig.lab.power_off(node))
-    _waits_in_words(rig, node)
+    _waits_in_words(rig, node, guests)
     rig.stays(guests, for_s=PROVE_S, node=node)
     return guests
 
 
-def _waits_in_words(rig: Rig, node: str) -> None:
-    """The node is dead, not fenced, and says what is missing."""
-    rig.until(lambda: rig.node(node)["daemon_state"] == "dead", f"{node} is given up, not proved off")
+def _waits_in_words(rig: Rig, node: str, guests: list[str]) -> None:
+    """The node is dead, not fenced; it says what is missing and what helps, and so does each of its guests."""
+    what = f"{node} is given up, not proved off, and says why"
+    rig.until(lambda: "Nothing proves that it is off: " in rig.node(node)["status"], what, tell=lambda: rig.node(node))
+    assert rig.node(node)["daemon_state"] == "dead", rig.node(node)
+    said = f"waits: its node {node} is lost; "
+    rig.until(
+        lambda: all(rig.vm(name)["status"].startswith(said) for name in guests),
+        f"{guests} say that they wait",
+        tell=lambda: [rig.vm(name)["status"] for name in guests],
+    )
     rig.note(str(rig.node(node)["status"]))
 
 

@@ -26,6 +26,7 @@ RUN, STOP, DEAD, INIT = DaemonState.RUN, DaemonState.STOP, DaemonState.DEAD, Dae
         (STOP, 14.0, "a", 60.0, True, DEAD, "not heard for 60 s"),
         (INIT, None, "a", 60.0, False, DEAD, "not heard for 60 s"),
         (DaemonState.SHUTDOWN, 1.0, "a", 0.5, True, DaemonState.SHUTDOWN, "takes guests"),
+        (DEAD, 1.0, "a", 600.0, True, DEAD, "takes guests"),
         (DaemonState.FENCED, 1.0, "a", 600.0, True, DaemonState.FENCED, "takes guests"),
     ],
 )
