@@ -27,13 +27,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rbd:
-    """An RBD image; `secret_uuid` is libvirt's name of the key of `user`."""
+    """An RBD image; `secret_uuid` is libvirt's name of the key of `user`, `key_file` where this node's compute driver
+    reads that key (a file that only root reads; "" if the hypervisor has it already).
+    """
 
     pool: str
     image: str
     monitors: tuple[tuple[str, int], ...]
     user: str
     secret_uuid: str
+    key_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

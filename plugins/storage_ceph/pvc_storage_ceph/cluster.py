@@ -1,0 +1,145 @@
+"""A child's connection to Ceph: monitor commands, a handle per pool, and notes by which a dead child is shut out.
+
+A client that dies leaves its locks and watches behind for half a minute. Every child therefore notes its address in a
+file that it holds locked: whoever finds such a file unlocked knows that its child is dead, and shuts that one address
+out, so that its locks are free at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import suppress
+from typing import Any
+
+from pvc_core.errors import NotFound, Permanent, Retry
+from pvc_storage_ceph.bindings import load
+from pvc_storage_ceph.faults import in_words
+
+_MON_S = "20"
+_OSD_S = "30"
+_SHUT_OUT_S = 3600.0
+"""Its connections are closed: long enough for whatever is still on its way."""
+
+
+class Cluster:
+    """Everything in `config` is as Config in plugin.py says. Raises Permanent, Retry."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.rados, self.rbd = load()
+        self.config = config
+        self._pools: dict[str, Any] = {}
+        self._note = -1
+        self._note_path = ""
+        self._handle = self._connected()
+        self._leave_note()
+        self._shut_out_the_dead()
+
+    def pool(self, name: str) -> Any:
+        """An Ioctx. Raises NotFound."""
+        if name not in self._pools:
+            try:
+                self._pools[name] = self._handle.open_ioctx(name)
+            except self.rados.ObjectNotFound:
+                raise NotFound(f'Ceph has no pool "{name}"') from None
+        return self._pools[name]
+
+    def forget_pool(self, name: str) -> None:
+        if name in self._pools:
+            self._pools.pop(name).close()
+
+    def has_pool(self, name: str) -> bool:
+        return bool(self._handle.pool_exists(name))
+
+    def pool_number(self, name: str) -> int:
+        return int(self._handle.pool_lookup(name))
+
+    def addresses(self) -> str:
+        return str(self._handle.get_addrs())
+
+    def client(self) -> int:
+        """Our own number among Ceph's clients, as watchers are listed with it."""
+        return int(self._handle.get_instance_id())
+
+    def settle_map(self) -> None:
+        """Our own map of OSDs is as new as what was just changed."""
+        self._handle.wait_for_latest_osdmap()
+
+    def command(self, prefix: str, **words: Any) -> Any:
+        """A monitor's answer. Raises rados.Error, PermissionDenied in words."""
+        code, out, said = self._handle.mon_command(json.dumps({"prefix": prefix, "format": "json", **words}), b"")
+        if code:
+            with in_words(f'the command "{prefix}" ({said})' if said else f'the command "{prefix}"'):
+                raise OSError(-code, said)
+        return json.loads(out) if out.strip() else None
+
+    def forget_note(self) -> None:
+        """Nothing of ours is left behind in Ceph: nobody needs to shut us out."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._note_path)
+
+    def _connected(self) -> Any:
+        limits = {
+            "client_mount_timeout": _MON_S,
+            "rados_mon_op_timeout": _MON_S,
+            "rados_osd_op_timeout": _OSD_S,
+            "rbd_default_clone_format": "2",
+            "rbd_cache": "false",
+            "log_file": "",
+            "err_to_stderr": "false",
+            "admin_socket": "",
+        }
+        if self.config["keyring"]:
+            limits["keyring"] = self.config["keyring"]
+        who = f"client.{self.config['user']}"
+        if not os.path.exists(self.config["conf"]):
+            raise Permanent(
+                f"{self.config['conf']} is missing, which says where Ceph is",
+                help="put Ceph's configuration there, or name its place in plugins.storage_ceph.conf",
+            )
+        handle = self.rados.Rados(conffile=self.config["conf"], name=who, conf=limits)
+        try:
+            handle.connect()
+        except self.rados.ObjectNotFound:
+            raise Permanent(
+                f"Ceph was not asked: no key of {who} was found", help="see plugins.storage_ceph.keyring"
+            ) from None
+        except (self.rados.PermissionDeniedError, self.rados.PermissionError):
+            raise Permanent(
+                f"Ceph does not let {who} in", help="is its key still valid, and this the right Ceph?"
+            ) from None
+        except self.rados.TimedOut:
+            raise Retry(f"no monitor of Ceph answered within {_MON_S} s", help="see `ceph status`") from None
+        return handle
+
+    def _leave_note(self) -> None:
+        directory = os.path.join(self.config["state"], "calls")
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        self._note_path = os.path.join(directory, f"{os.getpid()}-{os.urandom(4).hex()}")
+        self._note = os.open(f"{self._note_path}.new", os.O_CREAT | os.O_RDWR | os.O_EXCL, 0o600)
+        fcntl.flock(self._note, fcntl.LOCK_EX)
+        os.write(self._note, self.addresses().encode())
+        os.rename(f"{self._note_path}.new", self._note_path)
+
+    def _shut_out_the_dead(self) -> None:
+        directory = os.path.dirname(self._note_path)
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            if name.endswith(".new") or path == self._note_path:
+                continue
+            try:
+                fd = os.open(path, os.O_RDWR)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                address = os.read(fd, 4096).decode().strip()
+                if address:
+                    self.command("osd blocklist", blocklistop="add", addr=address, expire=_SHUT_OUT_S)
+                    self.settle_map()
+                os.unlink(path)
+            except BlockingIOError:
+                continue  # alive
+            finally:
+                os.close(fd)

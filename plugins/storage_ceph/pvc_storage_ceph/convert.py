@@ -1,0 +1,89 @@
+"""What only qemu-img can do: look at an image of another format that lies in an RBD image, and convert it into one.
+
+The format is always given, never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pvc_core.contracts.plugin import PluginContext
+from pvc_core.errors import Permanent, Refused, Retry
+from pvc_storage_ceph.faults import readable
+
+_LIMITS = ("prlimit", "--as=8589934592", "--cpu=120")
+"""Around every look at a stranger's image: parsers have been made to eat all memory by small files."""
+_LOOK_S = 60.0
+_CONVERT_S = 6 * 3600.0
+_FAST = ("-n", "-t", "none", "-T", "none", "-W", "-m", "16", "--target-is-zero")
+
+
+def convert(context: PluginContext, pool: str, source: str, image_format: str, target: str, size_bytes: int) -> None:
+    """`target`, an empty image of size_bytes, holds what a guest would read from the image of `image_format` in
+    `source`. Raises Refused, Retry, Permanent.
+    """
+    config = context.config
+    _checked(context, _url(config, pool, source), image_format, size_bytes)
+    argv = ["qemu-img", "convert", "-q", "-f", image_format, "-O", "raw", *_FAST]
+    done = context.run([*argv, _url(config, pool, source), _url(config, pool, target)], deadline_s=_CONVERT_S)
+    if done.returncode:
+        raise _error("the image could not be converted", done.stderr)
+
+
+def _checked(context: PluginContext, url: str, image_format: str, size_bytes: int) -> None:
+    argv = [*_LIMITS, "qemu-img", "info", "--output=json", "-f", image_format, url]
+    done = context.run(argv, deadline_s=_LOOK_S)
+    if done.returncode:
+        raise _error(f"the image cannot be read as {image_format}", done.stderr)
+    info: dict[str, Any] = json.loads(done.stdout)
+    fault = _fault(info, image_format)
+    if fault:
+        raise Refused(f"the image cannot be taken as {image_format}: {fault}")
+    size = int(info["virtual-size"])
+    if size > size_bytes:
+        raise Refused(
+            f"the image does not fit: it has {readable(size)}, the volume {readable(size_bytes)}",
+            help="enlarge the volume first",
+        )
+
+
+def _fault(info: dict[str, Any], image_format: str) -> str:
+    specific = info.get("format-specific", {}).get("data", {})
+    if info.get("format") != image_format:
+        return f"it is {info.get('format')}"
+    if info.get("backing-filename") or info.get("full-backing-filename"):
+        return "it has a backing file"
+    if specific.get("data-file") or specific.get("data-file-raw"):
+        return "its data are in another file"
+    if specific.get("create-type", "monolithicSparse") not in ("monolithicSparse", "streamOptimized"):
+        return f"it is a {specific['create-type']} vmdk, of which only a part was sent"
+    if len(specific.get("extents", [])) > 1:
+        return "its extents are in other files"
+    if info.get("encrypted"):
+        return "it is encrypted"
+    return "it is marked corrupt" if specific.get("corrupt") else ""
+
+
+def _url(config: Mapping[str, Any], pool: str, image: str) -> str:
+    """QEMU's docs/system/qemu-block-drivers: rbd:POOL/IMAGE:option=value, with \\ before what has a meaning."""
+    words = {"conf": config["conf"], "id": config["user"]}
+    if config["keyring"]:
+        words["keyring"] = config["keyring"]
+    options = "".join(f":{key}={_escaped(value)}" for key, value in words.items())
+    return f"rbd:{pool}/{image}{options}"
+
+
+def _escaped(value: str) -> str:
+    return "".join(f"\\{letter}" if letter in ":@=\\" else letter for letter in value)
+
+
+def _error(what: str, stderr: str) -> Exception:
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    said = lines[-1].split(": ")[-1] if lines else "qemu-img gave no reason"
+    if "block-rbd" in stderr or "Unknown protocol" in stderr:
+        return Permanent(f"{what}: QEMU cannot read RBD images here", help="install qemu-block-extra")
+    if "timed out" in stderr:
+        return Retry(f"{what}: {said}")
+    return Refused(f"{what}: {said}")

@@ -1,0 +1,176 @@
+"""The driver half: each call of the contract, done by a child process that talks to Ceph."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from pvc_core.contracts.actions import Progress
+from pvc_core.contracts.plugin import PluginContext
+from pvc_core.contracts.storage import StorageDriver
+from pvc_core.contracts.targets import Rbd
+from pvc_core.errors import Conflict, NotFound, Refused, Retry, StoreUnavailable
+from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
+from pvc_storage_ceph.children import Children
+from pvc_storage_ceph.definitions import UPLOAD_FORMATS
+from pvc_storage_ceph.uploads import CephUpload
+
+_READ_S = 120.0
+_NAMESPACE = uuid.UUID("5b6d3f0a-7a53-4b0e-9f53-6d0a3c1f7e11")
+"""Of libvirt's secrets: the same name for the same user on every node, so that a guest's XML fits everywhere."""
+
+
+class CephStorage(StorageDriver):
+    """Keeps nothing but its children; all else is in Ceph, and in the store which pools were made."""
+
+    def __init__(self, context: PluginContext) -> None:
+        self._context = context
+        self._children = Children(context.config, context.clock, context.stopping)
+        self._key_lock = threading.Lock()
+
+    def health(self) -> dict[str, Any]:
+        """Ceph's own status, asked now."""
+        answer: dict[str, Any] = self._children.call("status", deadline_s=5.0)
+        return answer
+
+    def close(self) -> None:
+        """Ends the children that are idle; the others end with their calls, or with the daemon."""
+        self._children.close()
+
+    def ensure_pool(self, pool: Pool, *, deadline_s: float) -> None:
+        known = self._known(pool)
+        self._children.call("ensure_pool", pool, not known, deadline_s=deadline_s)
+        if not known:
+            self._remember(pool)
+
+    def remove_pool(self, pool: Pool, *, deadline_s: float) -> None:
+        self._children.call("remove_pool", pool, deadline_s=deadline_s)
+        try:
+            self._context.state.delete(_key(pool), if_version=None)
+        except NotFound:
+            return
+        except (StoreUnavailable, Conflict) as error:
+            raise Retry(f"pool {pool.name} is gone, but the store could not be told: {error.message}") from error
+
+    def pool_usage(self, pool: Pool, *, deadline_s: float) -> PoolUsage:
+        usage: PoolUsage = self._children.call("pool_usage", pool, deadline_s=deadline_s)
+        return usage
+
+    def list_volumes(self, pool: Pool, *, deadline_s: float) -> list[VolumeFound]:
+        found: list[VolumeFound] = self._children.call("list_volumes", pool, deadline_s=deadline_s)
+        return found
+
+    def create_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> VolumeFound:
+        found: VolumeFound = self._children.call("create_volume", pool, volume, deadline_s=deadline_s)
+        return found
+
+    def remove_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> None:
+        self._children.call("remove_volume", pool, volume, deadline_s=deadline_s)
+
+    def resize_volume(
+        self, pool: Pool, volume: Volume, size_bytes: int, *, in_use: bool, deadline_s: float
+    ) -> VolumeFound:
+        found: VolumeFound = self._children.call("resize_volume", pool, volume, size_bytes, deadline_s=deadline_s)
+        return found
+
+    def rename_volume(self, pool: Pool, volume: Volume, new_name: str, *, deadline_s: float) -> None:
+        self._children.call("rename_volume", pool, volume, new_name, deadline_s=deadline_s)
+
+    def attach(self, pool: Pool, volume: Volume, *, vm_uuid: str, read_only: bool, deadline_s: float) -> Rbd:
+        where, image, monitors = self._children.call("where_is", pool, volume, deadline_s=deadline_s)
+        user = str(self._context.config["user"])
+        return Rbd(
+            pool=where,
+            image=image,
+            monitors=monitors,
+            user=user,
+            secret_uuid=str(uuid.uuid5(_NAMESPACE, user)),
+            key_file=self._key_file(user, deadline_s),
+        )
+
+    def detach(self, pool: Pool, volume: Volume, *, vm_uuid: str, deadline_s: float) -> None:
+        """An image needs nothing to be let go."""
+
+    def begin_upload(self, pool: Pool, volume: Volume, *, image_format: str, size_bytes: int | None) -> CephUpload:
+        if image_format not in UPLOAD_FORMATS:
+            raise Refused(
+                f"images of format {image_format!r} are not taken", help=f"formats: {', '.join(UPLOAD_FORMATS)}"
+            )
+        return CephUpload(self._context, self._children, pool, volume, image_format, size_bytes)
+
+    def export_volume(self, pool: Pool, volume: Volume, *, snapshot: str = "") -> Iterator[bytes]:
+        child = self._children.take()
+        try:
+            child.call("begin_export", pool, volume, snapshot, deadline_s=_READ_S)
+        except BaseException:
+            self._children.give_back(child)
+            raise
+        return self._pieces(child)
+
+    def clone_volume(
+        self, pool: Pool, source: Volume, target: Volume, *, progress: Progress, deadline_s: float
+    ) -> VolumeFound:
+        found: VolumeFound = self._children.call(
+            "clone_volume", pool, source, target, deadline_s=deadline_s, progress=progress
+        )
+        return found
+
+    def create_snapshot(
+        self, pool: Pool, volume: Volume, snapshot: Snapshot, *, in_use: bool, deadline_s: float
+    ) -> None:
+        self._children.call("create_snapshot", pool, volume, snapshot, deadline_s=deadline_s)
+
+    def remove_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, *, deadline_s: float) -> None:
+        self._children.call("remove_snapshot", pool, volume, snapshot, deadline_s=deadline_s)
+
+    def rename_snapshot(
+        self, pool: Pool, volume: Volume, snapshot: Snapshot, new_name: str, *, deadline_s: float
+    ) -> None:
+        self._children.call("rename_snapshot", pool, volume, snapshot, new_name, deadline_s=deadline_s)
+
+    def rollback_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, *, deadline_s: float) -> None:
+        self._children.call("rollback_snapshot", pool, volume, snapshot, deadline_s=deadline_s)
+
+    def _pieces(self, child: Any) -> Iterator[bytes]:
+        try:
+            while data := child.call("read", deadline_s=_READ_S):
+                yield data
+        finally:
+            if child.alive:
+                child.call("end_export", deadline_s=_READ_S)
+            self._children.give_back(child)
+
+    def _known(self, pool: Pool) -> bool:
+        try:
+            self._context.state.get(_key(pool))
+        except NotFound:
+            return False
+        except (StoreUnavailable, Conflict) as error:
+            raise Retry(f"what was made before could not be looked up: {error.message}") from error
+        return True
+
+    def _remember(self, pool: Pool) -> None:
+        try:
+            self._context.state.put(_key(pool), b"made", if_version=None)
+        except (StoreUnavailable, Conflict) as error:
+            raise Retry(f"what was made could not be written down: {error.message}") from error
+
+    def _key_file(self, user: str, deadline_s: float) -> str:
+        """A file that only root reads, with the key that this node's guests use."""
+        path = os.path.join(self._context.config["state"], f"{user}.key")
+        with self._key_lock:
+            if not os.path.exists(path):
+                key = self._children.call("key", deadline_s=deadline_s)
+                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+                fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with os.fdopen(fd, "w") as file:
+                    file.write(key)
+                os.replace(f"{path}.new", path)
+        return path
+
+
+def _key(pool: Pool) -> str:
+    return f"pools/{pool.name}"

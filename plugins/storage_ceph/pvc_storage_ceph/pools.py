@@ -1,0 +1,119 @@
+"""Ceph's pools: made, measured, removed. Copies and device classes are Ceph's own words for a pool's wishes."""
+
+from __future__ import annotations
+
+from marshmallow import ValidationError
+
+from pvc_core.errors import Permanent, Refused, Retry
+from pvc_core.model.storage import Pool, PoolUsage
+from pvc_storage_ceph.cluster import Cluster
+from pvc_storage_ceph.definitions import copies_of
+from pvc_storage_ceph.records import OBJECT
+
+_OWN_OBJECTS = (OBJECT, "rbd_directory", "rbd_info", "rbd_children", "rbd_trash", "rbd_mirroring", "rbd_task")
+_DEFAULT_TIER = "default"
+
+
+class Pools:
+    """Raises the closed set of errors."""
+
+    def __init__(self, cluster: Cluster, prefix: str) -> None:
+        self._cluster, self._prefix = cluster, prefix
+
+    def name(self, pool: Pool) -> str:
+        """In Ceph."""
+        return f"{self._prefix}{pool.name}"
+
+    def ensure(self, pool: Pool, *, may_make: bool) -> None:
+        name = self.name(pool)
+        if not self._cluster.has_pool(name):
+            if not may_make:
+                raise Permanent(
+                    f'Ceph has no pool "{name}", in which pool "{pool.name}" was made',
+                    help="is this the same Ceph? it is never made a second time by itself",
+                )
+            self._make(pool, name)
+        self._is_for_rbd(name)
+
+    def remove(self, pool: Pool) -> None:
+        """Raises Refused while it holds anything."""
+        name = self.name(pool)
+        if not self._cluster.has_pool(name):
+            return
+        found = self._first_object(name)
+        if found:
+            raise Refused(f'pool "{pool.name}" is not empty: it holds {found}', help="remove its volumes first")
+        self._cluster.forget_pool(name)
+        words = {"pool": name, "pool2": name, "yes_i_really_really_mean_it": True}
+        self._cluster.command("osd pool delete", **words)
+
+    def usage(self, pool: Pool, objects_bytes: int = 0) -> PoolUsage:
+        """As Ceph counts it: room for new data is divided by copies and bound by the fullest OSD. Ceph counts late, so
+        `objects_bytes`, what the volumes' object maps show now, is believed when it is more.
+        """
+        name = self.name(pool)
+        counted = self._cluster.command("df", detail="detail")
+        stats = next((one["stats"] for one in counted["pools"] if one["name"] == name), None)
+        if stats is None:
+            stats = self._not_counted_yet(name, counted["stats"])
+        stored, free = int(stats["stored"]), int(stats["max_avail"])
+        quota = int(stats.get("quota_bytes", 0))
+        free = max(0, min(free, quota - stored)) if quota else free
+        if stored + free == 0:
+            raise Retry(f'Ceph has not counted the room of pool "{pool.name}" yet', again_in_s=1)
+        used = min(max(stored, objects_bytes), stored + free)
+        return PoolUsage(total_bytes=stored + free, used_bytes=used, free_bytes=stored + free - used, stored_bytes=used)
+
+    def _not_counted_yet(self, name: str, raw: dict[str, int]) -> dict[str, int]:
+        if not self._cluster.has_pool(name):
+            raise Permanent(f'Ceph has no pool "{name}"')
+        copies = int(self._cluster.command("osd pool get", pool=name, var="size")["size"])
+        return {"stored": 0, "max_avail": int(raw["total_avail_bytes"]) // copies}
+
+    def _make(self, pool: Pool, name: str) -> None:
+        try:
+            copies, fewest = copies_of(pool.options, pool.replcfg)
+        except ValidationError as error:
+            raise Permanent(f'the options of pool "{pool.name}" are wrong: {error}') from error
+        words = {"size": copies} if copies else {}
+        rule = {"rule": self._rule(pool.tier)} if pool.tier != _DEFAULT_TIER else {}
+        self._cluster.command("osd pool create", pool=name, pool_type="replicated", pg_num=pool.pgs, **words, **rule)
+        if fewest:
+            self._cluster.command("osd pool set", pool=name, var="min_size", val=str(fewest))
+
+    def _rule(self, tier: str) -> str:
+        """The CRUSH rule that takes only OSDs of this device class."""
+        classes = self._cluster.command("osd crush class ls")
+        if tier not in classes:
+            raise Permanent(f'no OSD has the device class "{tier}"', help=f"there are: {', '.join(classes) or 'none'}")
+        rule = f"pvc-{tier}"
+        if rule not in self._cluster.command("osd crush rule ls"):
+            domain = self._failure_domain()
+            words = {"name": rule, "root": "default", "type": domain, "class": tier}
+            self._cluster.command("osd crush rule create-replicated", **words)
+        return rule
+
+    def _failure_domain(self) -> str:
+        """The one of Ceph's default rule: host, or osd where all are on one host."""
+        for rule in self._cluster.command("osd crush rule dump"):
+            for step in rule["steps"]:
+                if "type" in step:
+                    return str(step["type"])
+        return "host"
+
+    def _is_for_rbd(self, name: str) -> None:
+        uses = self._cluster.command("osd pool application get", pool=name)
+        if "rbd" in uses:
+            return
+        if uses:
+            raise Permanent(f'pool "{name}" of Ceph is used for {", ".join(uses)}', help="choose another name")
+        self._cluster.command("osd pool application enable", pool=name, app="rbd")
+
+    def _first_object(self, name: str) -> str:
+        io = self._cluster.pool(name)
+        for image in self._cluster.rbd.RBD().list(io):
+            return f'the image "{image}"'
+        for one in io.list_objects():
+            if str(one.key) not in _OWN_OBJECTS and not str(one.key).startswith("rbd_id."):
+                return f'the object "{one.key}"'
+        return ""

@@ -1,0 +1,81 @@
+"""An upload as the daemon sees it: a child keeps the bytes (staging.py), qemu-img converts them (convert.py)."""
+
+from __future__ import annotations
+
+from pvc_core.contracts.actions import Progress
+from pvc_core.contracts.plugin import PluginContext
+from pvc_core.contracts.storage import Upload
+from pvc_core.errors import PvcError, Refused
+from pvc_core.model.storage import Pool, Volume
+from pvc_storage_ceph.children import Child, Children
+from pvc_storage_ceph.convert import convert
+
+_STEP_S = 120.0
+"""For each piece; the whole has no deadline, because whoever sends may be slow."""
+
+
+class CephUpload(Upload):
+    """Anything that goes wrong forgets the upload; the volume keeps the content it had."""
+
+    def __init__(
+        self,
+        context: PluginContext,
+        children: Children,
+        pool: Pool,
+        volume: Volume,
+        image_format: str,
+        announced: int | None,
+    ) -> None:
+        self._context, self._children, self._pool, self._volume = context, children, pool, volume
+        self._format = image_format
+        self._child: Child | None = children.take()
+        try:
+            self._child.call("begin_upload", pool, volume, image_format, announced, deadline_s=_STEP_S)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def write(self, data: bytes) -> None:
+        child = self._begun()
+        try:
+            child.call("write", data, deadline_s=_STEP_S)
+        except BaseException:
+            self.abort()
+            raise
+
+    def commit(self, progress: Progress) -> None:
+        child = self._begun()
+        try:
+            staged, target, size_bytes = child.call("whole", deadline_s=_STEP_S)
+            if self._format != "raw":
+                progress(0, 1, f"converting {self._format} to raw")
+                pool = f"{self._context.config['pool_prefix']}{self._pool.name}"
+                convert(self._context, pool, staged, self._format, target, size_bytes)
+            child.call("put_in_place", deadline_s=_STEP_S)
+            progress(1, 1, "the image is in place")
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Raises nothing: what a dead child leaves is removed before the next upload."""
+        if self._child is None:
+            return
+        try:
+            if self._child.alive:
+                self._child.call("abort_upload", self._pool, self._volume, deadline_s=_STEP_S)
+            else:
+                self._children.call("abort_upload", self._pool, self._volume, deadline_s=_STEP_S)
+        except PvcError as error:
+            self._context.log.warning("an upload's staged image stays for now", reason=str(error))
+        finally:
+            self._let_go()
+
+    def _begun(self) -> Child:
+        if self._child is None:
+            raise Refused(f'the upload into "{self._volume.ref}" is over')
+        return self._child
+
+    def _let_go(self) -> None:
+        if self._child is not None:
+            self._children.give_back(self._child)
+            self._child = None

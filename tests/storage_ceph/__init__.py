@@ -1,0 +1,1 @@
+"""Tests of the plugin storage_ceph, against a real Ceph."""
