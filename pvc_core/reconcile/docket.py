@@ -157,6 +157,11 @@ def is_off(view: ClusterView, life: str) -> bool:
     return any(kept.proof.kind is ProofKind.OFF for kept in proofs_of(view, life))
 
 
+def removed(view: ClusterView, node: str) -> bool:
+    """An operator has had it forgotten (kinds/nodes.py): it was silent, nothing is tied to it, and it reaches nobody."""
+    return node not in view.heartbeats and node not in view.node_seen
+
+
 def off_on_purpose(view: ClusterView) -> frozenset[str]:
     """Nodes whose daemon was stopped, and that no claim binds: they were shut down, and nobody misses anything."""
     bound = {

@@ -18,7 +18,7 @@ from pvc_core.model.fence import FenceAnswer, NoProof, Power, Proof, ProofKind, 
 from pvc_core.model.verdict import Act, Verdict, life_id
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import Phase
-from pvc_core.reconcile.docket import Alive, Docket, Questions, is_off
+from pvc_core.reconcile.docket import Alive, Docket, Questions, is_off, removed
 from pvc_core.reconcile.engine import EVERY
 from pvc_core.reconcile.fencing import ask_rung, target_of
 from pvc_core.reconcile.ground import Ground
@@ -64,7 +64,7 @@ class LadderReconciler:
         if not self.ground.is_primary():
             return
         for life, kept in view.verdicts.items():
-            if kept.value.in_force and not is_off(view, life):
+            if kept.value.in_force and not is_off(view, life) and not removed(view, kept.value.node):
                 yield from self._climb(view, life)
             yield from (f"{life}@{ON}@{rung}" for rung in self.ladder.power if f"{life}@{rung}" in view.proofs)
         for node, incarnation in self.docket.to_read:
@@ -89,7 +89,7 @@ class LadderReconciler:
         kept = view.verdicts.get(life)
         if rung == ON:
             return self._switch_on(kept.value, rest[0]) if kept is not None else Outcome("")
-        over = kept is None or not kept.value.in_force or key in view.proofs or is_off(view, life)
+        over = kept is None or not kept.value.in_force or key in view.proofs or is_off(view, life) or removed(view, node)
         if kept is None or over or not view.fresh or not self.ground.is_primary():
             self._failed.pop(key, None)
             return Outcome("")

@@ -16,7 +16,7 @@ from pvc_core.model.fence import Proof, ProofKind
 from pvc_core.model.node import DaemonState
 from pvc_core.model.verdict import KeptProof, Verdict, life_id
 from pvc_core.model.view import ClusterView, Kept
-from pvc_core.reconcile.docket import Docket, is_off, proofs_of
+from pvc_core.reconcile.docket import Docket, is_off, proofs_of, removed
 from pvc_core.reconcile.engine import EVERY
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
@@ -52,6 +52,8 @@ class VerdictReconciler:
             return Outcome("")
         self.docket.follow(view)
         verdict = kept.value
+        if removed(view, verdict.node):
+            return self._forget_in_time(key, kept)
         if not verdict.in_force:
             return Outcome(_waits_for(verdict), LOOK_S)
         for proof in self._by_itself(view, key, verdict):

@@ -47,7 +47,8 @@ class ClusterService:
             if now.maintenance_left_s
             else "until it is switched off"
         )
-        return f"the cluster is in maintenance since {since}, asked for by {now.asked_by or 'nobody'}; {end}"
+        why = f" ({now.maintenance_reason})" if now.maintenance_reason else ""
+        return f"the cluster is in maintenance since {since}, asked for by {now.asked_by or 'nobody'}{why}; {end}"
 
     @property
     def fresh(self) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pvc_core.model.node import CoordinatorState, Heartbeat, NodeSeen, NodeStats, NodeWanted
+from pvc_core.model.node import CoordinatorState, DaemonState, Heartbeat, NodeSeen, NodeStats, NodeWanted
 from pvc_core.model.storage import Pool, PoolUsage, Volume
 from pvc_core.model.vm import Claim, Description, GuestState, Phase, VmSeen, VmWanted, Want
 from pvc_core.policy.placement import NodeLoad
@@ -63,6 +63,9 @@ class NodePicture:
 
     @property
     def health(self) -> int:
+        """0 of a node that was lost: what it said of itself before says nothing now."""
+        if self.seen.daemon_state in (DaemonState.DEAD, DaemonState.FENCED):
+            return 0
         return max(0, 100 - sum(item.delta for item in self.seen.health))
 
 

@@ -130,10 +130,12 @@ def test_maintenance_says_who_and_how_long_with_every_answer(client: httpx2.Clie
     said = client.post("/status", params={"state": "true", "for": "2h", "reason": "neue Schränke"}).json()["message"]
     assert said == "Maintenance mode is on for 2 h."
     sentence = client.get("/vm/nothing").headers["pvc-maintenance"]
-    assert "asked for by tester; ends by itself in about 2 h" in sentence
+    assert "asked for by tester (neue Schr?nke); ends by itself in about 2 h" in sentence
     status = client.get("/status").json()
     assert status["maintenance_detail"]["reason"] == "neue Schränke" and status["maintenance_detail"]["left_s"] == 7200
-    assert status["status"] == sentence
+    assert status["status"] == sentence.replace("?", "ä")
+    several = client.post("/status", params={"state": "true", "reason": "two\r\nlines: yes"})
+    assert "(two??lines: yes); until" in several.headers["pvc-maintenance"] and "lines" not in several.headers
     assert client.post("/status", params={"state": "true", "for": "soon"}).status_code == 400
     assert client.post("/status", params={"state": "false", "for": "1h"}).status_code == 400
     assert "pvc-maintenance" not in client.post("/status", params={"state": "false"}).headers

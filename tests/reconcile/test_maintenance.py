@@ -153,7 +153,8 @@ def test_a_longer_request_replaces_the_rest_of_an_earlier_one(cluster: Callable[
     hv1.clock.move(3000.0)
     hv1.look()
     assert settings(hv1).maintenance
-    assert "asked for by ann; ends by itself in about 10 min" in hv1.service().maintenance_sentence
+    hv1.service().set_maintenance(True, by="ann", for_s=600.0, reason="new switches")
+    assert "asked for by ann (new switches); ends by itself in about 10 min" in hv1.service().maintenance_sentence
     hv1.service().set_maintenance(False, by="ann")
     assert hv1.service().maintenance_sentence == ""
 

@@ -92,6 +92,16 @@ def test_a_living_node_is_not(scene: Scene) -> None:
         scene.try_it()
 
 
+def test_a_node_that_is_condemned_meanwhile_is_silent_all_the_same(scene: Scene) -> None:
+    """The judge writes its verdict over the node's last heartbeat; that is no sign of life."""
+    with pytest.raises(Retry):
+        scene.try_it()
+    kept = scene.repository.get(layout.HEARTBEATS, "hv4")
+    scene.repository.set(layout.HEARTBEATS, "hv4", replace(kept.value, condemned=True), if_version=kept.version)
+    scene.clock.move(SILENT_S)
+    assert scene.try_it() == "node hv4 is removed"
+
+
 def test_what_a_person_confirms_is_believed(scene: Scene) -> None:
     assert scene.try_it(confirmed=True) == "node hv4 is removed"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pvc_core.cluster.heard import Heard
-from pvc_core.model.node import DaemonState, Heartbeat, NodeSeen
+from pvc_core.model.node import CoordinatorState, DaemonState, HealthSeen, Heartbeat, NodeSeen
 from pvc_core.model.view import ClusterView, Kept
+from pvc_core.policy.placement import NodeLoad
 from pvc_core.services.node_state import judged
+from pvc_core.services.pictures import NodePicture
 from pvc_core.testing.clock import FakeClock
 
 RUN, STOP, DEAD, INIT = DaemonState.RUN, DaemonState.STOP, DaemonState.DEAD, DaemonState.INIT
@@ -70,3 +72,13 @@ def test_one_that_left_on_purpose_is_not_called_dead() -> None:
     beat = Heartbeat(node="hv1", incarnation="a", beat=1)
     found = judged(seen, beat, silent_s=600.0, dead_after_s=5.0, claims=True)
     assert found.daemon_state is STOP and "shut down on purpose" in found.sentence
+
+
+@pytest.mark.parametrize(("state", "health"), [(RUN, 90), (STOP, 90), (DEAD, 0), (DaemonState.FENCED, 0)])
+def test_what_a_lost_node_said_of_its_health_before_says_nothing_now(state: DaemonState, health: int) -> None:
+    seen = NodeSeen(name="hv1", daemon_state=state, health=(HealthSeen(plugin="disk", delta=10, message="worn"),))
+    picture = NodePicture(
+        wanted=None, seen=seen, heartbeat=None, stats=None, load=NodeLoad(),
+        coordinator_state=CoordinatorState.CLIENT, running=(),
+    )  # fmt: skip
+    assert picture.health == health

@@ -65,7 +65,7 @@ class Frame:
 
     async def process_response(self, req: Request, resp: Response, resource: object, req_succeeded: bool) -> None:
         if sentence := self._dispatcher.maintenance():
-            resp.set_header("PVC-Maintenance", sentence)
+            resp.set_header("PVC-Maintenance", _printable(sentence))
         self._dispatcher.note(req, resp)
 
 
@@ -203,6 +203,11 @@ def _check_names(names: Mapping[str, str]) -> None:
                 else f"{name!r} has characters that no name has"
             )
             raise Invalid(f"the {what} name in the path {shown}", help="names are letters, digits, '.', '-' and '_'")
+
+
+def _printable(sentence: str) -> str:
+    """What a header may carry (RFC 9110, 5.5): somebody's reason may be in any script, or in several lines."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in sentence[:500])
 
 
 def _send(resp: Response, answer: Answer) -> None:

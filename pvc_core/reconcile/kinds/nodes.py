@@ -19,6 +19,8 @@ from pvc_core.model.node import RemovedNode
 from pvc_core.policy.leaving import ties
 from pvc_core.reconcile.task import Done, Job, TaskKind
 
+Beat = tuple[str, int] | None
+"""Incarnation and number of a node's last heartbeat; None when it has none."""
 SILENT_S = 6.0
 """So long no heartbeat may move, as this primary watches, before a node counts as off."""
 _LOOK_S = 1.0
@@ -30,8 +32,8 @@ _KINDS: tuple[Kind, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class NodeRemoval:
-    _beats: dict[str, tuple[dict[str, int | None], float]] = field(default_factory=dict)
-    """By task: versions of the heartbeat records as this primary first saw them, and when."""
+    _beats: dict[str, tuple[dict[str, Beat], float]] = field(default_factory=dict)
+    """By task: the heartbeats as this primary first saw them, and when."""
 
     def do(self, job: Job) -> Done:
         """Raises Refused (it lives, or something ties the cluster to it), Retry (being watched)."""
@@ -53,7 +55,7 @@ class NodeRemoval:
 
         Of a coordinator the others are watched, too: whoever replaces it copies from them.
         """
-        beats, now_s = self._versions(job, node), job.ground.clock.boottime_s()
+        beats, now_s = self._heard(job, node), job.ground.clock.boottime_s()
         if beats.get(node) is None and node not in job.ground.coordinators:
             return
         first, since_s = self._beats.setdefault(job.task.id, (beats, now_s))
@@ -68,10 +70,11 @@ class NodeRemoval:
         self._beats.pop(job.task.id, None)
         self._check_majority(job, node, {name for name, beat in beats.items() if beat != first.get(name)})
 
-    def _versions(self, job: Job, node: str) -> dict[str, int | None]:
+    def _heard(self, job: Job, node: str) -> dict[str, Beat]:
+        """What the nodes' guards wrote, not the records' versions: the judge writes there too when it condemns one."""
         names = {node, *(job.ground.coordinators if node in job.ground.coordinators else ())}
         found = {name: job.ground.repository.find(layout.HEARTBEATS, name) for name in names}
-        return {name: kept.version if kept else None for name, kept in found.items()}
+        return {name: (kept.value.incarnation, kept.value.beat) if kept else None for name, kept in found.items()}
 
     def _check_majority(self, job: Job, node: str, heard: set[str]) -> None:
         """Raises Refused when less than a majority of coordinators would be left to copy from."""
