@@ -130,7 +130,7 @@ def _check_majority(config: Config, wanted: Sequence[str], serves: Callable[[str
         up = [name for name in others if _listens(name)]
         needed -= 1
     else:
-        up = [name for name in others if serves(name)]
+        up = _serving(others, needed, serves)
     if len(up) >= needed:
         return
     down = ", ".join(name for name in others if name not in up)
@@ -139,6 +139,20 @@ def _check_majority(config: Config, wanted: Sequence[str], serves: Callable[[str
         f"{down} {'does' if len(others) - len(up) == 1 else 'do'} not serve",
         help=f"let {down} join and start {SERVER} there first; --anyway goes on without",
     )
+
+
+def _serving(others: Sequence[str], needed: int, serves: Callable[[str], bool]) -> list[str]:
+    """A server that has begun and does not serve yet copies the others' data: it gets its time, and that is told."""
+    until_s, told = time.monotonic() + SERVES_S, False
+    while True:
+        up = [name for name in others if serves(name)]
+        coming = [name for name in others if name not in up and _listens(name)]
+        if len(up) >= needed or len(up) + len(coming) < needed or time.monotonic() >= until_s:
+            return up
+        if not told:
+            print(f"waiting until the server of {', '.join(coming)} serves", flush=True)
+            told = True
+        time.sleep(0.5)
 
 
 def _listens(name: str) -> bool:

@@ -158,7 +158,7 @@ def is_off(view: ClusterView, life: str) -> bool:
 
 
 def removed(view: ClusterView, node: str) -> bool:
-    """An operator has had it forgotten (kinds/nodes.py): it was silent, nothing is tied to it, and it reaches nobody."""
+    """An operator had it forgotten (kinds/nodes.py): it was silent, nothing is tied to it, and it reaches nobody."""
     return node not in view.heartbeats and node not in view.node_seen
 
 

@@ -89,8 +89,8 @@ class LadderReconciler:
         kept = view.verdicts.get(life)
         if rung == ON:
             return self._switch_on(kept.value, rest[0]) if kept is not None else Outcome("")
-        over = kept is None or not kept.value.in_force or key in view.proofs or is_off(view, life) or removed(view, node)
-        if kept is None or over or not view.fresh or not self.ground.is_primary():
+        over = kept is None or not kept.value.in_force or key in view.proofs or is_off(view, life)
+        if kept is None or over or removed(view, node) or not view.fresh or not self.ground.is_primary():
             self._failed.pop(key, None)
             return Outcome("")
         self.docket.follow(view)

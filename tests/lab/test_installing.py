@@ -107,7 +107,7 @@ def test_the_guest_counts_on_from_the_embedded_store_to_three_coordinators(typis
     assert {"hv1", "hv2", "hv3"} <= set(said.split())
     lab.eventually(lambda: lab.ticks("counts") > before + 5, "the guest counts on", deadline_s=WAIT_S)
     _unbroken(lab.api.get("/vm/counts/console", lines=5000)["data"])
-    lab.eventually(lambda: _roles(lab, "hv1", "hv2", "hv3") == ["follower", "follower", "leader"], "three servers")
+    _three_serve(lab, "hv1", "hv2", "hv3")
 
 
 def test_no_secret_stands_where_none_belongs(typist: Typist) -> None:
@@ -146,8 +146,10 @@ def test_a_burned_coordinator_is_replaced_by_a_machine_of_another_name(typist: T
     lab.eventually(lambda: _writes(lab), "the two that are left take writes", deadline_s=WAIT_S)
     typist.section("Replacing a coordinator", until=1)
     typist.refused("hv1", "pvcnoded coordinators hv1 hv5 hv3", "the store would lose its majority")
-    typist.section("Replacing a coordinator", first=1, until=7)
-    lab.eventually(lambda: _roles(lab, "hv1", "hv3", "hv5") == ["follower", "follower", "leader"], "three servers")
+    typist.section("Replacing a coordinator", first=1, until=5)
+    lab.eventually(lambda: _listens(lab, "hv5"), "the new server has begun", deadline_s=WAIT_S)
+    typist.section("Replacing a coordinator", first=5, until=7)
+    _three_serve(lab, "hv1", "hv3", "hv5")
     lab.eventually(lambda: _seen(lab, "hv5") == "run", "hv5 is at work", deadline_s=WAIT_S)
     lab.power_on("hv2")  # it did not burn after all
     _reaches_nobody(lab, "hv2", "node", "api")
@@ -164,7 +166,7 @@ def test_a_new_machine_takes_the_name_of_the_old(typist: Typist) -> None:
     lab.power_on("hv3")
     typist.section("Before you begin", first=2)
     typist.section("Replacing a coordinator", first=7)
-    lab.eventually(lambda: _roles(lab, "hv1", "hv3", "hv5") == ["follower", "follower", "leader"], "three servers")
+    _three_serve(lab, "hv1", "hv3", "hv5")
     lab.eventually(lambda: _seen(lab, "hv3") == "run", "hv3 is at work", deadline_s=WAIT_S)
     before = lab.ticks("counts")
     lab.eventually(lambda: lab.ticks("counts") > before, "the guest counts", deadline_s=WAIT_S)
@@ -200,6 +202,15 @@ def _writes(lab: RunningLab) -> bool:
 
 def _roles(lab: RunningLab, *names: str) -> list[str]:
     return sorted(lab.store_role(name) for name in names)
+
+
+def _three_serve(lab: RunningLab, *names: str) -> None:
+    wanted = ["follower", "follower", "leader"]
+    lab.eventually(lambda: _roles(lab, *names) == wanted, "three servers", deadline_s=WAIT_S)
+
+
+def _listens(lab: RunningLab, name: str) -> bool:
+    return ":3888" in lab.exec(name, "ss", "-ltn")
 
 
 def _seen(lab: RunningLab, name: str) -> str:
