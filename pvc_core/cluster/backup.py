@@ -22,6 +22,7 @@ from pvc_core.store.base import Entry
 FORMAT, VERSION = "pvc-backup", 1
 KINDS: tuple[Kind[Any], ...] = (
     layout.SETTINGS, layout.NODE_WANTED, layout.VM_WANTED, layout.POOLS, layout.VOLUMES, layout.KEYS,
+    layout.NETWORKS,
 )  # fmt: skip
 """What is in a backup. Names of VMs follow from their records."""
 NEVER = "the certificates, the authority's key and the store's passwords: they stay in /etc/pvc of the nodes"

@@ -22,6 +22,7 @@ from pvc_core.model.cluster import (
     Settings,
     Tombstone,
 )
+from pvc_core.model.network import Network, NetworkSeen
 from pvc_core.model.node import Heartbeat, NodePeer, NodeSeen, NodeStats, NodeWanted, RemovedNode
 from pvc_core.model.storage import Pool, StorageSeen, Volume
 from pvc_core.model.task import Task
@@ -68,6 +69,8 @@ VM_SEEN = Kind("vm seen", f"{STATE}/vm-seen", VmSeen)
 TOMBSTONES = Kind("tombstone", f"{STATE}/tombstones", Tombstone, by_api=True)
 POOLS = Kind("pool", f"{STATE}/pools", Pool, by_api=True)
 VOLUMES = Kind("volume", f"{STATE}/volumes", Volume, by_api=True)
+NETWORKS = Kind("network", f"{STATE}/networks", Network, by_api=True)
+NETWORK_SEEN = Kind("network seen", f"{STATE}/network-seen", NetworkSeen)
 TASKS = Kind("task", f"{STATE}/tasks", Task, by_api=True)
 KEYS = Kind("key", f"{STATE}/keys", ApiKey, by_api=True)
 VERDICTS = Kind("verdict", f"{STATE}/verdicts", Verdict)
@@ -81,7 +84,7 @@ KINDS: tuple[Kind, ...] = (
     ERA, ROLL_CALLS, LEVEL, BACKUPS,
     SETTINGS, LEADER, PRIMARY_WANTED, NODE_WANTED, NODE_SEEN, NODE_PEERS, REMOVED, STORAGE_SEEN, VM_WANTED,
     VM_NAMES, CLAIMS, VM_SEEN, TOMBSTONES, POOLS, VOLUMES, TASKS, KEYS, VERDICTS, PROOFS, VOUCHES, HEARTBEATS, LEASE,
-    STATS,
+    STATS, NETWORKS, NETWORK_SEEN,
 )  # fmt: skip
 
 ONLY = "cluster"

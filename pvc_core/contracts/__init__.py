@@ -5,6 +5,7 @@ from pvc_core.contracts.actions import Action
 from pvc_core.contracts.compute import ComputeCapabilities, ComputeDefinitions, ComputeDriver, GuestEvent, RenderRequest
 from pvc_core.contracts.fence import Allowed, FenceCapabilities, FenceDefinitions, FenceDriver
 from pvc_core.contracts.frontend import Frontend
+from pvc_core.contracts.network import NetworkCapabilities, NetworkDefinitions, NetworkDriver
 from pvc_core.contracts.plugin import API_VERSION, Drivers, Plugin, PluginContext
 from pvc_core.contracts.storage import StorageCapabilities, StorageDefinitions, StorageDriver, Upload
 from pvc_core.contracts.targets import (
@@ -43,6 +44,9 @@ __all__ = [
     "Iscsi",
     "Macvtap",
     "Nbd",
+    "NetworkCapabilities",
+    "NetworkDefinitions",
+    "NetworkDriver",
     "NicTarget",
     "Plugin",
     "PluginContext",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pvc_core.contracts.compute import ComputeDefinitions, ComputeDriver
     from pvc_core.contracts.fence import FenceDefinitions, FenceDriver
     from pvc_core.contracts.frontend import Frontend
+    from pvc_core.contracts.network import NetworkDefinitions, NetworkDriver
     from pvc_core.contracts.storage import StorageDefinitions, StorageDriver
 
 API_VERSION = 1
@@ -54,6 +55,11 @@ class Plugin(ABC):
     @property
     def fence(self) -> FenceDefinitions | None:
         """The definitions half of a fence driver, if the plugin has one."""
+        return None
+
+    @property
+    def network(self) -> NetworkDefinitions | None:
+        """The definitions half of a network driver, if the plugin has one."""
         return None
 
     @property
@@ -101,6 +107,7 @@ class Drivers:
     compute: ComputeDriver | None = None
     storage: StorageDriver | None = None
     fence: FenceDriver | None = None
+    network: NetworkDriver | None = None
     hooks: object | None = None
     actions: Mapping[str, ActionCall] = field(default_factory=dict)
     stop: Callable[[], None] | None = None

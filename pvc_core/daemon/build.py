@@ -18,6 +18,7 @@ from pvc_core.cluster.view import ViewKeeper
 from pvc_core.config import Config
 from pvc_core.contracts.compute import ComputeDefinitions, ComputeDriver
 from pvc_core.contracts.fence import FenceDriver
+from pvc_core.contracts.network import NetworkDriver
 from pvc_core.contracts.plugin import Drivers, Plugin
 from pvc_core.daemon.availability import build_availability
 from pvc_core.daemon.bytes import Bytes, Uploads
@@ -48,6 +49,7 @@ from pvc_core.reconcile.level import LevelReconciler
 from pvc_core.reconcile.maintenance import MaintenanceReconciler
 from pvc_core.reconcile.migration import Departure
 from pvc_core.reconcile.moving import Mover
+from pvc_core.reconcile.network import NetworkReconciler
 from pvc_core.reconcile.node import NodeReconciler
 from pvc_core.reconcile.place import PlaceReconciler
 from pvc_core.reconcile.pool import PoolReconciler
@@ -59,8 +61,10 @@ from pvc_core.reconcile.vm_start import Starter
 from pvc_core.schema.records import LEVEL
 from pvc_core.services.all import Services, services_on
 from pvc_core.services.desk import Ask, Desk
+from pvc_core.services.network_checks import HostSide
 from pvc_core.store.base import Store
 
+ETHERNET_MTU = 1500
 SPREAD_S = 3.0
 """After a reconnect the nodes of a larger cluster re-read the store within this time, not all at once."""
 
@@ -127,6 +131,7 @@ def build_node(
         descriptions=Descriptions(definitions),
         storage={name: made.storage for name, made in drivers.items() if made.storage is not None},
         plugins=loaded.plugins,
+        networks=_networks(config, drivers),
         fence=_ladder(config, drivers),
         actions={(name, action): call for name, made in drivers.items() for action, call in made.actions.items()},
         permits=permits,
@@ -216,6 +221,7 @@ def engines(
         PlaceReconciler(ground),
         FlushReconciler(ground),
         PoolReconciler(ground),
+        NetworkReconciler(ground),
         strangers,
         StatsReconciler(ground),
         MaintenanceReconciler(ground),
@@ -252,6 +258,8 @@ def build_services(
         ask=local or ask_nodes(config),
         default_pool_driver=config.use.default_pool.driver if config.use.default_pool else "",
         host_bridges=host_bridges(config),
+        networks={word: plugin.network for word, plugin in loaded.networks.items() if plugin.network is not None},
+        host_side=host_side(config),
     )
     upstream = config.host_networks.get("upstream")
     heard = Heard(clock)
@@ -292,6 +300,20 @@ def ask_nodes(config: Config) -> Ask:
 def host_bridges(config: Config) -> dict[str, str]:
     """Host network -> the bridge guests plug into."""
     return {name: f"br{name}" for name in config.host_networks}
+
+
+def host_side(config: Config) -> HostSide:
+    """What networks for guests must fit beside. A host network without an MTU of its own has Ethernet's."""
+    return HostSide(
+        mtus={name: net.mtu or ETHERNET_MTU for name, net in config.host_networks.items()},
+        subnets={name: net.address.network for name, net in config.host_networks.items() if net.address},
+    )
+
+
+def _networks(config: Config, drivers: Mapping[str, Drivers]) -> dict[str, NetworkDriver]:
+    """By the word of use.networks."""
+    found = {word: drivers[name].network for word, name in config.use.networks.items() if name in drivers}
+    return {word: driver for word, driver in found.items() if driver is not None}
 
 
 def _spread(config: Config) -> Callable[[], float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pvc_core.contracts import ComputeDriver, Drivers, FenceDriver, Plugin, StorageDriver
+from pvc_core.contracts import ComputeDriver, Drivers, FenceDriver, NetworkDriver, Plugin, StorageDriver
 from pvc_core.loader.signatures import hook_faults, override_faults
 
 
@@ -16,6 +16,7 @@ def driver_faults(plugin: Plugin, drivers: object) -> Iterator[str]:
     yield from _half_faults("compute", plugin.compute, drivers.compute, ComputeDriver)
     yield from _half_faults("storage", plugin.storage, drivers.storage, StorageDriver)
     yield from _half_faults("fence", plugin.fence, drivers.fence, FenceDriver)
+    yield from _half_faults("network", plugin.network, drivers.network, NetworkDriver)
     if drivers.hooks is not None:
         yield from hook_faults(drivers.hooks)
     promised = {action.name for action in plugin.actions}

@@ -46,6 +46,7 @@ class Loaded:
 
     entries: Mapping[str, Entry]
     compute_name: str | None = None
+    network_words: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -66,6 +67,11 @@ class Loaded:
     def fence(self) -> dict[str, Plugin]:
         """All plugins that bring a fence driver; `fencing.ladder` chooses among them."""
         return {name: plugin for name, plugin in self.plugins.items() if "fence" in self.entries[name].halves}
+
+    @property
+    def networks(self) -> dict[str, Plugin]:
+        """By the word of `use.networks`: the plugin that makes networks of that type."""
+        return {word: self.plugins[name] for word, name in self.network_words.items() if name in self.plugins}
 
     @property
     def frontends(self) -> dict[str, Plugin]:
@@ -134,6 +140,8 @@ class _Used:
             found += self._unused(candidates)
         if pool is not None:
             found += self._role(candidates, ("use", "default_pool", "driver"), pool.driver, "storage")
+        for word, name in self.use.networks.items():
+            found += self._role(candidates, ("use", "networks", word), name, "network")
         for index, name in enumerate(self.fencing.ladder):
             found += self._rung(candidates, ("fencing", "ladder", index), name)
         return found
@@ -184,6 +192,7 @@ def _load(sections: Mapping[str, PluginSection], used: _Used) -> Loaded:
     return Loaded(
         entries={name: _entry(candidate) for name, candidate in candidates.items()},
         compute_name=used.use.compute,
+        network_words=used.use.networks,
         faults=in_order([*faults, *used.faults(candidates)]),
     )
 

@@ -20,6 +20,8 @@ from pvc_core.contracts import (
     ComputeDefinitions,
     FenceCapabilities,
     FenceDefinitions,
+    NetworkCapabilities,
+    NetworkDefinitions,
     Plugin,
     StorageCapabilities,
     StorageDefinitions,
@@ -33,6 +35,7 @@ _HALVES: dict[str, tuple[type, type]] = {
     "compute": (ComputeDefinitions, ComputeCapabilities),
     "storage": (StorageDefinitions, StorageCapabilities),
     "fence": (FenceDefinitions, FenceCapabilities),
+    "network": (NetworkDefinitions, NetworkCapabilities),
 }
 
 
@@ -203,9 +206,10 @@ def _half_faults(candidate: Candidate, role: str, half: object, contract: type, 
         return
     if not isinstance(getattr(half, "capabilities", None), capabilities):
         candidate.fault(f"its {role} half has no capabilities", f"a {capabilities.__name__} is needed there")
-    options = getattr(half, "pool_options", Schema)
-    if not (inspect.isclass(options) and issubclass(options, Schema)):
-        candidate.fault(f"pool_options = {options!r}", "a marshmallow Schema class is needed")
+    for name in ("pool_options", "network_options"):
+        options = getattr(half, name, Schema)
+        if not (inspect.isclass(options) and issubclass(options, Schema)):
+            candidate.fault(f"{name} = {options!r}", "a marshmallow Schema class is needed")
     for sentence in override_faults(type(half), contract):
         candidate.fault(sentence, "the plugin does not fit this pvc-core; tell its author")
 

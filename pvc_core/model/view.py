@@ -21,6 +21,7 @@ from pvc_core.model.cluster import (
     Settings,
     Tombstone,
 )
+from pvc_core.model.network import Network, NetworkSeen
 from pvc_core.model.node import Heartbeat, NodePeer, NodeSeen, NodeStats, NodeWanted, RemovedNode
 from pvc_core.model.storage import Pool, StorageSeen, Volume
 from pvc_core.model.task import Task
@@ -77,6 +78,9 @@ class ClusterView:
     tombstones: Mapping[str, Kept[Tombstone]] = field(default_factory=dict)
     pools: Mapping[str, Kept[Pool]] = field(default_factory=dict)
     volumes: Mapping[str, Kept[Volume]] = field(default_factory=dict)
+    networks: Mapping[str, Kept[Network]] = field(default_factory=dict)
+    """By VNI, as text."""
+    network_seen: Mapping[str, Kept[NetworkSeen]] = field(default_factory=dict)
     tasks: Mapping[str, Kept[Task]] = field(default_factory=dict)
     keys: Mapping[str, Kept[ApiKey]] = field(default_factory=dict)
     verdicts: Mapping[str, Kept[Verdict]] = field(default_factory=dict)
@@ -125,6 +129,11 @@ class ClusterView:
         """By name first, then by UUID."""
         index = self.vm_names.get(name_or_uuid)
         return self.vm_wanted.get(index.value.uuid if index else name_or_uuid.lower())
+
+    def network(self, vni_or_name: str) -> Kept[Network] | None:
+        """By VNI first, then by name."""
+        kept = self.networks.get(vni_or_name)
+        return kept or next((one for one in self.networks.values() if one.value.name == vni_or_name), None)
 
     def volume(self, ref: str) -> Kept[Volume] | None:
         """By "POOL/VOLUME"."""

@@ -14,6 +14,7 @@ from pvc_core.cluster.repository import Repository, Unchanged, Write
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.contracts.compute import ComputeDefinitions, ComputeDriver
 from pvc_core.contracts.fence import FenceDriver
+from pvc_core.contracts.network import NetworkDriver
 from pvc_core.contracts.plugin import Plugin
 from pvc_core.contracts.storage import StorageDriver
 from pvc_core.errors import Conflict, Permanent
@@ -83,6 +84,8 @@ class Ground:
     plugins: Mapping[str, Plugin]
     actions: Mapping[tuple[str, str], Any]
     """(plugin, action) -> ActionCall."""
+    networks: Mapping[str, NetworkDriver] = field(default_factory=dict)
+    """By the word of use.networks."""
     fence: Mapping[str, FenceDriver] = field(default_factory=dict)
     """The fence drivers of the ladder, in its order, by plugin."""
     permits: Permits

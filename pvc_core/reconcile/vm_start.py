@@ -11,11 +11,13 @@ from pvc_core.cluster.repository import Set, Unchanged
 from pvc_core.contracts.compute import Observation, RenderRequest
 from pvc_core.contracts.targets import Bridge, DiskSource, NicTarget
 from pvc_core.errors import Invalid, NotFound, Permanent, Refused, Retry
+from pvc_core.model.network import NetworkPhase
 from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.view import Kept
 from pvc_core.model.vm import Claim, Description, GuestState, Phase, VmSeen, VmWanted
 from pvc_core.policy.placement import crowded, loads, need_of, objection
 from pvc_core.reconcile.ground import Ground, writes
+from pvc_core.reconcile.network import driver_of
 from pvc_core.reconcile.outcome import Outcome
 
 START_S, ATTACH_S, OBSERVE_S, PERMIT_S = 60.0, 20.0, 5.0, 75.0
@@ -214,12 +216,27 @@ class Starter:
         for nic in description.nics:
             if nic.network in self.host_bridges:
                 found[nic.mac] = Bridge(bridge=self.host_bridges[nic.network])
+            elif nic.network in self.ground.view.networks:
+                found[nic.mac] = self._plug(description.uuid, nic.network, nic.mac)
             elif nic.network is not None:
                 raise Refused(
                     f"NIC {nic.mac} wants network {nic.network}, which is not on node {self.ground.node}",
                     help="use a host network of this node's pvc.yaml, or another node",
                 )
         return found
+
+    def _plug(self, uuid: str, word: str, mac: str) -> NicTarget:
+        """Raises Refused while the network is being removed, Permanent without a driver for it."""
+        network = self.ground.view.networks[word].value
+        if network.phase is NetworkPhase.REMOVING:
+            raise Refused(f"NIC {mac} wants network {network.ref}, which is being removed", help="use another network")
+        driver = driver_of(self.ground.networks, network)
+        return self.ground.calls(
+            f"network/{word}",
+            f"plugging NIC {mac} into network {network.ref}",
+            ATTACH_S,
+            lambda: driver.plug(network, vm_uuid=uuid, mac=mac, deadline_s=ATTACH_S),
+        )
 
     def _detach(self, uuid: str, volume: Volume) -> None:
         pool = self.ground.pool(volume.pool)

@@ -13,6 +13,7 @@ from pvc_core.services.cluster import ClusterService
 from pvc_core.services.desk import Desk
 from pvc_core.services.fencing import FenceService
 from pvc_core.services.keys import KeyService
+from pvc_core.services.networks import NetworkService
 from pvc_core.services.nodes import NodeService
 from pvc_core.services.plugins import PluginService
 from pvc_core.services.rebalance import RebalanceService
@@ -28,6 +29,7 @@ class Services:
     vms: VmService
     nodes: NodeService
     storage: StorageService
+    networks: NetworkService
     tasks: TaskService
     cluster: ClusterService
     backups: BackupService
@@ -68,6 +70,7 @@ def services_on(
         nodes=nodes,
         why=WhyService(desk, nodes),
         storage=StorageService(desk, tasks),
+        networks=NetworkService(desk),
         tasks=tasks,
         cluster=cluster,
         check=CheckService(desk, cluster, coordinators),

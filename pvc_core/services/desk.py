@@ -15,6 +15,7 @@ from pvc_core.cluster.descriptions import Descriptions
 from pvc_core.cluster.repository import Repository, Unchanged, Write
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.contracts.compute import ComputeDefinitions
+from pvc_core.contracts.network import NetworkDefinitions
 from pvc_core.contracts.plugin import Plugin
 from pvc_core.contracts.storage import StorageDefinitions
 from pvc_core.errors import Conflict, Invalid, NotFound, Permanent, Refused, Retry, StoreUnavailable
@@ -23,6 +24,7 @@ from pvc_core.model.storage import Volume
 from pvc_core.model.task import Task
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import VmWanted
+from pvc_core.services.network_checks import HostSide
 
 
 class Reply(Protocol):
@@ -100,6 +102,9 @@ class Desk:
     new_uuid: Callable[[], str] = new_uuid
     new_task_id: Callable[[], str] = new_task_id
     host_bridges: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, NetworkDefinitions] = field(default_factory=dict)
+    """By the word of use.networks."""
+    host_side: HostSide = field(default_factory=HostSide)
 
     @property
     def view(self) -> ClusterView:

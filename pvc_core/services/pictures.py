@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pvc_core.model.network import Network
 from pvc_core.model.node import CoordinatorState, DaemonState, Heartbeat, NodeSeen, NodeStats, NodeWanted
 from pvc_core.model.storage import Pool, PoolUsage, Volume
 from pvc_core.model.vm import Claim, Description, GuestState, Phase, VmSeen, VmWanted, Want
@@ -85,6 +86,15 @@ class VolumePicture:
     version: int
     users: tuple[str, ...]
     """Names of the VMs whose definitions name it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPicture:
+    network: Network
+    mtu: int
+    """Bytes, also where the record leaves it to the driver; 0 where no plugin knows."""
+    status: str
+    """On which nodes it is usable, and where not, why."""
 
 
 def vm_state(wanted: VmWanted, claim: Claim | None, seen: VmSeen | None) -> str:

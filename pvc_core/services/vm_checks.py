@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pvc_core.errors import Invalid, NotFound, Refused
+from pvc_core.model.network import NetworkPhase
 from pvc_core.model.storage import VolumePhase
 from pvc_core.model.vm import Description, VmWanted
 from pvc_core.services.desk import Desk
@@ -22,10 +23,28 @@ def check_definition(desk: Desk, vm: VmWanted, description: Description) -> None
     _check_unique([nic.mac for nic in description.nics], "MAC address")
     for nic in description.nics:
         if nic.network and nic.network not in HOST_NETWORKS:
-            raise Refused(
-                f"VM {vm.name} wants network {nic.network}, which does not exist", help="make the network first"
-            )
+            _check_network(desk, vm, nic.network)
     desk.checks.check("pvc_check_vm_define", vm=vm, description=description)
+
+
+def _check_network(desk: Desk, vm: VmWanted, word: str) -> None:
+    kept = desk.view.networks.get(word)
+    if kept is None:
+        raise Refused(f"VM {vm.name} wants network {word}, which does not exist", help="make the network first")
+    if kept.value.phase is NetworkPhase.REMOVING:
+        raise Refused(f"VM {vm.name} wants network {kept.value.ref}, which is being removed", help="use another one")
+    definitions = desk.networks.get(kept.value.nettype)
+    if definitions is None:
+        raise Refused(
+            f"network {kept.value.ref} is of type {kept.value.nettype}, which no plugin here makes",
+            help=f"name a plugin in pvc.yaml, under use.networks.{kept.value.nettype}",
+        )
+    if not set(definitions.capabilities.nic_targets) & set(desk.compute.capabilities.nic_targets):
+        offered = ", ".join(kind.__name__ for kind in definitions.capabilities.nic_targets)
+        raise Refused(
+            f"network {kept.value.ref} comes as {offered}, which the compute driver does not take",
+            help="use a network of another type",
+        )
 
 
 def check_stays_the_same(vm: VmWanted, description: Description) -> None:

@@ -83,8 +83,8 @@ def test_an_empty_list_is_a_list(client: httpx2.Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/network"),
-        ("DELETE", "/network/4242"),
+        ("GET", "/network/<vni>/lease"),
+        ("GET", "/sriov"),
         ("POST", "/provisioner/create"),
         ("GET", "/storage/ceph/osd/1"),
         ("GET", "/metrics"),

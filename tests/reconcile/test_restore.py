@@ -165,7 +165,7 @@ def cluster() -> Cluster:
 
 def test_it_has_what_was_asked_for_and_not_who_runs_what(cluster: Cluster) -> None:
     data = cluster.backup()
-    assert set(data["records"]) == {"settings", "node wanted", "vm wanted", "pool", "volume", "key"}
+    assert set(data["records"]) == {"settings", "node wanted", "vm wanted", "pool", "volume", "key", "network"}
     assert {id: one["schema"] for id, one in data["records"]["vm wanted"].items()} == {"u-db": 1, "u-web": 1}
     for word in ("claim", "hv2-boot", "lease", "leader", "incarnation", "generation"):
         assert word not in json.dumps(data["records"])

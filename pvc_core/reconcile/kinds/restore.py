@@ -208,6 +208,7 @@ def _plan(view: ClusterView, wanted: Backup, running: set[str], *, wipe: bool) -
     volumes = {id: one for id, one in wanted.of(layout.VOLUMES).items() if one.phase is VolumePhase.READY}
     yield from _missing(layout.VOLUMES, view.volumes, {id: replace(one, task="") for id, one in volumes.items()})
     yield from _missing(layout.POOLS, view.pools, wanted.of(layout.POOLS))
+    yield from _missing(layout.NETWORKS, view.networks, wanted.of(layout.NETWORKS))
     yield from _missing(layout.KEYS, view.keys, wanted.of(layout.KEYS))
     members = {name: one for name, one in wanted.of(layout.NODE_WANTED).items() if name in view.node_seen}
     yield from _missing(layout.NODE_WANTED, view.node_wanted, members)

@@ -6,6 +6,7 @@ from pvc_api_falcon.route import Route
 from pvc_api_falcon.routes import (
     backup,
     cluster,
+    network,
     node,
     pending,
     plugin,
@@ -32,6 +33,7 @@ THERE: tuple[Route, ...] = (
     *snapshot.ROUTES,
     *task.ROUTES,
     *plugin.ROUTES,
+    *network.ROUTES,
 )
 
 ROUTES: tuple[Route, ...] = (*THERE, *pending.ROUTES)

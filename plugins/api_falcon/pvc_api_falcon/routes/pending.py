@@ -28,8 +28,6 @@ PENDING: tuple[tuple[str, str], ...] = (
     ("POST", "/vm/{vm}/mirror/promote"),
     ("POST", "/vm/autobackup"),
     ("POST", "/vm/automirror"),
-    ("GET POST", "/network"),
-    ("GET POST PUT DELETE", "/network/{vni}"),
     ("GET POST", "/network/{vni}/lease"),
     ("GET POST DELETE", "/network/{vni}/lease/{mac}"),
     ("GET POST", "/network/{vni}/acl"),

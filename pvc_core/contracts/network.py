@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The network driver: networks of one kind, made on every node. A small mandatory core, the rest behind capabilities."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from marshmallow import Schema
+
+from pvc_core.contracts.targets import NicTarget
+from pvc_core.contracts.where import on_node
+from pvc_core.model.network import Network, NetworkFound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkCapabilities:
+    """Data. What is not declared is refused by the core before any driver hears of it."""
+
+    nic_targets: tuple[type, ...]
+    """The NicTarget types that plug may return."""
+    vni_max: int
+    """The largest number a network of this kind can have (16777215 for VXLAN, 4094 for VLAN)."""
+    gateway: bool = False
+    """The cluster itself can have an address in the network (Subnet.gateway) and route to and from it."""
+    dhcp: bool = False
+    """Guests can be given addresses (Subnet.dhcp, reservations)."""
+
+
+class NetworkDefinitions(ABC):
+    """The pure half."""
+
+    capabilities: NetworkCapabilities
+    network_options: type[Schema]
+    """Checks a network's `option=key=value` pairs; the driver itself gets Network.options as given."""
+
+    @abstractmethod
+    def mtu_max(self, host_mtus: Mapping[str, int]) -> int:
+        """The largest MTU inside a network, where the host networks (upstream, cluster, storage) have these; bytes."""
+
+    def check(self, network: Network) -> None:  # noqa: B027  # optional
+        """Raises Invalid or Refused for a network that this driver cannot make; common rules are the core's."""
+
+
+class NetworkDriver(ABC):
+    """Every call is idempotent, keyed by Network.vni and Network.id; may come from any worker thread, never two at once
+    for one network; returns within `deadline_s` seconds. Raises Retry, Refused, Permanent; nothing else.
+    """
+
+    @abstractmethod
+    @on_node
+    def ensure_network(self, network: Network, *, deadline_s: float) -> bool:
+        """`network` carries traffic on this node. There and equal: touches nothing. There but different: changed in
+        place, guests stay connected. What only one node may do (gateway, DHCP) the driver does where and while
+        PluginContext.is_primary, and follows on_primary by itself. Returns True if anything was changed.
+        """
+
+    @abstractmethod
+    @on_node
+    def remove_network(self, network: Network, *, deadline_s: float) -> None:
+        """Nothing of the network with this id is left on this node. Gone already: fine; a network of the same VNI with
+        another id stays. Raises Refused while a guest is plugged in.
+        """
+
+    @abstractmethod
+    @on_node
+    def list_networks(self, *, deadline_s: float) -> list[NetworkFound]:
+        """Every network of this kind on this node. Raises Retry rather than leave any out."""
+
+    @abstractmethod
+    @on_node
+    def plug(self, network: Network, *, vm_uuid: str, mac: str, deadline_s: float) -> NicTarget:
+        """What the guest's NIC plugs into here. ensure_network has succeeded before in this life of the daemon, or is
+        done now. Raises Retry when it cannot be yet.
+        """
+
+    @on_node
+    def unplug(self, network: Network, *, vm_uuid: str, mac: str, deadline_s: float) -> None:  # noqa: B027
+        """The guest's NIC is no longer here: what plug noted for it is forgotten. Not plugged: fine."""
