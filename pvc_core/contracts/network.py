@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The network driver: networks of one kind, made on every node. A small mandatory core, the rest behind capabilities."""
+"""The network driver: networks of one kind, made on every node. A small mandatory core, the rest by capabilities."""
 
 from __future__ import annotations
 
@@ -76,5 +76,6 @@ class NetworkDriver(ABC):
         """
 
     @on_node
-    def unplug(self, network: Network, *, vm_uuid: str, mac: str, deadline_s: float) -> None:  # noqa: B027
+    def unplug(self, network: Network, *, vm_uuid: str, mac: str, deadline_s: float) -> None:
         """The guest's NIC is no longer here: what plug noted for it is forgotten. Not plugged: fine."""
+        return

@@ -110,9 +110,7 @@ class NetworkReconciler:
     def _tell(self) -> None:
         node, old = self.ground.node, self.ground.view.network_seen.get(self.ground.node)
         seen = self._seen
-        new = NetworkSeen(
-            node=node, usable=dict(seen.usable), faults=dict(seen.faults), gone=tuple(sorted(seen.gone))
-        )
+        new = NetworkSeen(node=node, usable=dict(seen.usable), faults=dict(seen.faults), gone=tuple(sorted(seen.gone)))
         if old is None and new == NetworkSeen(node=node):
             return
         if old is None or old.value != new:

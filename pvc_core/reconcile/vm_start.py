@@ -216,8 +216,8 @@ class Starter:
         for nic in description.nics:
             if nic.network in self.host_bridges:
                 found[nic.mac] = Bridge(bridge=self.host_bridges[nic.network])
-            elif nic.network in self.ground.view.networks:
-                found[nic.mac] = self._plug(description.uuid, nic.network, nic.mac)
+            elif nic.network and nic.network in self.ground.view.networks:
+                found[nic.mac] = self._plug(description.uuid or "", nic.network, nic.mac)
             elif nic.network is not None:
                 raise Refused(
                     f"NIC {nic.mac} wants network {nic.network}, which is not on node {self.ground.node}",

@@ -1,4 +1,4 @@
-"""What a network may be. Pure: the wanted network against the others, the hosts' networks and what its driver can do."""
+"""What a network may be. Pure: what is wanted against the other networks, the hosts' own and what the driver can do."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ class HostSide:
     subnets: Mapping[str, IpNetwork] = field(default_factory=dict)
 
 
-def check_network(
-    network: Network, definitions: NetworkDefinitions, others: Iterable[Network], host: HostSide
-) -> None:
+def check_network(network: Network, definitions: NetworkDefinitions, others: Iterable[Network], host: HostSide) -> None:
     """Raises Invalid (naming the field of the wire), Exists or Refused for the first thing that speaks against it."""
     others = [other for other in others if other.vni != network.vni]
     _check_names(network, others)
@@ -89,7 +87,8 @@ def _check_options(network: Network, definitions: NetworkDefinitions) -> None:
     except ValidationError as error:
         wrong = "; ".join(f"{key}: {' '.join(map(str, said))}" for key, said in error.normalized_messages().items())
         known = ", ".join(sorted(schema.fields)) or "none"
-        raise _invalid("option", f"options of network {network.ref}: {wrong}", f"options of its driver: {known}") from None
+        what = f"options of network {network.ref}: {wrong}"
+        raise _invalid("option", what, f"options of its driver: {known}") from None
 
 
 def _check_subnet(family: str, subnet: Subnet) -> None:
@@ -130,7 +129,7 @@ def _check_overlap(network: Network, family: str, subnet: Subnet, others: Iterab
     there = [(f"network {other.ref}", _parsed_network(getattr(other, family).network)) for other in others]
     there += [(f"the hosts' {name} network", theirs) for name, theirs in host.subnets.items()]
     for what, theirs in there:
-        if theirs is not None and theirs.version == mine.version and theirs.overlaps(mine):  # type: ignore[arg-type]
+        if theirs is not None and theirs.version == mine.version and theirs.overlaps(mine):
             raise Refused(f"{mine} overlaps {theirs} of {what}", help="choose addresses that nobody else has")
 
 
@@ -139,7 +138,7 @@ def _check_abilities(network: Network, definitions: NetworkDefinitions) -> None:
     wants_gateway = bool(network.ip4.gateway or network.ip6.gateway)
     if wants_gateway and not can.gateway:
         raise Refused(
-            f"a {network.nettype} network cannot have a gateway of the cluster's: its driver lacks the capability gateway",
+            f"a {network.nettype} network cannot have a gateway: its driver lacks the capability gateway",
             help="leave the gateway out, or choose another type",
         )
     if (network.ip4.dhcp or network.reservations) and not can.dhcp:

@@ -89,13 +89,15 @@ class NetworkService:
             self.desk.commit(Set(layout.NETWORKS, key, tombstone, kept.version))
         if self.desk.wait_until(lambda view: key not in view.networks, timeout_s=GONE_S):
             return f"Network {network.ref} is removed."
-        return f"Network {network.ref} is {self._picture(self._need(key).value).status}."
+        tombstone = replace(network, phase=NetworkPhase.REMOVING)
+        return f"Network {network.ref} is {self._picture(tombstone).status}."
 
     # -- helpers -------------------------------------------------------------------------------------------------------
 
     def _checked(self, network: Network, definitions: NetworkDefinitions) -> Network:
         others = [kept.value for kept in self.desk.view.networks.values()]
-        network = replace(network, ip6=with_default_gateway(network.ip6) if definitions.capabilities.gateway else network.ip6)
+        if definitions.capabilities.gateway:
+            network = replace(network, ip6=with_default_gateway(network.ip6))
         if definitions.capabilities.dhcp and not network.domain:
             network = replace(network, domain=f"{network.name}.local".lower().replace("_", "-"))
         check_network(network, definitions, others, self.desk.host_side)
@@ -111,7 +113,8 @@ class NetworkService:
     def _not_removed(self, network: Network) -> None:
         if network.phase is NetworkPhase.REMOVING:
             raise Refused(
-                f"network {network.ref} is {self._picture(network).status}", help="wait until it is gone, then try again"
+                f"network {network.ref} is {self._picture(network).status}",
+                help="wait until it is gone, then try again",
             )
 
     def _need(self, ref: str) -> Kept[Network]:
@@ -131,7 +134,7 @@ class NetworkService:
             )
         return found
 
-    def _users(self, network: Network) -> list[str]:
+    def _users(self, network: Network) -> Sequence[str]:
         found = (kept.value for kept in self.desk.view.vm_wanted.values())
         word = str(network.vni)
         return sorted(vm.name for vm in found if any(nic.network == word for nic in self.desk.descriptions.of(vm).nics))
@@ -175,8 +178,11 @@ def _status(network: Network, nodes: Sequence[str], seen: Mapping[str, Any]) -> 
     if network.phase is NetworkPhase.REMOVING:
         waiting = [node for node in nodes if node not in seen or network.id not in seen[node].gone]
         return "being removed" + (f"; waiting for {', '.join(waiting)}" if waiting else "")
-    faults = [f"{node}: {seen[node].faults[key]}" for node in nodes if node in seen and key in seen[node].faults]
-    ready = [node for node in nodes if node in seen and seen[node].usable.get(key) == network.id]
-    waiting = [node for node in nodes if node not in ready and not any(fault.startswith(f"{node}: ") for fault in faults)]
-    words = [*faults, *([f"waiting for {', '.join(waiting)}"] if waiting else [])]
+    faults = {node: seen[node].faults[key] for node in nodes if node in seen and key in seen[node].faults}
+    ready = {node for node in nodes if node in seen and seen[node].usable.get(key) == network.id}
+    waiting = [node for node in nodes if node not in ready and node not in faults]
+    words = [
+        *(f"{node}: {why}" for node, why in faults.items()),
+        *([f"waiting for {', '.join(waiting)}"] if waiting else []),
+    ]
     return "; ".join(words) or "usable on all nodes"

@@ -26,7 +26,8 @@ SILENT_S = 6.0
 _LOOK_S = 1.0
 FORGET_S = 5.0
 _KINDS: tuple[Kind, ...] = (
-    layout.NODE_WANTED, layout.NODE_SEEN, layout.NODE_PEERS, layout.STORAGE_SEEN, layout.NETWORK_SEEN, layout.HEARTBEATS, layout.STATS,
+    layout.NODE_WANTED, layout.NODE_SEEN, layout.NODE_PEERS, layout.STORAGE_SEEN, layout.NETWORK_SEEN,
+    layout.HEARTBEATS, layout.STATS,
 )  # fmt: skip
 
 

@@ -46,7 +46,9 @@ def network() -> None:
 @network.command()
 @click.argument("vni", type=click.IntRange(1, 16_777_215))
 @click.option("-d", "--description", required=True, help="Its name.")
-@click.option("-p", "--type", "nettype", required=True, metavar="TYPE", help="managed, bridged, or another that the cluster has.")
+@click.option(
+    "-p", "--type", "nettype", required=True, metavar="TYPE", help="managed, bridged, or another that the cluster has."
+)
 @words
 @click.pass_obj
 def add(app: App, vni: int, **given: Any) -> None:
