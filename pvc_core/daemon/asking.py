@@ -19,6 +19,8 @@ from pvc_core.reconcile.docket import Alive
 
 WAIT_S = 0.4
 FRESH_S, STALE_S = 2.0, 10.0
+SERVER_S = 2.0
+"""Asking begins when a node has been silent for 2 s, and is over before a verdict on it is due."""
 
 
 class GuardQuestions:
@@ -92,7 +94,7 @@ class Serving:
     def _ask(self) -> None:
         asked_s, found = self._clock.boottime_s(), frozenset[str]()
         try:
-            answers = servers(self._config)
+            answers = servers(self._config, deadline_s=SERVER_S)
             found = frozenset(name for name, said in answers.items() if "mode" in said)
         finally:
             with self._lock:

@@ -65,8 +65,10 @@ from pvc_core.services.network_checks import HostSide
 from pvc_core.store.base import Store
 
 ETHERNET_MTU = 1500
-SPREAD_S = 3.0
-"""After a reconnect the nodes of a larger cluster re-read the store within this time, not all at once."""
+SPREAD_S, COORDINATORS_S = 3.0, 0.5
+"""After a reconnect the nodes of a larger cluster re-read the store within this time, not all at once. Coordinators are
+few, and until they have read nobody judges and nobody recovers.
+"""
 
 
 @dataclass(kw_only=True)
@@ -318,7 +320,8 @@ def _networks(config: Config, drivers: Mapping[str, Drivers]) -> dict[str, Netwo
 
 def _spread(config: Config) -> Callable[[], float]:
     random = Random()
-    return (lambda: random.uniform(0.0, SPREAD_S)) if len(config.cluster.coordinators) > 1 else (lambda: 0.0)
+    longest_s = COORDINATORS_S if config.coordinator else SPREAD_S
+    return (lambda: random.uniform(0.0, longest_s)) if len(config.cluster.coordinators) > 1 else (lambda: 0.0)
 
 
 def _drivers(

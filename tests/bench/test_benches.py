@@ -85,3 +85,9 @@ def test_migrate(labs: None, capsys: pytest.CaptureFixture[str]) -> None:
     stood_still = printed.split("the guest stood still, ms")[1]
     found = re.findall(r"^\| (?:PVC|libvirt): [^|]+\| +([0-9.]+) \|", stood_still, re.MULTILINE)
     assert len(found) == 3 and all(10 < float(cell) < 60_000 for cell in found)
+
+
+def test_failover(labs: None, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run("failover", capsys, "--rounds", "1", "--profiles", "fast")
+    for step in ("given up", "agreed", "proved", "let go", "running", "executes"):
+        assert re.search(rf"^\| {step} +\| +[0-9.]+ ", printed, re.MULTILINE), printed

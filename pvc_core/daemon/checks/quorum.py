@@ -15,8 +15,11 @@ from pvc_core.founding.places import pki_of, store_hosts
 ASK_S = 4.0
 
 
-def servers(config: Config) -> Mapping[str, Mapping[str, str]]:
-    """By coordinator: {"mode", "outstanding"}, or {"error"}. Empty for the embedded store, which has no servers."""
+def servers(config: Config, *, deadline_s: float = ASK_S) -> Mapping[str, Mapping[str, str]]:
+    """By coordinator: {"mode", "outstanding"}, or {"error"}. Empty for the embedded store, which has no servers.
+
+    One that is without power costs all of `deadline_s`.
+    """
     if isinstance(config.store, EmbeddedStore):
         return {}
     hosts = dict(zip(config.cluster.coordinators, store_hosts(config).split(","), strict=True))
@@ -25,7 +28,7 @@ def servers(config: Config) -> Mapping[str, Mapping[str, str]]:
     except OSError as error:
         return {name: {"error": f"this node's certificate cannot be used: {error}"} for name in hosts}
     with ThreadPoolExecutor(len(hosts)) as pool:
-        answers = pool.map(lambda host: _asked(host, context), hosts.values())
+        answers = pool.map(lambda host: _asked(host, context, deadline_s), hosts.values())
         return dict(zip(hosts, answers, strict=True))
 
 
@@ -38,12 +41,12 @@ def _context(config: Config) -> ssl.SSLContext:
     return context
 
 
-def _asked(host: str, context: ssl.SSLContext | None) -> Mapping[str, str]:
+def _asked(host: str, context: ssl.SSLContext | None, deadline_s: float) -> Mapping[str, str]:
     address, _, port = host.rpartition(":")
     try:
-        with socket.create_connection((address.strip("[]"), int(port)), ASK_S) as plain:
+        with socket.create_connection((address.strip("[]"), int(port)), deadline_s) as plain:
             line = context.wrap_socket(plain) if context else plain
-            line.settimeout(ASK_S)
+            line.settimeout(deadline_s)
             line.sendall(b"srvr")
             return read_srvr(_all_of(line))
     except OSError as error:
