@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--guests", type=int, default=1, help="on the node that is lost")
     parser.add_argument("--profiles", nargs="+", choices=tuple(PROFILES), default=list(PROFILES))
-    parser.add_argument("--primary", action="store_true", help="the node that is lost is the primary, not one that leads nothing")
+    parser.add_argument(
+        "--primary", action="store_true", help="the node that is lost is the primary, not one that leads nothing"
+    )
     options = parser.parse_args(argv)
     begin("bench.failover", argv)
     lab = RunningLab(f"bench-failover-{os.getpid()}"[:20].rstrip("-"), nodes=3)

@@ -26,17 +26,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--nodes", type=int, choices=(3, 5), default=3)
+    parser.add_argument("--size", type=int, choices=(3, 5), default=3, help="nodes of the lab")
     parser.add_argument("--guests", type=int, default=3)
     parser.add_argument("--only", default="", help="only faults whose name contains this")
     parser.add_argument("--lab", default="", help="a lab that is up, instead of one of its own; it stays up")
     options = parser.parse_args(argv)
-    lab = RunningLab(options.lab or f"soak{os.getpid()}", nodes=options.nodes)
+    lab = RunningLab(options.lab or f"soak{os.getpid()}", nodes=options.size)
     failed = 0
     try:
         rig = Rig(lab, options.guests)
         _say(ROW.format(*HEAD))
-        for number, fault in enumerate(_story(options.rounds, options.seed, options.nodes, options.only), 1):
+        for number, fault in enumerate(_story(options.rounds, options.seed, options.size, options.only), 1):
             failed += not _round(rig, number, fault)
         rig.close()
     finally:
