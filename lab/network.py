@@ -53,11 +53,15 @@ DHCP_RANGE = (f"{UPSTREAM.subnet}.100", f"{UPSTREAM.subnet}.199")
 
 
 def make_switch(switch: Process) -> None:
-    """Make the three bridges in the switch's namespace. It has an address on each, as the router of a real site has."""
+    """Make the three bridges in the switch's namespace. It has an address on each, as the router of a real site has.
+
+    Their MAC addresses are given: a bridge without one takes its ports' lowest, so that a cable's coming or going would
+    change it, and whoever knew the switch or a BMC would talk into the void until he asks again.
+    """
     lines = ["link set lo up"]
     for network in NETWORKS:
         lines += [
-            f"link add {network.name} type bridge forward_delay 0",
+            f"link add {network.name} address {network.mac(0)} type bridge forward_delay 0",
             f"addr add {network.gateway}/24 dev {network.name}",
             f"link set {network.name} up",
         ]

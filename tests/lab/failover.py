@@ -29,13 +29,24 @@ class Rig:
             guests.Wish(name=name, node=lab.nodes[-1 - number % len(lab.nodes)]) for number, name in enumerate(names)
         ]
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda wish: guests.make_guest(lab.api, wish, say=lambda _: None), wishes))
+            list(pool.map(self._make, wishes))
         self.uuids = {name: str(lab.api.get(f"/vm/{name}")[0]["uuid"]) for name in names}
         self.watch = Doubles(lab)
         self.struck_s = self.struck_wall_s = 0.0
         self.elsewhere_s: float | None = None
         """From the strike until the last of the guests concerned executed elsewhere; None: none had to."""
         self.notes: list[str] = []
+
+    def _make(self, wish: guests.Wish) -> None:
+        """What is there already is taken as it is: so it may be asked again when an answer got lost."""
+        for last in (False, False, True):
+            try:
+                guests.make_guest(self.lab.api, wish, say=lambda _: None)
+                return
+            except LabError:
+                if last:
+                    raise
+                time.sleep(2.0)
 
     def close(self) -> None:
         self.watch.stop()
