@@ -204,11 +204,21 @@ def _hindrance(memory: Memory, look: Look, name: str, answers: bool, patience: P
     asked = look.asked.get(name, NOBODY_ASKED)
     if not answers and asked.unanswered < patience.questions:
         return "it is being asked directly", False
+    if why := _announced(memory.nodes[name], look.now_s, patience):
+        return why, True
     if why := _brake(memory, look, patience):
         return why, False
     if why := _would_lose_majority(look, name):
         return why, False
     return _grace(memory, look, name, patience)
+
+
+def _announced(node: Watched, now_s: float, patience: Patience) -> str:
+    """An upgrade of the guard is no loss of its node: it said so with its last heartbeat (A13)."""
+    back_in_s = min(node.beat.back_in_s, patience.boot_grace_s)
+    if now_s - node.since_s >= back_in_s:
+        return ""
+    return f"its guard was stopped in order and means to be back within {back_in_s:g} s"
 
 
 def _brake(memory: Memory, look: Look, patience: Patience) -> str:

@@ -25,6 +25,9 @@ def judged(seen: NodeSeen, beat: Heartbeat | None, *, silent_s: float, dead_afte
     if silent_s > dead_after_s:
         if seen.daemon_state is DaemonState.STOP and not claims:
             return replace(seen, sentence="it is off, or away: its daemon was stopped and no VM is there")
+        if beat is not None and silent_s < beat.back_in_s:
+            sentence = f"its guard was stopped in order {silent_s:.0f} s ago and means to be back; guests run on"
+            return replace(seen, daemon_state=DaemonState.STOP, sentence=sentence)
         return replace(seen, daemon_state=DaemonState.DEAD, sentence=f"not heard for {silent_s:.0f} s")
     if beat is None or seen.daemon_state is not DaemonState.RUN:
         return seen

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pvc_cli.views import vm as vm_view
+
 GOLDEN = Path(__file__).parent / "golden"
 
 LISTS = {
@@ -116,3 +118,10 @@ def test_dump_is_byte_for_byte(pvc: Any, api: Any, tmp_path: Path) -> None:
     assert (tmp_path / "out.xml").read_bytes() == reply.body[0]["xml"].encode()
     reply.body[0]["xml"] = "<domain/>\n"
     assert pvc("vm", "dump", "vm00001").out == "<domain/>\n"
+
+
+def test_why_tells_of_a_node_that_does_nothing_about_it() -> None:
+    vm = {"status": "running on hv3", "state": "stop", "node": "hv3"}
+    stopped = {"name": "hv3", "daemon_state": "stop", "status": "pvcnoded was stopped; guests run on"}
+    assert "hv3 is in state stop: pvcnoded was stopped; guests run on" in vm_view.why(vm, stopped)
+    assert "Its node" not in vm_view.why(vm, {**stopped, "daemon_state": "run"})

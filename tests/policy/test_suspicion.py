@@ -85,6 +85,24 @@ def test_a_silent_node_that_answers_nobody_is_given_up_after_five_seconds() -> N
     assert "answers on no network" in found[0].why and found[0].version == one.beats["hv2"].version
 
 
+def test_a13_a_guard_that_was_stopped_in_order_has_the_time_it_asked_for() -> None:
+    """An upgrade on a loaded machine takes longer than a node may be silent; one that is off already need not wait."""
+    one = Coordinator()
+    one.run(10)
+    last = one.beats["hv2"]
+    one.stamp += 1
+    one.beats["hv2"] = Kept(replace(last.value, back_in_s=120.0), last.version + 1, one.stamp)
+    one.silent.add("hv2")
+    found = one.run(100)
+    assert condemnable(found) == [] and found[0].if_off
+    assert found[0].hindrance == "its guard was stopped in order and means to be back within 120 s"
+    assert condemnable(one.run(22)) == ["hv2"]
+    one.silent.clear()
+    assert one.run(30) == ()
+    one.silent.add("hv2")
+    assert condemnable(one.run(6)) == ["hv2"], "what was promised once does not count for the next silence"
+
+
 def test_nobody_is_suspect_while_all_are_heard() -> None:
     one = Coordinator()
     assert one.run(60) == ()

@@ -47,6 +47,14 @@ def test_states(
     assert (found.daemon_state, words in found.sentence) == (state, True), found.sentence
 
 
+@pytest.mark.parametrize(("silent_s", "state", "words"), [(30.0, STOP, "means to be back"), (130.0, DEAD, "not heard")])
+def test_a_guard_that_was_stopped_in_order_has_its_time(silent_s: float, state: DaemonState, words: str) -> None:
+    seen = NodeSeen(name="hv1", incarnation="a", daemon_state=RUN)
+    beat = Heartbeat(node="hv1", incarnation="a", beat=1, back_in_s=120.0)
+    found = judged(seen, beat, silent_s=silent_s, dead_after_s=5.0, claims=True)
+    assert (found.daemon_state, words in found.sentence) == (state, True), found.sentence
+
+
 def test_silence_is_counted_from_consecutive_looks_only() -> None:
     """Ten minutes without a store say nothing of the nodes: all clocks begin anew with the first look after it."""
     clock = FakeClock()

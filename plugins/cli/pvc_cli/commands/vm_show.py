@@ -46,7 +46,9 @@ def info(app: App, domain: str, format_: str) -> None:
 @click.pass_obj
 def why(app: App, domain: str) -> None:
     """Say what the cluster is doing about a VM, what is wanted of it and what was seen last."""
-    app.out.say(view.why(app.api.one(path("vm", domain), f'VM "{domain}"').body))
+    vm = app.api.one(path("vm", domain), f'VM "{domain}"').body
+    nodes = {node["name"]: node for node in app.api.get("/node").body}
+    app.out.say(view.why(vm, nodes.get(vm.get("node", ""))))
 
 
 @click.command()

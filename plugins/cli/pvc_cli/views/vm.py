@@ -108,14 +108,16 @@ def vm_long(out: Output, vm: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def why(vm: dict[str, Any]) -> str:
-    """The reconciler's sentence about a VM, then what is wanted of it and what was seen."""
+def why(vm: dict[str, Any], node: dict[str, Any] | None = None) -> str:
+    """The reconciler's sentence about a VM, what is wanted of it and what was seen; its node's, if it stands still."""
     rows = [("Status", vm.get("status") or "the cluster says nothing about it")]
     if vm.get("failed_reason"):
         rows.append(("Failed because", plain(vm["failed_reason"])))
     rows.append(("Wanted", described(vm["wanted"]) if vm.get("wanted") else state(vm["state"])))
     seen = vm["seen"] if "seen" in vm else f"on {vm['node']}" if vm.get("node") else "on no node"
     rows.append(("Seen", described(seen)))
+    if node is not None and node.get("daemon_state") != "run":
+        rows.append(("Its node", f"{node['name']} is in state {state(node['daemon_state'])}: {node.get('status', '')}"))
     return facts(rows)
 
 
