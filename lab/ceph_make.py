@@ -22,11 +22,18 @@ from lab.ceph_conf import ENVIRONMENT, MGR_MODULES, Monitor, cluster_conf
 Run = Callable[[Sequence[str]], str]
 """Runs a program to its end, returns its output; raises LabError. Daemons put themselves into the background."""
 _MODULES = "/usr/share/ceph/mgr"
+_ANYWHERE = ("--public-network", "127.0.0.0/8", "--cluster-network", "127.0.0.0/8", "--no-mon-config")
+"""Files are made where neither the cluster's network nor its monitors need be; its daemons look for both first."""
+_RUN_S = 60.0
 
 
 def run_here(argv: Sequence[str]) -> str:
     """A `Run` on this machine."""
-    done = subprocess.run(argv, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **ENVIRONMENT}
+    try:
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=_RUN_S)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{' '.join(argv[:4])}... did not end within {_RUN_S:.0f} s") from None
     if done.returncode:
         raise LabError(f"{' '.join(argv[:4])}... ended with {done.returncode}: {done.stderr.strip()[-500:]}")
     return done.stdout
@@ -45,13 +52,14 @@ class Osd:
 
 @dataclass(frozen=True, kw_only=True)
 class Ceph:
-    """A cluster as it shall be. `mon_runs` has one per monitor; the manager runs where the first one does."""
+    """A cluster as it shall be. `mon_runs` has one per monitor; the manager that make() starts runs with the first."""
 
     directory: Path
     monitors: Sequence[Monitor]
     mon_runs: Sequence[Run]
     osds: Sequence[Osd]
     network: str
+    managers: Sequence[str] = ("x",)
     copies: int = 3
     by_host: bool = False
     more: dict[str, str] = field(default_factory=dict)
@@ -61,35 +69,53 @@ class Ceph:
     def conf(self) -> Path:
         return self.directory / "ceph.conf"
 
-    def make(self) -> None:
-        """Files, keys and daemons; returns when the OSDs were started. Raises LabError."""
+    def prepare(self) -> None:
+        """Files and keys of all, as new. Raises LabError."""
         self._make_files()
         self._make_keys()
-        self.start_monitors(first=True)
         with ThreadPoolExecutor() as together:
             made = [together.submit(self._make_osd, osd) for osd in self.osds]
-            self.command("status")
-            for osd in self.osds:
-                self.command("osd", "new", osd.uuid, str(osd.number))
-            self.mon_runs[0](["ceph-mgr", *self._c, "-i", "x"])
+            for monitor in self.monitors:
+                self._make_monitor(monitor)
             for one in made:
                 one.result()
+
+    def make(self) -> None:
+        """Files, keys and daemons; returns when the OSDs were started. Raises LabError."""
+        self.prepare()
+        for monitor, run in zip(self.monitors, self.mon_runs, strict=True):
+            run(self.mon_argv(monitor))
+        self.command("status")
+        for name in self.managers:
+            self.mon_runs[0](self.mgr_argv(name))
+        for osd in self.osds:
+            self.command("osd", "new", osd.uuid, str(osd.number))
         self.start_osds()
 
-    def start_monitors(self, *, first: bool = False) -> None:
-        for monitor, run in zip(self.monitors, self.mon_runs, strict=True):
-            if first:
-                self._make_monitor(monitor, run)
-            run(["ceph-mon", *self._c, "-i", monitor.name, "--public-addrv", monitor.vector])
+    def mon_argv(self, monitor: Monitor) -> list[str]:
+        return ["ceph-mon", *self._c, "-i", monitor.name, "--public-addrv", monitor.vector]
+
+    def mgr_argv(self, name: str) -> list[str]:
+        return ["ceph-mgr", *self._c, "-i", name]
+
+    def osd_argv(self, osd: Osd) -> list[str]:
+        where = ["--public-addr", osd.address, "--cluster-addr", osd.address]
+        return [
+            "ceph-osd",
+            *self._c,
+            "-i",
+            str(osd.number),
+            *where,
+            "--crush-location",
+            f"root=default host={osd.host}",
+        ]
 
     def start_osds(self) -> None:
         with ThreadPoolExecutor() as together:
             list(together.map(self.start_osd, self.osds))
 
     def start_osd(self, osd: Osd) -> None:
-        where = ["--public-addr", osd.address, "--cluster-addr", osd.address]
-        place = ["--crush-location", f"root=default host={osd.host}"]
-        osd.run(["ceph-osd", *self._c, "-i", str(osd.number), *where, *place])
+        osd.run(self.osd_argv(osd))
 
     def command(self, *words: str, limit_s: float = 60.0) -> str:
         """`ceph WORDS` as its administrator. Raises LabError."""
@@ -114,7 +140,7 @@ class Ceph:
             time.sleep(0.2)
 
     def _make_files(self) -> None:
-        for name in ("run", "log", "mgr.x", "mgr.modules"):
+        for name in ("run", "log", "mgr.modules", *(f"mgr.{one}" for one in self.managers)):
             (self.directory / name).mkdir(parents=True)
         for name in MGR_MODULES:
             (self.directory / "mgr.modules" / name).symlink_to(f"{_MODULES}/{name}")
@@ -129,8 +155,9 @@ class Ceph:
         rights = {
             "mon.": {"mon": "allow *"},
             "client.admin": {"mon": "allow *", "osd": "allow *", "mgr": "allow *", "mds": "allow *"},
-            "mgr.x": {"mon": "allow profile mgr", "osd": "allow *", "mds": "allow *"},
         }
+        for one in self.managers:
+            rights[f"mgr.{one}"] = {"mon": "allow profile mgr", "osd": "allow *", "mds": "allow *"}
         for osd in self.osds:
             rights[f"osd.{osd.number}"] = {"mon": "allow profile osd", "mgr": "allow profile osd", "osd": "allow *"}
         run_here(["ceph-authtool", "--create-keyring", seed])
@@ -141,7 +168,7 @@ class Ceph:
             text = f"[{name}]\n\tkey = {key}\n" + ('\tcaps mon = "allow *"\n' if name == "mon." else "")
             _write_private(self.directory / f"{name.removesuffix('.')}.keyring", text)
 
-    def _make_monitor(self, monitor: Monitor, run: Run) -> None:
+    def _make_monitor(self, monitor: Monitor) -> None:
         monmap = str(self.directory / "monmap")
         if not os.path.exists(monmap):
             words = [word for one in self.monitors for word in ("--addv", one.name, one.vector)]
@@ -150,12 +177,14 @@ class Ceph:
         home = self.directory / f"mon.{monitor.name}"
         home.mkdir()
         seed = str(self.directory / "seed.keyring")
-        run(["ceph-mon", *self._c, "--mkfs", "-i", monitor.name, "--monmap", monmap, "--keyring", seed])
+        run_here(
+            ["ceph-mon", *self._c, "--mkfs", *_ANYWHERE, "-i", monitor.name, "--monmap", monmap, "--keyring", seed]
+        )
         _write_private(home / "keyring", (self.directory / "mon.keyring").read_text())
 
     def _make_osd(self, osd: Osd) -> None:
         (self.directory / f"osd.{osd.number}").mkdir()
-        osd.run(["ceph-osd", *self._c, "-i", str(osd.number), "--mkfs", "--osd-uuid", osd.uuid])
+        run_here(["ceph-osd", *self._c, "-i", str(osd.number), "--mkfs", *_ANYWHERE, "--osd-uuid", osd.uuid])
 
     @property
     def _c(self) -> list[str]:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import yaml
 
-from lab import bmcs, network
+from lab import bmcs, ceph, network
 from lab.state import REPOSITORY, Lab, Plan
 
 # What a node has no use for, or no business with. Everything else of /etc is copied: programs look up their defaults
@@ -65,6 +65,10 @@ def make_node_files(lab: Lab, plan: Plan, node: str) -> None:
     write("pvc/bmc-password", f"{bmcs.password(lab, node)}\n", mode=0o600)
     if not plan.fresh:
         write("pvc/pvc.yaml", pvc_yaml(plan, number))
+    if plan.storage == "ceph":
+        write.link("ceph/ceph.conf", str(ceph.directory(lab) / "ceph.conf"))
+        for path, text in ceph.node_files(lab, plan, node).items():
+            write(path, text)
 
 
 def make_switch_files(lab: Lab) -> None:
@@ -169,6 +173,7 @@ def pvc_yaml(plan: Plan, number: int) -> str:
         "plugins": {
             "compute_libvirt": {"virt_type": "qemu"},
             "storage_dir": {"path": VOLUMES},
+            **({"storage_ceph": {}} if plan.storage == "ceph" else {}),
             "fence_ipmi": {
                 "address": bmcs.address(plan, plan.nodes[number - 1]),
                 "user": bmcs.USER,
@@ -177,7 +182,7 @@ def pvc_yaml(plan: Plan, number: int) -> str:
             "api_falcon": {},
             **{name: {} for name in plan.plugins},
         },
-        "use": {"compute": "compute_libvirt", "default_pool": {"name": "vms", "driver": "storage_dir"}},
+        "use": {"compute": "compute_libvirt", "default_pool": {"name": "vms", "driver": f"storage_{plan.storage}"}},
         "fencing": {"ladder": ["fence_ipmi"]},
     }
     return f"# Written by script/lab for its node {plan.nodes[number - 1]}.\n" + yaml.safe_dump(

@@ -142,8 +142,6 @@ def _lab(name: str | None) -> Lab:
 
 
 def _up(asked: argparse.Namespace, name: str | None) -> int:
-    if asked.storage == "ceph":
-        raise LabError("this stage of the lab has storage in a directory only")
     if not 1 <= asked.nodes <= MOST_NODES:
         raise LabError(f"{asked.nodes} nodes are not possible; a lab has 1 to {MOST_NODES}")
     store = asked.store or ("embedded" if asked.nodes == 1 else "zookeeper")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import LabError, control, files, kernel, network, processes
+from lab import LabError, ceph, control, files, kernel, network, processes
 from lab.processes import Process
 from lab.state import REPOSITORY, SWITCH, Lab, Plan
 
@@ -58,6 +58,8 @@ def switch_on(lab: Lab, plan: Plan, node: str, *, first_boot: Prepare | None = N
     if not lab.node_dir(node).exists():
         files.make_node_files(lab, plan, node)
     shared = {files.VOLUMES: lab.root / "volumes", PLUGINS: lab.root / "plugins"}
+    if plan.storage == "ceph":
+        shared[str(ceph.directory(lab))] = ceph.directory(lab)
     for path in shared.values():
         path.mkdir(exist_ok=True)
     switch = switch_on_network(lab)
@@ -102,8 +104,8 @@ def units_of(plan: Plan, node: str) -> list[str]:
     if plan.fresh:
         return []
     if node not in plan.coordinators:
-        return list(EVERYWHERE)
-    return [STORES[plan.store], *EVERYWHERE, *ON_COORDINATORS]
+        return [*ceph.units(plan, node), *EVERYWHERE]
+    return [STORES[plan.store], *ceph.units(plan, node), *EVERYWHERE, *ON_COORDINATORS]
 
 
 def enter(init: Process, argv: Sequence[str], *, interactive: bool = False) -> subprocess.CompletedProcess[str]:

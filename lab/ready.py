@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import LabError, node
+from lab import LabError, ceph, node
 from lab.api import Api, ApiError
 from lab.state import Lab, Plan
 
@@ -55,19 +55,24 @@ def ensure_pool(lab: Lab, plan: Plan, api: Api) -> None:
     """Make the default pool where it is not there yet; shared, where there is somebody to share it with, and then wait
     until PVC believes that. Raises LabError.
     """
-    _make_pool(api, shared=len(plan.nodes) > 1)
+    _make_pool(api, plan)
     if len(plan.nodes) > 1:
         _until(lambda: _usable(api), f"pool {POOL} can be used on all nodes", lab, plan, deadline_s=BELIEF_S)
 
 
-def _make_pool(api: Api, *, shared: bool) -> None:
+def _make_pool(api: Api, plan: Plan) -> None:
     try:
         api.get(f"/storage/ceph/pool/{POOL}")
     except ApiError as error:
         if error.status != 404:
             raise
+        if plan.storage == "ceph":
+            copies = ceph.copies(plan)
+            replcfg = f"copies={copies},mincopies={max(1, copies - 1)}"
+            api.post("/storage/ceph/pool", pool=POOL, pgs=16, replcfg=replcfg, driver="storage_ceph")
+            return
         words = {"pool": POOL, "replcfg": "copies=1,mincopies=1", "driver": "storage_dir"}
-        api.post("/storage/ceph/pool", pgs=1, option=["shared=true"] if shared else [], **words)
+        api.post("/storage/ceph/pool", pgs=1, option=["shared=true"] if len(plan.nodes) > 1 else [], **words)
 
 
 def _usable(api: Api) -> bool:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import LabError, bmcs, founding, network, node, plugins, processes, ready
+from lab import LabError, bmcs, ceph, founding, network, node, plugins, processes, ready
 from lab.api import Api
 from lab.processes import Process
 from lab.state import FORWARDER, REPOSITORY, Lab, Plan
@@ -86,6 +86,9 @@ def _make(lab: Lab, plan: Plan, say: Say) -> None:
     lab.save(plan)
     say(f"network: {', '.join(item.name for item in network.NETWORKS)} in a namespace of their own")
     switch = node.switch_on_network(lab)
+    if plan.storage == "ceph":
+        say("Ceph: files and keys of its daemons")
+        ceph.prepare(lab, plan)
     plan.plugins = plugins.install(lab.root / "plugins", plan.plugins)
     for name in plan.nodes:
         units = node.units_of(plan, name)
@@ -107,6 +110,9 @@ def _make(lab: Lab, plan: Plan, say: Say) -> None:
     ready.await_nodes(lab, plan, key)
     api = Api(api_url(plan), key)
     ready.await_primary(lab, plan, api)
+    if plan.storage == "ceph":
+        say("waiting for Ceph")
+        ceph.await_ready(lab, plan, lambda argv: node.run_inside(first, argv, "asking Ceph"))
     ready.ensure_pool(lab, plan, api)
     plan.ready = True
     lab.save(plan)

@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 import libvirt
 
-from pvc_compute_libvirt import clocks, console, events, live, migrate, stats, words
+from pvc_compute_libvirt import clocks, console, events, live, migrate, secrets, stats, words
 from pvc_compute_libvirt.link import Late, Link
 from pvc_compute_libvirt.live import Live
 from pvc_compute_libvirt.permits import NotAsked, Permits, prove_hook
@@ -209,6 +209,7 @@ class LibvirtDriver(ComputeDriver):
 
         def create(connection: libvirt.virConnect) -> Observation:
             self._prove(connection)
+            secrets.give(connection, request.disks.values())
             connection.createXML(xml, flags)
             return self._seen(connection, uuid)
 
@@ -326,6 +327,7 @@ class LibvirtDriver(ComputeDriver):
 
         def check(connection: libvirt.virConnect) -> None:
             self._prove(connection)
+            secrets.give(connection, request.disks.values())
             migrate.demand_cpu(connection, xml, self._settings.virt_type)
 
         self._call(request.uuid, f"prepare for guest {request.name}", check, deadline_s)
@@ -364,7 +366,11 @@ class LibvirtDriver(ComputeDriver):
     # Devices
 
     def attach_disk(self, uuid: str, device: str, source: DiskSource, *, deadline_s: float) -> None:
-        self._change(uuid, "attach a disk to", lambda domain: live.attach_disk(domain, device, source), deadline_s)
+        def attach(domain: libvirt.virDomain) -> None:
+            secrets.give(domain.connect(), [source])
+            live.attach_disk(domain, device, source)
+
+        self._change(uuid, "attach a disk to", attach, deadline_s)
 
     def attach_nic(self, uuid: str, device: str, target: NicTarget, *, deadline_s: float) -> None:
         self._change(uuid, "attach a NIC to", lambda domain: live.attach_nic(domain, device, target), deadline_s)
