@@ -34,14 +34,17 @@ from lab.state import REPOSITORY, SWITCH, Lab, Plan
 class RunningLab:
     """A lab that is up. Everything raises LabError with a sentence."""
 
-    def __init__(self, name: str, *, nodes: int = 1, plugins: list[str] | None = None, fresh: bool = False) -> None:
+    def __init__(
+        self, name: str, *, nodes: int = 1, plugins: list[str] | None = None, fresh: bool = False, storage: str = "dir"
+    ) -> None:
         """With more than one node: on ZooKeeper, with three coordinators from three nodes on."""
         self.name = name
         self._lab = Lab(name)
         self._leash = leash.hold(name)
         names = [f"hv{number}" for number in range(1, nodes + 1)]
         store = "embedded" if nodes == 1 else "zookeeper"
-        up.bring_up(self._lab, Plan(name=name, nodes=names, store=store, plugins=plugins or [], fresh=fresh), print)
+        plan = Plan(name=name, nodes=names, store=store, storage=storage, plugins=plugins or [], fresh=fresh)
+        up.bring_up(self._lab, plan, print)
         self.nodes = names
         self.coordinators = self._lab.plan().coordinators
         self.api: Api = up.api_of(self._lab)
