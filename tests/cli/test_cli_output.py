@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from pvc_cli.views import vm as vm_view
@@ -123,5 +124,6 @@ def test_dump_is_byte_for_byte(pvc: Any, api: Any, tmp_path: Path) -> None:
 def test_why_tells_of_a_node_that_does_nothing_about_it() -> None:
     vm = {"status": "running on hv3", "state": "stop", "node": "hv3"}
     stopped = {"name": "hv3", "daemon_state": "stop", "status": "pvcnoded was stopped; guests run on"}
-    assert "hv3 is in state stop: pvcnoded was stopped; guests run on" in vm_view.why(vm, stopped)
+    shown = click.unstyle(vm_view.why(vm, stopped))
+    assert "hv3 is in state stop: pvcnoded was stopped; guests run on" in shown
     assert "Its node" not in vm_view.why(vm, {**stopped, "daemon_state": "run"})

@@ -117,7 +117,7 @@ def why(vm: dict[str, Any], node: dict[str, Any] | None = None) -> str:
     seen = vm["seen"] if "seen" in vm else f"on {vm['node']}" if vm.get("node") else "on no node"
     rows.append(("Seen", described(seen)))
     if node is not None and node.get("daemon_state") != "run":
-        rows.append(("Its node", f"{node['name']} is in state {state(node['daemon_state'])}: {node.get('status', '')}"))
+        rows.append(("Its node", f"{node['name']} is in state {node['daemon_state']}: {node.get('status', '')}"))
     return facts(rows)
 
 
