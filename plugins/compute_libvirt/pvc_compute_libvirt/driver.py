@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 import libvirt
 
-from pvc_compute_libvirt import clocks, console, events, live, migrate, secrets, stats, words
+from pvc_compute_libvirt import clocks, console, emulated, events, live, migrate, secrets, stats, words
 from pvc_compute_libvirt.link import Late, Link
 from pvc_compute_libvirt.live import Live
 from pvc_compute_libvirt.permits import NotAsked, Permits, prove_hook
@@ -210,7 +210,7 @@ class LibvirtDriver(ComputeDriver):
         def create(connection: libvirt.virConnect) -> Observation:
             self._prove(connection)
             secrets.give(connection, request.disks.values())
-            connection.createXML(xml, flags)
+            connection.createXML(self._as_it_starts(connection, xml), flags)
             return self._seen(connection, uuid)
 
         self._trim(log)
@@ -229,6 +229,9 @@ class LibvirtDriver(ComputeDriver):
             raise Permanent(f"guest {request.name} cannot be started: {error.message}", help=error.help) from None
         except OSError as error:
             raise Permanent(f"the console log {log} cannot be made: {error.strerror}") from None
+
+    def _as_it_starts(self, connection: libvirt.virConnect, xml: str) -> str:
+        return emulated.with_noted_memory(xml, virt_type=self._settings.virt_type, qemu=connection.getVersion())
 
     def _trim(self, log: Path) -> None:
         try:
