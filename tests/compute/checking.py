@@ -1,5 +1,5 @@
-"""A guest that checks its own memory: it adds one to a word in each of 64 pages, over and over, and says "!" where a word
-is not what it wrote the round before, and "." every 262144 rounds.
+"""A guest that checks its own memory: it adds one to a word in each of 64 pages, over and over, and says "!" where a
+word is not what it wrote the round before, and "." every 262144 rounds.
 
 It never empties its CPU's table of pages, so it is the one whose writes an emulating QEMU loses soonest. Source of the
 bytes (16-bit, at 7C00h): cli; DI = 0; write DI to offset 0 of the segments 1000h to 4F00h, 100h apart; then for each of

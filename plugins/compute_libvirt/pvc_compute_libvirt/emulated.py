@@ -2,9 +2,9 @@
 
 Between two rounds of copying, QEMU notes which pages were written. For memory that is a multiple of 64 pages it takes
 that note a word at a time, and does not tell its own emulated CPU that the next write is to be noted again: what is
-written to that page until the CPU's table of pages is emptied stays behind, and the guest goes on with old pages (mended
-in QEMU 9.0, commit 03bfc2188f; KVM notes writes otherwise). The way for other sizes is right, so an emulated guest gets
-two pages more than it has. How often it happened: docs/migration.md. What starts guests is driver.py.
+written to that page until the CPU's table of pages is emptied stays behind, and the guest goes on with old pages
+(mended in QEMU 9.0, commit 03bfc2188f; KVM notes writes otherwise). The way for other sizes is right, so an emulated
+guest gets two pages more than it has. How often it happened: docs/migration.md. What starts guests is driver.py.
 """
 
 from __future__ import annotations
