@@ -26,9 +26,9 @@ SERVER_S = 2.0
 class GuardQuestions:
     """docket.Questions on the guards' datagrams. Addresses are those of the nodes' own heartbeats."""
 
-    def __init__(self, config: Config, clock: Clock, view: Callable[[], ClusterView]) -> None:
-        self._config, self._clock, self._view = config, clock, view
-        self._asker: Asker | None = None
+    def __init__(self, asker: Callable[[], Asker | None], view: Callable[[], ClusterView]) -> None:
+        """`asker` is None as long as there is no key."""
+        self._asker, self._view = asker, view
 
     def alive(self, nodes: Collection[str]) -> Mapping[str, Alive]:
         return self._ask("alive", nodes)
@@ -43,7 +43,7 @@ class GuardQuestions:
         """Of several answers of one node (it was asked on every network) the worst news count."""
         beats, found = self._view().heartbeats, dict[str, Alive]()
         targets = {name: tuple(beats[name].value.addresses.values()) for name in nodes if name in beats}
-        asker = self._made()
+        asker = self._asker()
         if asker is None or not targets:
             return found
         try:
@@ -59,14 +59,21 @@ class GuardQuestions:
             )
         return found
 
-    def _made(self) -> Asker | None:
-        if self._asker is None:
+
+def asker_of(config: Config, clock: Clock) -> Callable[[], Asker | None]:
+    """The nodes' secret is read when it is there, once."""
+    made: list[Asker] = []
+
+    def asker() -> Asker | None:
+        if not made:
             try:
-                secret = read_secret(self._config.paths.secrets, STORE_NODE)
+                secret = read_secret(config.paths.secrets, STORE_NODE)
             except Permanent:
                 return None
-            self._asker = Asker(self._config.node, key_from(secret), self._clock, port=self._config.guard_port)
-        return self._asker
+            made.append(Asker(config.node, key_from(secret), clock, port=config.guard_port))
+        return made[0]
+
+    return asker
 
 
 class Serving:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pvc_core.config import Config
 from pvc_core.contracts.plugin import Drivers
-from pvc_core.daemon.asking import GuardQuestions, Serving
+from pvc_core.daemon.asking import GuardQuestions, Serving, asker_of
 from pvc_core.loader import Loaded
 from pvc_core.policy.proofs import Demand
 from pvc_core.policy.suspicion import Patience
@@ -64,7 +64,7 @@ def build_availability(
     intervals = config.intervals
     return availability(
         ground,
-        GuardQuestions(config, ground.clock, lambda: ground.view),
+        GuardQuestions(asker_of(config, ground.clock), lambda: ground.view),
         _ladder(config, ground, loaded, drivers),
         proof=config.fencing.proof,
         patience=Patience(silent_s=intervals.suspicion_s, sick_s=intervals.sick_s, boot_grace_s=intervals.boot_grace_s),

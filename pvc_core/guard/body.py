@@ -18,7 +18,7 @@ from pvc_core.guard.client import SOCKET
 from pvc_core.guard.datagram import key_from
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.ending import Ending
-from pvc_core.guard.facts import read_facts
+from pvc_core.guard.facts import Facts, read_facts
 from pvc_core.guard.freezer import Freezer
 from pvc_core.guard.heartbeat import Heart
 from pvc_core.guard.holding import Holding
@@ -46,8 +46,22 @@ _log = logging.getLogger("pvcguard")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What a guard has to do with beside its own directory; in a simulation all of it is pretence."""
+
+    life: str
+    processes: Processes
+    facts: Callable[[], Facts]
+    open_store: Callable[[], Store]
+    asker: Callable[[], Asker | None]
+    key: Callable[[], bytes | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
     life: str
+    permits: Permits
+    replies: Replies
     fence: SelfFence
     watch: Watch
     pulse: Pulse
@@ -59,11 +73,27 @@ class Body:
 
 def build(settings: Settings, clock: Clock, hide: Callable[[str], None]) -> Body:
     """Raises Permanent when this node's directory cannot be used."""
-    once = Once(_log, clock)
-    life = incarnation.ensure(settings.run)
+    return build_on(outside(settings, clock, hide), settings, clock)
+
+
+def outside(settings: Settings, clock: Clock, hide: Callable[[str], None]) -> Outside:
+    """This machine. Raises Permanent."""
+    key, nics = Key(settings, hide), Nics()
+    return Outside(
+        life=incarnation.ensure(settings.run),
+        processes=Processes(),
+        facts=lambda: read_facts(clock.boottime_s(), settings.run, nics),
+        open_store=opener(settings, call_deadline_s=beat_deadline_s(settings.heartbeat_s), hide=hide),
+        asker=lambda: key.asker(settings, clock),
+        key=key.bytes,
+    )
+
+
+def build_on(world: Outside, settings: Settings, clock: Clock) -> Body:
+    """Nothing runs yet. Raises Permanent."""
+    once, life, processes = Once(_log, clock), world.life, world.processes
     deadline = published.restored(settings.run, life, settings.self_fence_s)
     permits = _permits(settings.run, clock, deadline)
-    processes = Processes()
     freezer = Freezer(settings.run, processes, clock)
     reset = reset_machine if settings.reset else None
     fence = SelfFence(deadline, freezer, Ending(processes, permits), once, freeze_s=FREEZE_S, reset=reset)
@@ -71,21 +101,31 @@ def build(settings: Settings, clock: Clock, hide: Callable[[str], None]) -> Body
     promises = _promises(settings, life, clock, deadline)
     neighbours = Neighbours(settings.run, [name for name in settings.coordinators if name != settings.node])
     agreement = Agreement(settings.node, life, promises)
-    key = Key(settings, hide)
     watchdog = _watchdog(settings)
+    replies = Replies(
+        settings.node,
+        life,
+        deadline=deadline,
+        promises=promises,
+        clock=clock,
+        silent_s=_silent_s(settings),
+        ended=incarnation.ended(settings.run),
+    )
     return Body(
         life=life,
+        permits=permits,
+        replies=replies,
         fence=fence,
         watch=Watch(deadline, permits, fence, clock, once, settings.run, watchdog),
         watchdog=watchdog,
         pulse=Pulse(
             settings,
-            _heart(settings, life, clock, deadline, watchdog),
+            _heart(settings, world, clock, deadline, watchdog),
             incarnation=life,
             deadline=deadline,
             clock=clock,
             once=once,
-            open_store=opener(settings, call_deadline_s=beat_deadline_s(settings.heartbeat_s), hide=hide),
+            open_store=world.open_store,
             heard=lambda store: _look_around(settings, store, agreement, neighbours),
         ),
         holding=Holding(
@@ -95,7 +135,7 @@ def build(settings: Settings, clock: Clock, hide: Callable[[str], None]) -> Body
             deadline=deadline,
             promises=promises,
             neighbours=neighbours,
-            asker=lambda: key.asker(settings, clock),
+            asker=world.asker,
             clock=clock,
             once=once,
             silent_s=2 * settings.heartbeat_s,
@@ -103,18 +143,10 @@ def build(settings: Settings, clock: Clock, hide: Callable[[str], None]) -> Body
         ),
         listener=Listener(
             settings.node,
-            key.bytes,
+            world.key,
             () if settings.alone else settings.addresses.values(),
             settings.guard_port,
-            answer=Replies(
-                settings.node,
-                life,
-                deadline=deadline,
-                promises=promises,
-                clock=clock,
-                silent_s=_silent_s(settings),
-                ended=incarnation.ended(settings.run),
-            ).answer,
+            answer=replies.answer,
             clock=clock,
             once=once,
         ),
@@ -169,15 +201,14 @@ def _watchdog(settings: Settings) -> Watchdog | None:
     return found
 
 
-def _heart(settings: Settings, life: str, clock: Clock, deadline: Deadline, watchdog: Watchdog | None) -> Heart:
-    nics = Nics()
+def _heart(settings: Settings, world: Outside, clock: Clock, deadline: Deadline, watchdog: Watchdog | None) -> Heart:
     return Heart(
         settings.node,
-        life,
+        world.life,
         limit_s=settings.self_fence_s,
         clock=clock,
         deadline=deadline,
-        facts=lambda: read_facts(clock.boottime_s(), settings.run, nics),
+        facts=world.facts,
         addresses=settings.addresses,
         watchdog_s=lambda: watchdog.timeout_s if watchdog else 0.0,
     )

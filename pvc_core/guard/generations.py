@@ -5,7 +5,6 @@ One line per change in an append-only file below /run; rewritten when the guard 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pvc_core.guard.incarnation import write_whole
@@ -19,9 +18,9 @@ class Generations:
     def __init__(self, run: Path) -> None:
         """Raises OSError."""
         path = run / NAME
+        self._path = path
         self._highest = _read(path)
         write_whole(path, "".join(f"{uuid} {number}\n" for uuid, number in self._highest.items()).encode(), 0o600)
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def highest(self, uuid: str) -> int:
         """-1 when none was permitted."""
@@ -29,7 +28,8 @@ class Generations:
 
     def raise_to(self, uuid: str, generation: int) -> None:
         """Kept when this returns. Raises OSError."""
-        os.write(self._descriptor, f"{uuid} {generation}\n".encode())
+        with self._path.open("ab", buffering=0) as lines:
+            lines.write(f"{uuid} {generation}\n".encode())
         self._highest[uuid] = generation
 
 

@@ -37,10 +37,14 @@ class Holding:
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(self.every_s / 2):
-            if self.needed():
-                self.step()
-            else:
-                self.once.end("hold", "the store hears this node again: no promise is needed")
+            self.turn()
+
+    def turn(self) -> None:
+        """Ask if it is needed now. Raises nothing."""
+        if self.needed():
+            self.step()
+        else:
+            self.once.end("hold", "the store hears this node again: no promise is needed")
 
     def needed(self) -> bool:
         """Unheard for a while, and not too late."""

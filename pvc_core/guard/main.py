@@ -96,7 +96,7 @@ def _guard(settings: Settings, clock: Clock, hide: Callable[[str], None], told: 
     _log.info("guarding this node, incarnation %s", body.life)
     body.watch.run(told)
     over = body.fence.over
-    body.pulse.last_words = _last_words(settings.node, body.life, body.fence, clock) if over else None
+    body.pulse.last_words = last_words(settings.node, body.life, body.fence, clock) if over else None
     stop.set()
     body.server.stop()
     beating.join(_PATIENCE_S)
@@ -120,7 +120,7 @@ def _let_go_of(body: Body, over: bool) -> None:
         _log.error("pvcguard stops and leaves the watchdog armed: it resets this machine unless the guard is back soon")
 
 
-def _last_words(node: str, life: str, fence: SelfFence, clock: Clock) -> KeptProof:
+def last_words(node: str, life: str, fence: SelfFence, clock: Clock) -> KeptProof:
     """The node's own word (B5): rung 0."""
     proof = Proof(
         kind=ProofKind.OFF,

@@ -76,6 +76,10 @@ class Pulse:
             now_s = self._clock.boottime_s()
             next_s = max(next_s + self._settings.heartbeat_s, now_s) if heard else now_s + _SOON_S
             stop.wait(next_s - now_s)
+        self.end()
+
+    def end(self) -> None:
+        """What there is to say at the end of the process. Raises nothing."""
         if self._store:
             self._say_last_words(self._store)
             self._leave(self._store)

@@ -1,239 +1,125 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""A simulated node's guard: the real heartbeat and the real deadline, on a process table and a network of pretence.
+"""A simulated node's guard: the real one (pvc_core/guard/body.py), every part of it, on a process table, datagrams and a
+store of pretence.
 
-It outlives pvcnoded, and may be killed itself: what the real one keeps in /run (the deadline, who is frozen, which
-generations were permitted) is kept, what it has in memory (promises it gave) is not.
+What the real one keeps in /run it keeps in a directory of the node's own, so it may be killed and begins anew from
+there. What lies outside it is sim_outside.py's; when its threads would come round is told here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-from pvc_core.cluster import layout
-from pvc_core.cluster.repository import Repository
-from pvc_core.errors import Conflict, Exists, NotFound, PvcError, Refused, Retry, StoreUnavailable
-from pvc_core.guard.deadline import Deadline
+from pvc_core.daemon.asking import GuardQuestions
+from pvc_core.errors import Refused, Retry
+from pvc_core.guard import body, incarnation
+from pvc_core.guard.datagram import Answer, Question
 from pvc_core.guard.facts import Facts
-from pvc_core.guard.heartbeat import Heart
-from pvc_core.model.fence import Proof, ProofKind
-from pvc_core.model.verdict import KeptProof, Verdict, life_id
-from pvc_core.reconcile.docket import Alive
+from pvc_core.guard.main import last_words
+from pvc_core.guard.settings import Settings
+from pvc_core.testing.sim_outside import KEY, PermitFiles, SimAsker, SimProcesses, Told, addresses_of
 
 if TYPE_CHECKING:
     from pvc_core.testing.sim_ha import HaNode
 
-BEAT_S, SOON_S, CALL_S = 1.0, 0.25, 0.8
-PROMISE_S, RATE = 3.0, 0.001
-SETTLE_S = 2.0
-"""A start that had its permit just before may still appear."""
+BEAT_S, SOON_S, HOLD_S, AGAIN_S = 1.0, 0.25, 0.5, 0.5
+"""h; after a miss; between two looks whether promises are needed; until a life that is over has a successor."""
 
 
 @dataclass
 class SimGuard:
-    """One incarnation's guard. `spares` says which guests no other node could claim."""
+    """The guard of one incarnation, with all the processes it has in it."""
 
     node: HaNode
-    limit_s: float = 8.0
     armed: bool = True
-    spares: Callable[[str], bool] = lambda uuid: False
-    deadline: Deadline = field(init=False)
-    highest: dict[str, int] = field(default_factory=dict)
-    frozen_since_sent_s: float | None = None
-    """The last accepted heartbeat when it froze; only a later one lets it thaw."""
-    frozen: bool = False
+    processes: SimProcesses = field(init=False)
 
     def __post_init__(self) -> None:
-        self.deadline = Deadline(self.limit_s)
-        self.clear_since_s: float | None = None
-        self.all_gone = False
+        self.processes = SimProcesses(self.node.sim.world, self.node.host)
+        self._told = Told(self.node.sim.log.bind(node=self.node.name))
         self.begin()
 
     def begin(self) -> None:
-        """A new process: the deadline of before is read from /run."""
-        node = self.node
-        self.heart = Heart(
-            node.name,
-            node.incarnation,
-            limit_s=self.limit_s,
-            clock=node.clock,
-            deadline=self.deadline,
-            facts=Facts,
-        )
-        self.began_s = node.clock.boottime_s()
-        self.next_s = self.began_s
-        self.given: dict[str, float] = {}
-        """Life -> until when the last promise to it holds."""
-        self.refused: set[str] = set()
-
-    # -- pvcnoded's permits --------------------------------------------------------------------------------------------
-
-    def permit(self, uuid: str, *, generation: int, kind: str = "start", for_s: float = 30.0) -> float:
-        node = self.node
-        if node.guard_away:
-            raise Retry("the guard does not answer", again_in_s=1.0)
-        if self.deadline.condemned or self.deadline.has_passed(node.clock.boottime_s()):
-            raise Refused("no guest may start here: the store has not heard this node for its limit")
-        if generation < self.highest.get(uuid, -1):
-            raise Refused(f"no permit for {uuid} with generation {generation}: a later one was permitted before")
-        self.highest[uuid] = generation
-        node.host.permits[uuid] = generation
-        return for_s
-
-    def revoke(self, uuid: str) -> bool:
-        if self.node.guard_away:
-            raise Retry("the guard does not answer", again_in_s=1.0)
-        return self.node.host.permits.pop(uuid, None) is not None
+        """A new process: of the one before it is known what it left in /run."""
+        node, sim = self.node, self.node.sim
+        incarnation.write_whole(node.run / incarnation.NAME, f"{node.incarnation}\n".encode())
+        settings = Settings(
+            node=node.name, hosts="", alone=not self.armed, coordinators=sim.coordinators,
+            heartbeat_s=BEAT_S, self_fence_s=sim.setting.limit_s, promise_s=3.0, reset=False,
+            addresses=addresses_of(sim.names.index(node.name)), guard_port=0, watchdog=None,
+            run=node.run, secrets=node.run, authority=None,
+        )  # fmt: skip
+        outside = body.Outside(
+            life=node.incarnation, processes=self.processes, facts=Facts, open_store=node.open_guard_store,
+            asker=lambda: SimAsker(node), key=lambda: KEY,
+        )  # fmt: skip
+        with self._process():
+            self.body = body.build_on(outside, settings, node.clock)
+        node.host.permits = PermitFiles(node.run, node.clock)
+        self._over = False
+        self._beat_at_s = self._hold_at_s = node.clock.boottime_s()
 
     # -- time goes by --------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        now_s = self.node.clock.boottime_s()
-        self._watch(now_s)
-        if now_s >= self.next_s:
-            heard = self._beat()
-            self.next_s = now_s + (BEAT_S if heard else SOON_S)
-        self._watch(self.node.clock.boottime_s())
+        """Each of its threads whose time has come."""
+        with self._process():
+            self._watch()
+            now_s = self.node.clock.boottime_s()
+            if not self._over and now_s >= self._beat_at_s:
+                self._beat_at_s = now_s + (BEAT_S if self.body.pulse.tick() else SOON_S)
+            if not self._over and now_s >= self._hold_at_s:
+                self._hold_at_s = now_s + HOLD_S
+                self.body.holding.turn()
+            self._watch()
 
-    def _beat(self) -> bool:
-        store = self.node.guard_store
-        if self.deadline.condemned:
-            return False
-        try:
-            self.heart.beat(store, armed=self.armed and not self.node.maintenance_heard(), deadline_s=CALL_S)
-            self._agree()
-            return True
-        except StoreUnavailable:
-            self._ask_for_promises()
-        except PvcError:
-            pass
-        return False
-
-    # -- agreement -----------------------------------------------------------------------------------------------------
-
-    def _agree(self) -> None:
-        """Each verdict without this coordinator's name: no promise any more, and the name when the last ran out."""
-        if self.node.name not in self.node.sim.coordinators:
+    def _watch(self) -> None:
+        if self._over:
             return
-        records = Repository(self.node.guard_store)
-        for life, kept in records.all(layout.VERDICTS).items():
-            verdict: Verdict = kept.value
-            if self.node.name in verdict.agreed or self.node.name not in verdict.coordinators:
-                continue
-            self.refused.add(life)
-            if self.node.clock.boottime_s() < self._promised_until_s(life):
-                continue
-            try:
-                agreed = replace(verdict, agreed=(*verdict.agreed, self.node.name))
-                records.set(layout.VERDICTS, life, agreed, if_version=kept.version)
-            except (Conflict, NotFound):
-                pass  # somebody else agreed first: at the next beat
+        self.body.watch.tick()
+        if self.body.fence.over:
+            self._over = True
+            self.body.pulse.last_words = last_words(self.node.name, self.body.life, self.body.fence, self.node.clock)
+            self.body.pulse.end()
+            self.node.sim.later(AGAIN_S, self.node.begin_anew, self.body.life)
 
-    def _promised_until_s(self, life: str) -> float:
-        """What an earlier process of this guard may have promised is not known."""
-        return max(self.given.get(life, 0.0), self.began_s + PROMISE_S * (1 + RATE))
-
-    # -- promises ------------------------------------------------------------------------------------------------------
-
-    def _ask_for_promises(self) -> None:
-        now_s, sent = self.node.clock.boottime_s(), self.deadline.last_sent_s
-        if not self.deadline.armed or sent is None or now_s - sent < 2 * BEAT_S:
-            return
-        promised = 0
-        for name in self.node.sim.coordinators:
-            other, net = self.node.sim.nodes[name], self.node.sim.net
-            if net.on_any(self.node.name, name) and other.guard_hears():
-                given = other.guard.promise(life_id(self.node.name, self.node.incarnation))
-                promised += given and net.on_any(name, self.node.name)
-        if 2 * promised > len(self.node.sim.coordinators):
-            self.deadline.prolong(now_s + PROMISE_S, now_s)
-
-    def promise(self, life: str) -> bool:
-        """Only a coordinator without a store gives one, and none to a life whose verdict it has met."""
-        now_s, sent = self.node.clock.boottime_s(), self.deadline.last_sent_s
-        if (
-            life in self.refused
-            or self.deadline.condemned
-            or (sent is not None and now_s - sent <= 2 * BEAT_S + CALL_S)
-        ):
-            return False
-        self.given[life] = now_s + PROMISE_S * (1 + RATE)
-        return True
-
-    # -- the deadline --------------------------------------------------------------------------------------------------
-
-    def _watch(self, now_s: float) -> None:
-        if self.deadline.condemned:
-            self._kill(now_s)
-        elif self.deadline.has_passed(now_s):
-            self._freeze()
-        elif self.frozen and self.deadline.last_sent_s != self.frozen_since_sent_s:
-            self._thaw()
-
-    def _freeze(self) -> None:
-        if not self.frozen:
-            self.frozen, self.frozen_since_sent_s = True, self.deadline.last_sent_s
-        for uuid, guest in self.node.host.guests.items():
-            guest.frozen = guest.frozen or not self.spares(uuid)
-
-    def _thaw(self) -> None:
-        self.frozen = False
-        for uuid, guest in self.node.host.guests.items():
-            guest.frozen = False
-            self.node.sim.world.note_execution(uuid)
-
-    def _kill(self, now_s: float) -> None:
-        self.node.host.permits.clear()
-        if self.node.host.guests:
-            self.clear_since_s = None
-            for uuid in list(self.node.host.guests):
-                self.node.sim.world.end(self.node.name, uuid, "killed")
-        elif self.clear_since_s is None:
-            self.clear_since_s = now_s
-        if self.clear_since_s is not None and now_s - self.clear_since_s >= SETTLE_S and not self.all_gone:
-            self.all_gone = True
-            self.node.ended.add(self.node.incarnation)
-            self._say_word()
-            self.node.sim.later(0.5, self.node.begin_anew, self.node.incarnation)
-
-    def _say_word(self) -> None:
-        proof = Proof(
-            kind=ProofKind.OFF, node=self.node.name, incarnation=self.node.incarnation, rung="word",
-            seen="none of its guests is left", how="its guard",
-        )  # fmt: skip
-        kept = KeptProof(proof=proof, by=self.node.name, term=0)
+    @contextmanager
+    def _process(self) -> Iterator[None]:
+        """What it logs meanwhile is this node's."""
+        log = logging.getLogger("pvcguard")
+        log.addHandler(self._told)
+        before, log.propagate = log.propagate, False
         try:
-            Repository(self.node.guard_store).add(layout.PROOFS, kept.id, kept)
-        except (Exists, StoreUnavailable):
-            pass  # it is said again in answer to the judge, as long as this life lasts
+            yield
+        finally:
+            log.propagate = before
+            log.removeHandler(self._told)
 
-    # -- questions -----------------------------------------------------------------------------------------------------
+    # -- what it is asked ----------------------------------------------------------------------------------------------
 
-    def alive(self) -> Alive:
-        return Alive(incarnation=self.node.incarnation, condemned=bool(self.deadline.condemned))
+    def permit(self, uuid: str, *, generation: int, kind: Literal["start", "incoming"], for_s: float) -> float:
+        self._demand_presence()
+        return self.body.permits.give(uuid, generation, kind, for_s).deadline_boottime_s
 
-    def release(self, incarnation: str, why: str) -> Alive:
-        if incarnation == self.node.incarnation:
-            self.heart.condemn(why)
-        return replace(self.alive(), all_gone=incarnation in self.node.ended)
+    def revoke(self, uuid: str) -> bool:
+        self._demand_presence()
+        return self.body.permits.revoke(uuid)
+
+    def answer(self, question: Question) -> Answer:
+        with self._process():
+            return self.body.replies.answer(question)
+
+    def _demand_presence(self) -> None:
+        if self.node.guard_away:
+            raise Retry("the guard does not answer", again_in_s=1.0)
+        if self._over:
+            raise Refused("this incarnation is over")
 
 
-@dataclass(frozen=True)
-class SimQuestions:
-    """Direct questions from one node, as its guard would carry them."""
-
-    node: HaNode
-
-    def alive(self, nodes: object) -> dict[str, Alive]:
-        return {name: answer for name in nodes if (answer := self._ask(name)) is not None}  # type: ignore[attr-defined]
-
-    def release(self, verdict: Verdict) -> Alive | None:
-        return self._ask(verdict.node, lambda guard: guard.release(verdict.incarnation, verdict.why))
-
-    def _ask(self, name: str, question: Callable[[SimGuard], Alive] = lambda guard: guard.alive()) -> Alive | None:
-        net, other = self.node.sim.net, self.node.sim.nodes[name]
-        if not net.on_any(self.node.name, name) or not other.guard_hears():
-            return None
-        answer = question(other.guard)
-        return answer if net.on_any(name, self.node.name) else None
+def questions(node: HaNode) -> GuardQuestions:
+    """The judge's, in pvcnoded of `node`."""
+    return GuardQuestions(lambda: SimAsker(node), lambda: node.ground.view)  # type: ignore[arg-type, return-value]

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import heapq
 import random
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from pvc_core.cluster.descriptions import Descriptions
 from pvc_core.cluster.leadership import Leadership
@@ -22,6 +26,7 @@ from pvc_core.daemon.build import engines
 from pvc_core.daemon.bytes import Uploads
 from pvc_core.daemon.life import prepare
 from pvc_core.errors import PvcError, Retry
+from pvc_core.guard.incarnation import end as end_life
 from pvc_core.loader import Hooks
 from pvc_core.model.node import DaemonState, NodeSeen
 from pvc_core.model.view import ClusterView
@@ -35,7 +40,7 @@ from pvc_core.testing.compute import FakeComputeWorld, FakeHost
 from pvc_core.testing.fence import NAME as POWER
 from pvc_core.testing.fence import FakeFenceWorld, FakeMachine
 from pvc_core.testing.sim_fencing import SimWriteFence
-from pvc_core.testing.sim_guard import SimGuard, SimQuestions
+from pvc_core.testing.sim_guard import SimGuard, questions
 from pvc_core.testing.sim_ha_checks import HaWatcher
 from pvc_core.testing.sim_net import SimNet
 from pvc_core.testing.sim_parts import FakePlugin, MortalStore, QuietLog, SimCalls, SimKeeper
@@ -62,6 +67,7 @@ class Setting:
     storage: bool = False
     proof: str = "one"
     armed: bool = True
+    limit_s: float = 8.0
     patience: Patience = field(default_factory=Patience)
     rates: tuple[float, ...] = (1.0,)
     stops: float = 0.02
@@ -99,14 +105,13 @@ class HaNode:
     daemon_asleep_until_s: float = 0.0
     store_cut: bool = False
     """Its connections to the store alone are gone."""
-    maintenance: bool = False
     boot_until_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.running = False
         self.lead_at_s = self.resync_at_s = 0.0
-        self.ended: set[str] = set()
-        """Lives whose guests its guard has seen gone; kept in /run, so until a boot."""
+        self.run = self.sim.directory / self.name
+        """Its /run/pvc."""
 
     @property
     def incarnation(self) -> str:
@@ -123,15 +128,6 @@ class HaNode:
     @property
     def guard_away(self) -> bool:
         return not self.up or self.sim.now_s < self.guard_away_until_s
-
-    def guard_hears(self) -> bool:
-        return not self.guard_away
-
-    def maintenance_heard(self) -> bool:
-        """As the store said when it was last reached."""
-        if self.guard_store._reachable:
-            self.maintenance = self.sim.checks.maintenance()
-        return self.maintenance
 
     # -- power ---------------------------------------------------------------------------------------------------------
 
@@ -157,7 +153,7 @@ class HaNode:
         self.sim.fences.machines[self.name].on = True
         self.sim.fences.machines[self.name].lied = False
         self.boot_until_s = self.sim.now_s + post_s
-        self.ended.clear()
+        shutil.rmtree(self.run, ignore_errors=True)
         self.sim.log.info("power on", node=self.name)
         self.begin_anew()
 
@@ -167,13 +163,22 @@ class HaNode:
             return
         if over is not None:
             self.kill_daemon()
+            end_life(self.run)
+        self.run.mkdir(exist_ok=True)
         self.boots += 1
-        self.host.permits.clear()
         self.guard_store = MortalStore(self.sim.server, f"{self.name}-guard-{self.boots}")
         self.guard = SimGuard(self, armed=self.sim.setting.armed and len(self.sim.names) > 1)
         self.guard_away_until_s = 0.0
         self.daemon_away_until_s = max(self.boot_until_s, self.sim.now_s) + DAEMON_S
         self.sim.connect()
+
+    def open_guard_store(self) -> MortalStore:
+        """A client of the guard's own, which reaches the store if this node does."""
+        self.guard_store.close()
+        self.guard_store = MortalStore(self.sim.server, f"{self.name}-guard-{self.boots}")
+        if not self.sim.has_store(self):
+            self.guard_store.cut()
+        return self.guard_store
 
     def _fall(self) -> None:
         self.kill_daemon()
@@ -282,7 +287,7 @@ class HaNode:
             health=lambda strangers: (),
         )  # fmt: skip
         care = availability(
-            ground, SimQuestions(self), sim.ladder(self.name), proof=sim.setting.proof, patience=sim.setting.patience,
+            ground, questions(self), sim.ladder(self.name), proof=sim.setting.proof, patience=sim.setting.patience,
             serving=lambda: frozenset(n for n in sim.coordinators if sim.nodes[n].up and n not in sim.servers_down),
             log=ground.log,
         )  # fmt: skip
@@ -329,7 +334,9 @@ class HaNode:
             new_task_id=sim.new_id,
         )
 
-    def permit(self, uuid: str, *, generation: int, kind: str = "start", for_s: float = 30.0) -> float:
+    def permit(
+        self, uuid: str, *, generation: int, kind: Literal["start", "incoming"] = "start", for_s: float = 30.0
+    ) -> float:
         return self.guard.permit(uuid, generation=generation, kind=kind, for_s=for_s)
 
     def revoke(self, uuid: str) -> bool:
@@ -358,6 +365,8 @@ class HaCluster:
         self.net = SimNet(
             self.names, self.coordinators, lambda name: self.nodes[name].up, lambda name: name not in self.servers_down
         )
+        self.directory = Path(tempfile.mkdtemp(prefix="pvc-sim-"))
+        weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
         self.nodes: dict[str, HaNode] = {}
         prepare(self.server.client("init"), "sim")
         for number, name in enumerate(self.names, start=1):
@@ -413,7 +422,7 @@ class HaCluster:
         for node in self.nodes.values():
             if not node.boots:
                 continue
-            there = not node.store_cut and self.net.has_store(node.name, self.now_s)
+            there = self.has_store(node)
             stores = (node.guard_store, node.store, node.lease_store) if node.running else (node.guard_store,)
             for store in stores:
                 if there and not store._reachable:
@@ -422,6 +431,9 @@ class HaCluster:
                     store.cut()
         cut = {name for one in self.net.cuts for name in one[:2] if one[2] == "cluster"}
         self.world.moves.broken = cut | {name for name, node in self.nodes.items() if not node.up}
+
+    def has_store(self, node: HaNode) -> bool:
+        return not node.store_cut and self.net.has_store(node.name, self.now_s)
 
     # -- operators -----------------------------------------------------------------------------------------------------
 
