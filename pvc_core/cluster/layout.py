@@ -22,6 +22,7 @@ from pvc_core.model.cluster import (
     Settings,
     Tombstone,
 )
+from pvc_core.model.fault import Fault
 from pvc_core.model.network import Network, NetworkSeen
 from pvc_core.model.node import Heartbeat, NodePeer, NodeSeen, NodeStats, NodeWanted, RemovedNode
 from pvc_core.model.storage import Pool, StorageSeen, Volume
@@ -76,6 +77,7 @@ KEYS = Kind("key", f"{STATE}/keys", ApiKey, by_api=True)
 VERDICTS = Kind("verdict", f"{STATE}/verdicts", Verdict)
 PROOFS = Kind("proof", f"{STATE}/proofs", KeptProof)
 VOUCHES = Kind("vouch", f"{STATE}/vouches", Vouch, by_api=True)
+FAULTS = Kind("fault", f"{STATE}/faults", Fault, by_api=True)
 HEARTBEATS = Kind("heartbeat", f"{LIVE}/heartbeats", Heartbeat)
 LEASE = Kind("lease", f"{LIVE}/lease", Lease)
 STATS = Kind("stats", f"{LIVE}/stats", NodeStats)
@@ -83,8 +85,8 @@ STATS = Kind("stats", f"{LIVE}/stats", NodeStats)
 KINDS: tuple[Kind, ...] = (
     ERA, ROLL_CALLS, LEVEL, BACKUPS,
     SETTINGS, LEADER, PRIMARY_WANTED, NODE_WANTED, NODE_SEEN, NODE_PEERS, REMOVED, STORAGE_SEEN, VM_WANTED,
-    VM_NAMES, CLAIMS, VM_SEEN, TOMBSTONES, POOLS, VOLUMES, TASKS, KEYS, VERDICTS, PROOFS, VOUCHES, HEARTBEATS, LEASE,
-    STATS, NETWORKS, NETWORK_SEEN,
+    VM_NAMES, CLAIMS, VM_SEEN, TOMBSTONES, POOLS, VOLUMES, TASKS, KEYS, VERDICTS, PROOFS, VOUCHES, FAULTS, HEARTBEATS,
+    LEASE, STATS, NETWORKS, NETWORK_SEEN,
 )  # fmt: skip
 
 ONLY = "cluster"

@@ -28,6 +28,7 @@ _FIELDS: dict[Kind[Any], str] = {
     layout.VM_WANTED: "vm_wanted", layout.VM_NAMES: "vm_names", layout.CLAIMS: "claims", layout.VM_SEEN: "vm_seen",
     layout.TOMBSTONES: "tombstones", layout.POOLS: "pools", layout.VOLUMES: "volumes", layout.TASKS: "tasks",
     layout.KEYS: "keys", layout.VERDICTS: "verdicts", layout.PROOFS: "proofs", layout.VOUCHES: "vouches",
+    layout.FAULTS: "faults",
     layout.HEARTBEATS: "heartbeats", layout.STATS: "stats", layout.NETWORKS: "networks",
     layout.NETWORK_SEEN: "network_seen",
 }  # fmt: skip

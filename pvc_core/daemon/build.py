@@ -41,6 +41,7 @@ from pvc_core.policy.standstill import goes_on, standstill
 from pvc_core.reconcile.arrival import Arrivals, LeftoversReconciler
 from pvc_core.reconcile.calls import ThreadCalls
 from pvc_core.reconcile.engine import Engine, Reconciler
+from pvc_core.reconcile.faults import FaultsReconciler
 from pvc_core.reconcile.fence_care import FenceCare
 from pvc_core.reconcile.flush import FlushReconciler
 from pvc_core.reconcile.ground import Ground, Permits, nobody_waits
@@ -227,6 +228,7 @@ def engines(
         strangers,
         StatsReconciler(ground),
         MaintenanceReconciler(ground),
+        FaultsReconciler(ground),
         LevelReconciler(ground),
         *more,
     )

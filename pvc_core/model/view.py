@@ -21,6 +21,7 @@ from pvc_core.model.cluster import (
     Settings,
     Tombstone,
 )
+from pvc_core.model.fault import Fault
 from pvc_core.model.network import Network, NetworkSeen
 from pvc_core.model.node import Heartbeat, NodePeer, NodeSeen, NodeStats, NodeWanted, RemovedNode
 from pvc_core.model.storage import Pool, StorageSeen, Volume
@@ -87,6 +88,7 @@ class ClusterView:
     """By model.verdict.life_id; so are the vouches. Proofs by KeptProof.id."""
     proofs: Mapping[str, Kept[KeptProof]] = field(default_factory=dict)
     vouches: Mapping[str, Kept[Vouch]] = field(default_factory=dict)
+    faults: Mapping[str, Kept[Fault]] = field(default_factory=dict)
     heartbeats: Mapping[str, Kept[Heartbeat]] = field(default_factory=dict)
     stats: Mapping[str, Kept[NodeStats]] = field(default_factory=dict)
     unread: Mapping[str, Unread] = field(default_factory=dict)

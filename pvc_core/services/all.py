@@ -11,6 +11,7 @@ from pvc_core.services.backups import BackupService
 from pvc_core.services.check import CheckService
 from pvc_core.services.cluster import ClusterService
 from pvc_core.services.desk import Desk
+from pvc_core.services.faults import FaultService
 from pvc_core.services.fencing import FenceService
 from pvc_core.services.keys import KeyService
 from pvc_core.services.networks import NetworkService
@@ -39,6 +40,7 @@ class Services:
     keys: KeyService
     rebalance: RebalanceService
     fencing: FenceService
+    faults: FaultService
     close: Callable[[], None] = field(default=lambda: None)
 
     def __enter__(self) -> Services:
@@ -79,5 +81,6 @@ def services_on(
         keys=KeyService(desk.repository, desk.keeper, desk.clock),
         rebalance=RebalanceService(desk, tasks),
         fencing=FenceService(desk, coordinators),
+        faults=FaultService(desk),
         close=close,
     )

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""A simulated node's guard: the real one (pvc_core/guard/body.py), every part of it, on a process table, datagrams and a
-store of pretence.
+"""A simulated node's guard: the real one (pvc_core/guard/body.py), every part of it, on pretended processes, datagrams
+and store.
 
 What the real one keeps in /run it keeps in a directory of the node's own, so it may be killed and begins anew from
 there. What lies outside it is sim_outside.py's; when its threads would come round is told here.
@@ -122,4 +122,4 @@ class SimGuard:
 
 def questions(node: HaNode) -> GuardQuestions:
     """The judge's, in pvcnoded of `node`."""
-    return GuardQuestions(lambda: SimAsker(node), lambda: node.ground.view)  # type: ignore[arg-type, return-value]
+    return GuardQuestions(lambda: SimAsker(node), lambda: node.ground.view)

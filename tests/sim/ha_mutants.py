@@ -16,7 +16,9 @@ from typing import Any
 
 from pvc_core.cluster import repository as repositories
 from pvc_core.cluster.leadership import Leadership
+from pvc_core.guard.freezer import Freezer
 from pvc_core.guard.heartbeat import Heart
+from pvc_core.guard.promises import Promises
 from pvc_core.model.verdict import Verdict
 from pvc_core.policy import suspicion
 from pvc_core.policy.proofs import Judged
@@ -25,7 +27,6 @@ from pvc_core.reconcile.ladder import LadderReconciler
 from pvc_core.reconcile.outcome import Outcome
 from pvc_core.reconcile.recovery import RecoveryReconciler
 from pvc_core.reconcile.vm_start import Starter
-from pvc_core.testing.sim_guard import SimGuard
 from pvc_core.testing.sim_ha_story import story, wrong
 from pvc_core.testing.sim_scenario import load
 from tests.sim.mutants import planted
@@ -87,11 +88,15 @@ def a_direct_answer_does_not_save(right: Any) -> Any:
 
 
 def promises_are_given_with_a_store(right: Any) -> Any:
+    return lambda self, now_s: True
+
+
+def it_is_agreed_before_promises_run_out(right: Any) -> Any:
     return lambda self, life: True
 
 
 def nobody_freezes(right: Any) -> Any:
-    return lambda self: None
+    return lambda self: []
 
 
 def thawed_though_condemned(right: Any) -> Any:
@@ -132,8 +137,9 @@ MUTANTS: tuple[tuple[str, Any, str, Any], ...] = (
     ("maintenance does not matter", judge.JudgeReconciler, "_look", maintenance_does_not_matter),
     ("no grace for nodes that boot", suspicion, "_grace", no_boot_grace),
     ("a direct answer does not save", suspicion, "_answers", a_direct_answer_does_not_save),
-    ("a coordinator with a store promises", SimGuard, "promise", promises_are_given_with_a_store),
-    ("nobody freezes at the deadline", SimGuard, "_freeze", nobody_freezes),
+    ("a coordinator with a store promises", Promises, "_silent", promises_are_given_with_a_store),
+    ("it is agreed before promises have run out", Promises, "may_agree", it_is_agreed_before_promises_run_out),
+    ("nobody freezes at the deadline", Freezer, "freeze", nobody_freezes),
     ("a condemned guard goes on", Heart, "condemn", thawed_though_condemned),
     ("version or any", repositories, "_op", version_or_any),
     ("no claim is written before a start", Starter, "_stamp", no_claim_before_a_start),
@@ -144,7 +150,12 @@ MUTANTS: tuple[tuple[str, Any, str, Any], ...] = (
 
 
 def main() -> int:
-    """1 when a bug was not seen."""
+    """1 when a bug was not seen; 2 when something is wrong without any."""
+    found = next((found for found in _findings() if found[1]), None)
+    if found:
+        print(f"without a planted bug, {found[0]} fails already: {found[1]}", flush=True)
+        return 2
+    print(f"without a planted bug: nothing in {len(FILES) - 1} scenarios and {SEEDS} seeds", flush=True)
     missed = 0
     for name, where, attribute, bug in MUTANTS:
         begun = time.monotonic()
@@ -154,6 +165,7 @@ def main() -> int:
         missed += caught is None
         told = f"caught by {caught[0]}: {caught[1]}" if caught else "NOT CAUGHT"
         print(f"{name}: {told} ({time.monotonic() - begun:.0f} s)", flush=True)
+    print(f"{len(MUTANTS) - missed} of {len(MUTANTS)} planted bugs were caught", flush=True)
     return 1 if missed else 0
 
 

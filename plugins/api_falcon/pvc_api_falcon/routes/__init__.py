@@ -6,6 +6,7 @@ from pvc_api_falcon.route import Route
 from pvc_api_falcon.routes import (
     backup,
     cluster,
+    fault,
     network,
     node,
     pending,
@@ -22,6 +23,7 @@ from pvc_api_falcon.routes import (
 
 THERE: tuple[Route, ...] = (
     *cluster.ROUTES,
+    *fault.ROUTES,
     *backup.ROUTES,
     *node.ROUTES,
     *vm.ROUTES,

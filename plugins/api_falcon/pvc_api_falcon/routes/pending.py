@@ -13,8 +13,6 @@ PENDING: tuple[tuple[str, str], ...] = (
     ("GET", "/metrics/resource"),
     ("GET", "/metrics/ceph"),
     ("GET", "/metrics/zookeeper"),
-    ("GET PUT DELETE", "/faults"),
-    ("GET PUT DELETE", "/faults/{fault_id}"),
     ("POST DELETE", "/vm/{vm}/backup"),
     ("POST", "/vm/{vm}/restore"),
     ("POST DELETE", "/vm/{vm}/snapshot"),

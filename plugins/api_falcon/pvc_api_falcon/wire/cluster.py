@@ -1,4 +1,6 @@
-"""The whole cluster on the wire: GET /status. Until there are faults, its health is what nodes and VMs say."""
+"""The whole cluster on the wire: GET /status. Its health is what its faults say, and what nodes and VMs say that is no
+fault on record yet.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from pvc_api_falcon.wire.fault import fault_body
 from pvc_api_falcon.wire.node import load_of, memory_mib
 from pvc_core import __version__
 from pvc_core.model.cluster import Settings
+from pvc_core.model.fault import Fault
 from pvc_core.model.node import DaemonState
 from pvc_core.services import Services
 from pvc_core.services.pictures import NodePicture, PoolPicture, VmPicture
@@ -21,7 +25,8 @@ DEAD_NODE, FAILED_VM = 50, 10
 def status_body(services: Services) -> dict[str, Any]:
     nodes, vms, pools = services.nodes.list(), services.vms.list(), services.storage.pools()
     volumes = services.storage.volumes()
-    troubles = _troubles(nodes, vms)
+    faults = services.faults.list()
+    troubles = _told(faults, _troubles(nodes, vms))
     if sentence := services.cluster.maintenance_sentence:
         troubles.insert(0, _trouble("MAINTENANCE", 0, sentence))
     return {
@@ -44,7 +49,7 @@ def status_body(services: Services) -> dict[str, Any]:
         "volumes": len(volumes),
         "snapshots": sum(len(picture.volume.snapshots) for picture in volumes),
         "resources": _resources(nodes, pools),
-        "detail": _detail(nodes, vms),
+        "detail": _detail(nodes, vms, faults),
         "status": _sentence(services),
     }
 
@@ -84,6 +89,13 @@ def _troubles(nodes: list[NodePicture], vms: list[VmPicture]) -> list[dict[str, 
         for vm in vms
         if vm.state == "fail"
     ]
+
+
+def _told(faults: list[Fault], live: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The record, with its acknowledgement, instead of what is only seen."""
+    known = {fault.id for fault in faults}
+    shown = [_trouble(fault.id, fault.counts, fault.message) for fault in faults]
+    return shown + [item for item in live if item["id"] not in known]
 
 
 def _trouble(id: str, delta: int, text: str) -> dict[str, Any]:
@@ -130,7 +142,7 @@ def _percent(part: float, whole: float) -> float:
     return round(part / whole * 100, 2) if whole else 0.0
 
 
-def _detail(nodes: list[NodePicture], vms: list[VmPicture]) -> dict[str, list[dict[str, Any]]]:
+def _detail(nodes: list[NodePicture], vms: list[VmPicture], faults: list[Fault]) -> dict[str, list[dict[str, Any]]]:
     return {
         "node": [
             {"name": node.seen.name, "daemon_state": node.seen.daemon_state, "domain_state": node.seen.domain_state}
@@ -138,5 +150,5 @@ def _detail(nodes: list[NodePicture], vms: list[VmPicture]) -> dict[str, list[di
         ],
         "vm": [{"uuid": vm.wanted.uuid, "name": vm.wanted.name, "state": vm.state} for vm in vms],
         "osd": [],
-        "faults": [],
+        "faults": [fault_body(fault) for fault in faults],
     }

@@ -11,6 +11,7 @@ import click
 
 from pvc_cli.api import Value
 from pvc_cli.app import App
+from pvc_cli.commands.fault import fault
 from pvc_cli.commands.task import show_or_wait
 from pvc_cli.errors import ExitCode
 from pvc_cli.formats import LIST, emit, format_option
@@ -166,6 +167,9 @@ def rebalance(app: App, dry_run: bool, wait: bool, format_: str) -> None:
 def task(app: App, task_id: str | None, wait: bool, format_: str) -> None:
     """Follow the task TASK_ID to its end (--no-wait: show it once); without TASK_ID list the tasks."""
     show_or_wait(app, task_id, wait, format_)
+
+
+cluster.add_command(fault)
 
 
 def read_passphrase(source: TextIO | None) -> str:

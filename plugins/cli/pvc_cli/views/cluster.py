@@ -17,6 +17,14 @@ MESSAGES = (
     Column("Message", lambda m: m["text"]),
 )
 
+FAULTS = (
+    Column("Id", lambda f: f["id"]),
+    Column("Last reported", lambda f: f["last_reported"]),
+    Column("Status", lambda f: f["status"], state=True),
+    Column("Health", lambda f: f"-{f['health_delta']}%", right=True),
+    Column("Message", lambda f: f["message"]),
+)
+
 MOVES = (
     Column("VM", lambda m: m["name"]),
     Column("From", lambda m: m["source"]),
@@ -27,6 +35,28 @@ MOVES = (
 
 def plan(out: Output, moves: list[dict[str, Any]]) -> str:
     return table(out, MOVES, moves, empty="Nothing to move: memory is given out evenly enough, and every rule is kept.")
+
+
+def faults(out: Output, found: list[dict[str, Any]]) -> str:
+    return table(out, FAULTS, found, empty="Nothing is wrong.")
+
+
+def faults_long(_out: Output, found: list[dict[str, Any]]) -> str:
+    parts = [
+        facts(
+            [
+                ("Fault", fault["id"]),
+                ("First reported", fault["first_reported"]),
+                ("Last reported", fault["last_reported"]),
+                ("Status", state(fault["status"])),
+                ("Acknowledged", fault["acknowledged_at"] or "-"),
+                ("Health", f"-{fault['health_delta']}%"),
+                ("Message", fault["message"]),
+            ]
+        )
+        for fault in found
+    ]
+    return "\n\n".join(parts) or "Nothing is wrong."
 
 
 def short(_out: Output, status: dict[str, Any]) -> str:
