@@ -184,6 +184,7 @@ def build_node(
         more=(
             *host.reconcilers(in_custody=bool(custody)),
             ReportReconciler(ground, config.paths.run),
+            *(() if custody else (FaultsReconciler(ground),)),
             *_era(ground, served, in_custody=bool(custody)),
         ),
         held=lambda kind, key: "" if goes_on(keeper.view, kind, key) else node.standstill(),
@@ -228,7 +229,6 @@ def engines(
         strangers,
         StatsReconciler(ground),
         MaintenanceReconciler(ground),
-        FaultsReconciler(ground),
         LevelReconciler(ground),
         *more,
     )
