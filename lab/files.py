@@ -179,10 +179,15 @@ def pvc_yaml(plan: Plan, number: int) -> str:
                 "user": bmcs.USER,
                 "password_file": "/etc/pvc/bmc-password",
             },
+            "net_evpn": {},
             "api_falcon": {},
             **{name: {} for name in plan.plugins},
         },
-        "use": {"compute": "compute_libvirt", "default_pool": {"name": "vms", "driver": f"storage_{plan.storage}"}},
+        "use": {
+            "compute": "compute_libvirt",
+            "networks": {"managed": "net_evpn"},
+            "default_pool": {"name": "vms", "driver": f"storage_{plan.storage}"},
+        },
         "fencing": {"ladder": ["fence_ipmi"]},
     }
     return f"# Written by script/lab for its node {plan.nodes[number - 1]}.\n" + yaml.safe_dump(

@@ -1,0 +1,140 @@
+"""The devices of one network on this node: a bridge guests plug into and a VXLAN device in it, over netlink.
+
+The bridge's alias names the network it was made for, so that what is ours is known after every restart. The VXLAN
+device learns nothing by itself: where a guest is, EVPN says (fabric.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from pvc_core.errors import Permanent, Refused, Retry
+from pvc_core.model.network import NetworkFound
+from pvc_net_evpn.definitions import HEADERS_BYTES
+
+PORT = 4789
+"""IANA's for VXLAN (RFC 7348)."""
+MARK = "pvc "
+_LACKING = (95, 93)
+"""EOPNOTSUPP, EPROTONOSUPPORT: this kernel has no such device."""
+
+
+def bridge_name(vni: int) -> str:
+    """On every node alike: definitions of VMs name it."""
+    return f"vmbr{vni}"
+
+
+def vxlan_name(vni: int) -> str:
+    return f"vxlan{vni}"
+
+
+class Kernel:
+    """`open` gives a netlink socket in the namespace that is meant; each call has one of its own."""
+
+    def __init__(self, open: Callable[[], Any] = IPRoute) -> None:
+        self._open = open
+
+    def mtu_of(self, address: str) -> int:
+        """Of the device that has this address. Raises Retry: it is not there yet."""
+        with self._open() as ip:
+            for message in ip.get_addr():
+                if message.get("address") == address:
+                    return int(ip.get_links(message["index"])[0].get("ifla_mtu"))
+        raise Retry(f"no device of this node has the address {address} yet", again_in_s=2.0)
+
+    def ensure(self, vni: int, id: str, local: str, mtu: int) -> bool:
+        """Bridge and VXLAN device as wanted; True if anything was changed. Raises Permanent, Retry."""
+        try:
+            with self._open() as ip:
+                return self._ensure(ip, vni, id, local, mtu or self.mtu_of(local) - HEADERS_BYTES)
+        except NetlinkError as error:
+            raise _told(error, f"make network {vni}") from None
+
+    def remove(self, vni: int, id: str) -> None:
+        """Raises Refused while anything but its own VXLAN device is in the bridge."""
+        try:
+            with self._open() as ip:
+                bridge = _find(ip, bridge_name(vni))
+                if bridge is not None and _id(bridge) not in ("", id):
+                    return
+                vxlan = _find(ip, vxlan_name(vni))
+                if bridge is not None:
+                    _demand_empty(ip, vni, bridge["index"])
+                for link in (vxlan, bridge):  # the bridge last: its alias says whose the rest is
+                    if link is not None:
+                        ip.link("del", index=link["index"])
+        except NetlinkError as error:
+            raise _told(error, f"remove network {vni}") from None
+
+    def list(self) -> list[NetworkFound]:
+        with self._open() as ip:
+            names = [(link.get("ifla_ifname"), _id(link)) for link in ip.get_links()]
+        return [
+            NetworkFound(vni=int(name.removeprefix("vmbr")), id=id)
+            for name, id in names
+            if id and name.startswith("vmbr") and name.removeprefix("vmbr").isdecimal()
+        ]
+
+    def _ensure(self, ip: Any, vni: int, id: str, local: str, mtu: int) -> bool:
+        changed = False
+        bridge, vxlan = _find(ip, bridge_name(vni)), _find(ip, vxlan_name(vni))
+        if bridge is None:
+            ip.link("add", ifname=bridge_name(vni), kind="bridge", br_forward_delay=0, mtu=mtu)
+            bridge, changed = _find(ip, bridge_name(vni)), True
+        assert bridge is not None
+        if vxlan is not None and _attr(vxlan, "ifla_vxlan_local") != local:  # cannot be changed in place
+            ip.link("del", index=vxlan["index"])
+            vxlan = None
+        if vxlan is None:
+            ip.link(
+                "add", ifname=vxlan_name(vni), kind="vxlan", vxlan_id=vni, vxlan_local=local, vxlan_port=PORT,
+                vxlan_learning=False, mtu=mtu,
+            )  # fmt: skip
+            vxlan, changed = _find(ip, vxlan_name(vni)), True
+        assert vxlan is not None
+        if vxlan.get("ifla_master") != bridge["index"]:
+            ip.link("set", index=vxlan["index"], master=bridge["index"])
+            ip.brport("set", index=vxlan["index"], learning=0)
+            changed = True
+        for link in (vxlan, bridge):
+            if link.get("ifla_mtu") != mtu or link["state"] != "up":
+                ip.link("set", index=link["index"], mtu=mtu, state="up")
+                changed = True
+        if _id(bridge) != id:
+            ip.link("set", index=bridge["index"], ifalias=f"{MARK}{id}")
+            changed = True
+        return changed
+
+
+def _find(ip: Any, name: str) -> Any:
+    found = ip.link_lookup(ifname=name)
+    return ip.get_links(found[0])[0] if found else None
+
+
+def _id(link: Any) -> str:
+    alias = link.get("ifla_ifalias") or ""
+    return alias.removeprefix(MARK) if alias.startswith(MARK) else ""
+
+
+def _attr(link: Any, name: str) -> Any:
+    return link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", name.upper())
+
+
+def _demand_empty(ip: Any, vni: int, bridge: int) -> None:
+    ports = [link.get("ifla_ifname") for link in ip.get_links() if link.get("ifla_master") == bridge]
+    others = [name for name in ports if name != vxlan_name(vni)]
+    if others:
+        raise Refused(
+            f"network {vni} still has guests plugged in here: {', '.join(sorted(others))}",
+            help="stop those guests, or remove their network cards",
+        )
+
+
+def _told(error: NetlinkError, what: str) -> Permanent | Retry:
+    if error.code in _LACKING:
+        return Permanent(f"this node cannot {what}: its kernel has no bridge or VXLAN", help="load bridge and vxlan")
+    return Retry(f"the kernel did not {what}: {error}", again_in_s=2.0)

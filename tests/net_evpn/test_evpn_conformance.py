@@ -1,0 +1,76 @@
+"""net_evpn answers the suite's questions with packets, over real VXLAN and real FRR."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pvc_core.errors import Refused
+from pvc_core.testing.contract_network import MACS, NetworkContract, address, plugged
+
+from .evpn_rig import EvpnRig, World, await_ready
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+]
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def rig(world: World) -> Iterator[EvpnRig]:
+    rig = EvpnRig(world)
+    yield rig
+    rig.clean()
+
+
+class TestEvpn(NetworkContract):
+    @pytest.fixture
+    def rig(self, world: World) -> Iterator[EvpnRig]:
+        rig = EvpnRig(world)
+        yield rig
+        rig.clean()
+
+
+def test_a_network_is_not_removed_from_under_a_guest(rig: EvpnRig) -> None:
+    network = rig.network()
+    guest = plugged(rig, "hv1", network, 0)
+    with pytest.raises(Refused, match="still has guests plugged in here: tap1"):
+        rig.driver("hv1").remove_network(network, deadline_s=10)
+    rig.unplugged(guest)
+    rig.driver("hv1").remove_network(network, deadline_s=10)
+
+
+def test_a_restart_of_the_daemon_leaves_frr_and_its_sessions_alone(rig: EvpnRig, world: World) -> None:
+    network = rig.network()
+    mine = plugged(rig, "hv1", network, 0)
+    plugged(rig, "hv2", network, 2)
+    assert rig.reaches(mine, address(network, 2), within_s=rig.arrival_s)
+    before = pids(world.place / "hv1")
+    world.fabrics["hv1"].stop()
+    world.fabrics["hv1"] = world._fabric("hv1", 1)
+    await_ready(world.fabrics["hv1"])
+    assert pids(world.place / "hv1") == before
+    assert rig.reaches(mine, address(network, 2), within_s=rig.arrival_s)
+
+
+def test_bgpd_that_dies_is_started_again_with_its_configuration(rig: EvpnRig, world: World) -> None:
+    network = rig.network()
+    mine = plugged(rig, "hv1", network, 0)
+    os.kill(pids(world.place / "hv1")["bgpd"], 9)
+    plugged(rig, "hv2", network, 2, mac=MACS[2])
+    assert rig.reaches(mine, address(network, 2), within_s=60)
+
+
+def pids(place: Path) -> dict[str, int]:
+    return {name: int((place / f"{name}.pid").read_text()) for name in ("zebra", "bgpd")}
