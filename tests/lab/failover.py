@@ -36,6 +36,7 @@ class Rig:
         self.elsewhere_s: float | None = None
         """From the strike until the last of the guests concerned executed elsewhere; None: none had to."""
         self.notes: list[str] = []
+        self._boots: dict[str, str] = {}
 
     def _make(self, wish: guests.Wish) -> None:
         """What is there already is taken as it is: so it may be asked again when an answer got lost."""
@@ -71,10 +72,20 @@ class Rig:
     def store_leader(self) -> str:
         return next((name for name in self.lab.coordinators if self.lab.store_role(name) == "leader"), "")
 
+    def occupy(self, node: str) -> None:
+        """A fault of a node without guests shows nothing: one is moved there."""
+        if self.guests_on(node):
+            return
+        name = next(iter(self.uuids))
+        self.lab.api.post(f"/vm/{name}/node", action="move", node=node)
+        self.until(lambda: self.vm(name)["status"] == f"running on {node}", f"{name} is on {node}")
+        self.whole()
+
     # -- striking ------------------------------------------------------------------------------------------------------
 
     def strike(self, act: Callable[[], object]) -> None:
         """What goes wrong, and from when on the seconds count."""
+        self._boots = {node: self.lab.pid_namespace(node) for node in self.lab.nodes}
         self.struck_s, self.struck_wall_s = time.monotonic(), time.time()
         act()
 
@@ -104,6 +115,12 @@ class Rig:
 
     def stand_still(self, names: Collection[str]) -> None:
         self.until(lambda: not any(self.watch.executing(self.uuids[name]) for name in names), "they stand still")
+
+    def was_fenced(self, node: str) -> bool:
+        """It is shown as fenced, or was switched off and on again by its controller since the strike."""
+        return bool(self.node(node)["daemon_state"] == "fenced") or (
+            self.lab.is_on(node) and self.lab.pid_namespace(node) != self._boots[node]
+        )
 
     def note(self, words: str) -> None:
         """For the table: how it came about."""

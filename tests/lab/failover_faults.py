@@ -46,7 +46,9 @@ def play(rig: Rig, fault: Fault) -> Came:
     """Raises AssertionError when a guest executed twice, was lost, or the cluster does not come to rest."""
     rig.whole()
     rig.elsewhere_s, rig.notes = None, []
-    node, began_s = fault.whom(rig), time.monotonic()
+    node = fault.whom(rig)
+    rig.occupy(node)
+    began_s = time.monotonic()
     try:
         fault.strike(rig, node)
     finally:
@@ -224,8 +226,9 @@ def _is_dead(rig: Rig, node: str) -> None:
 
 
 def _is_fenced(rig: Rig, node: str) -> None:
-    """Or is back already: its controller switched it on again."""
-    rig.until(lambda: rig.node(node)["daemon_state"] in ("fenced", "run"), f"{node} is shown as fenced")
+    rig.until(
+        lambda: rig.was_fenced(node), f"{node} is shown as fenced, or has booted since", tell=lambda: rig.node(node)
+    )
 
 
 def _cannot_be_proved(rig: Rig, node: str, fault: str) -> None:
