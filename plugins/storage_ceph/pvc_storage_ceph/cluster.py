@@ -50,6 +50,8 @@ class Cluster:
             self._pools.pop(name).close()
 
     def has_pool(self, name: str) -> bool:
+        """Asked of the newest map: ours may still show a pool that was removed since."""
+        self.settle_map()
         return bool(self._handle.pool_exists(name))
 
     def pool_number(self, name: str) -> int:
@@ -97,6 +99,11 @@ class Cluster:
             raise Permanent(
                 f"{self.config['conf']} is missing, which says where Ceph is",
                 help="put Ceph's configuration there, or name its place in plugins.storage_ceph.conf",
+            )
+        if self.config["keyring"] and not os.path.exists(self.config["keyring"]):
+            raise Permanent(
+                f"Ceph was not asked: no key of {who} was found, {self.config['keyring']} is missing",
+                help="see plugins.storage_ceph.keyring",
             )
         handle = self.rados.Rados(conffile=self.config["conf"], name=who, conf=limits)
         try:

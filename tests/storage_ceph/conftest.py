@@ -1,0 +1,37 @@
+"""One Ceph for all tests of this folder, and the rig on it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.ceph_make import Ceph
+
+from .ceph_rig import running_ceph
+from .volumes_rig import Admin, CephRig
+
+
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[Ceph]:
+    directory = Path(tempfile.mkdtemp(prefix="pvc-ceph-", dir="/tmp"))
+    try:
+        with running_ceph(directory) as ceph:
+            yield ceph
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def admin(ceph: Ceph) -> Admin:
+    return Admin(ceph)
+
+
+@pytest.fixture(scope="session")
+def whole(ceph: Ceph, admin: Admin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CephRig]:
+    rig = CephRig(ceph, admin, tmp_path_factory.mktemp("nodes"))
+    yield rig
+    rig.end()
