@@ -30,6 +30,9 @@ from lab import LabError, bmcs, control, ensemble, guests, leash, network, node,
 from lab.api import Api
 from lab.state import REPOSITORY, SWITCH, Lab, Plan
 
+ARMING_S = 5.0
+"""Every guard has read by then that there is maintenance."""
+
 
 class RunningLab:
     """A lab that is up. Everything raises LabError with a sentence."""
@@ -65,6 +68,25 @@ class RunningLab:
         """Signal one daemon (pvcnoded, libvirtd, ...); return the process id it had."""
         pid: int = control.ask(self._init(where), "kill", unit=process, signal=signal)
         return pid
+
+    @contextlib.contextmanager
+    def unfenced(self) -> Iterator[None]:
+        """Nobody is given up and nobody freezes meanwhile (maintenance): for tests of what a lost node or store does
+        to others, longer than high availability would wait.
+        """
+        self.api.call("POST", "/status", {"state": "true"})
+        time.sleep(ARMING_S)
+        try:
+            yield
+        finally:
+            self.eventually(self._armed, "maintenance is over")
+
+    def _armed(self) -> bool:
+        try:
+            self.api.call("POST", "/status", {"state": "false"})
+        except LabError:
+            return False
+        return True
 
     def hold(self, where: str, step: str) -> None:
         """The node's pvcnoded stands still when it next comes to `step` (Ground.moment)."""

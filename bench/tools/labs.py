@@ -55,7 +55,7 @@ class BenchLab:
         """Daemon -> its process id, as the machine sees it."""
         inside = {unit["unit"].removesuffix(".service"): unit["pid"] for unit in node.status(self.init)}
         outside = {_inner_pid(pid): pid for pid in _below(self.init.pid)}
-        return {name: outside[pid] for name, pid in inside.items()}
+        return {name: outside[pid] for name, pid in inside.items() if pid}
 
 
 @contextlib.contextmanager

@@ -91,7 +91,9 @@ def test_a_guest_whose_wanted_record_is_newer_is_left_as_it_is(repository: Repos
     repository.store.create(KEY, NEWER)
     repository.add(layout.CLAIMS, "u1", Claim(uuid="u1", holder="hv1"))
     keeper.settle(inline=True)
-    ground = SimpleNamespace(view=keeper.view, node="hv1", keeper=keeper, repository=repository, inline=True)
+    ground = SimpleNamespace(
+        view=keeper.view, node="hv1", keeper=keeper, repository=repository, inline=True, condemned=False
+    )
     touched = SimpleNamespace()  # whoever is asked for anything fails the test
     reconciler = VmReconciler(cast(Any, ground), cast(Any, touched), cast(Any, touched), cast(Any, touched))
     outcome = reconciler.step("u1")

@@ -31,7 +31,8 @@ STORE = "pvc-zookeeper"
 def guest(lab3: RunningLab) -> Iterator[Guest]:
     lab3.guest("steady", node="hv3")
     all_well(lab3)
-    yield Guest(lab3, "steady", "hv3")
+    with lab3.unfenced():
+        yield Guest(lab3, "steady", "hv3")
     lab3.remove_guest("steady")
 
 

@@ -100,7 +100,7 @@ def test_a_cut_outlasts_the_power(lab3: RunningLab) -> None:
     lab3.power_on("hv3")
     assert not _reached(lab3, "hv3", "10.72.0.11")
     lab3.heal("hv3", "storage")
-    assert _reached(lab3, "hv3", "10.72.0.11")
+    lab3.eventually(lambda: _reached(lab3, "hv3", "10.72.0.11"), "its networks are made and whole")
     _whole(lab3)
 
 

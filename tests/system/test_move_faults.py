@@ -18,7 +18,8 @@ VM = "traveller"
 
 @pytest.fixture(scope="module")
 def rig(lab3: RunningLab) -> Iterator[Rig]:
-    yield Rig(lab3, VM)
+    with lab3.unfenced():
+        yield Rig(lab3, VM)
     lab3.remove_guest(VM)
 
 
