@@ -14,6 +14,7 @@ import libvirt
 from bench.tools import start_ways as ways
 from bench.tools.witness import Domains, Keys, event_loop
 from lab.guest_xml import UPSTREAM, guest_xml, mac_of
+from pvc_compute_libvirt.emulated import with_noted_memory
 from pvc_compute_libvirt.render import render
 from pvc_core.config import load
 from pvc_core.contracts.compute import RenderRequest
@@ -83,7 +84,7 @@ def _rendered(options: argparse.Namespace, hooked: Domains) -> str:
     if not disk or not log:
         raise RuntimeError(f"the guest has no disk or no console log:\n{text}")
     definition = guest_xml(options.name, pool=options.pool, volume=options.volume, memory_mib=options.memory_mib)
-    return render(
+    rendered = render(
         RenderRequest(
             definition=definition,
             uuid=options.uuid,
@@ -95,6 +96,7 @@ def _rendered(options: argparse.Namespace, hooked: Domains) -> str:
             vnc_listen="127.0.0.1",
         )
     )
+    return with_noted_memory(rendered, virt_type="qemu", qemu=hooked.connection.getVersion())
 
 
 if __name__ == "__main__":
