@@ -20,6 +20,13 @@ pytest_plugins = ["tests.lab_fixture"]
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nobody_is_fenced(lab3: RunningLab) -> Iterator[None]:
+    """What the lease alone does; with fencing the old primary boots again meanwhile (test_failover.py)."""
+    with lab3.unfenced():
+        yield
+
+
 @pytest.fixture
 def watch(lab3: RunningLab) -> Iterator[AddressWatch]:
     all_well(lab3)
