@@ -101,14 +101,16 @@ class LibvirtDriver(ComputeDriver):
         return seen
 
     def _seen(self, connection: libvirt.virConnect, uuid: str) -> Observation:
-        """What libvirt says alone."""
+        """What libvirt says alone. A guest may end between two questions about it."""
         try:
-            domain = connection.lookupByUUIDString(uuid)
-            state, detail = domain.state()
+            return self._looked(connection.lookupByUUIDString(uuid), uuid)
         except libvirt.libvirtError as error:
             if words.no_such_domain(error):
                 return self._off(uuid)
             raise
+
+    def _looked(self, domain: libvirt.virDomain, uuid: str) -> Observation:
+        state, detail = domain.state()
         guest, reason = words.guest_state(state, detail)
         if guest is GuestState.OFF:
             if domain.isPersistent():
