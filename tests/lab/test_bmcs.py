@@ -71,6 +71,12 @@ def test_what_is_wrong_with_a_bmc_is_told_and_hurts_nobody(lab3: RunningLab) -> 
 
 
 def test_a_fence_switches_the_node_off_and_proves_it(lab3: RunningLab) -> None:
+    """Asked by hand: nobody else fences it meanwhile, and switches it on again."""
+    with lab3.unfenced():
+        _fenced_by_hand(lab3)
+
+
+def _fenced_by_hand(lab3: RunningLab) -> None:
     boot = lab3.exec("hv3", "readlink", "/proc/1/ns/pid")
     answer = fence(lab3, "hv1", "hv3")
     assert answer["proof"] and answer["kind"] == "off" and answer["node"] == "hv3" and not answer["already"], answer
