@@ -74,7 +74,7 @@ def write_value(file: Path, path: Sequence[str], value: str, *, node: str | None
     write_all([File(file, replaced(before, path, value), mode)])
     try:
         load(file, node=node)
-    except Exception:
+    except Exception:  # whatever it was: what stood there before is put back, and the error goes on
         write_all([File(file, before, mode or PUBLIC)])
         raise
 

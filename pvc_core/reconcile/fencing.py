@@ -13,6 +13,7 @@ from pvc_core.errors import NotFound, PvcError, Refused, Retry
 from pvc_core.model.fence import FenceAnswer, NoProof, Proof, ProofKind, Target, TestStep, Why, WriteFence
 from pvc_core.model.storage import Pool
 from pvc_core.model.view import ClusterView
+from pvc_core.model.vm import Phase
 from pvc_core.reconcile.ground import Ground
 
 TEST_S = 10.0
@@ -70,20 +71,21 @@ def ask_rung(ground: Ground, rung: str, target: Target, *, allowed: Allowed, dea
 
 
 def write_fence_of(view: ClusterView, target: Target, pool: Pool) -> WriteFence:
-    """What a storage driver must know to keep `target` from writing into `pool`: from claims and nodes as pictured."""
+    """What a storage driver must know to keep `target` from writing into `pool`: from claims and nodes as pictured.
+
+    Its addresses are those of the claims of this very incarnation: what another life of the node has, like what any
+    other node has, is never touched (A4, A18). Its volumes are also those of guests on their way to it (B17).
+    """
     refs: list[str] = []
     noted: set[str] = set()
-    others: dict[str, set[str]] = {}
-    for name, kept in view.node_seen.items():
-        if name != target.node:
-            others.setdefault(name, set()).update(filter(None, [kept.value.addresses.get("storage", "")]))
-    for claim in (kept.value for kept in view.claims.values()):
-        holders = {claim.holder, claim.target or claim.holder}
-        if target.node in holders:
+    others = {name: set(kept.value.addresses.values()) for name, kept in view.node_seen.items() if name != target.node}
+    for claim in (kept.value for kept in view.claims.values() if kept.value.phase is not Phase.FREE):
+        mine = (claim.holder, claim.incarnation) == (target.node, target.incarnation)
+        if mine or claim.target == target.node:
             refs += claim.volumes
-        if holders == {target.node}:
+        if mine:
             noted.update(claim.addresses)
-        else:
+        elif claim.addresses:
             others.setdefault(claim.holder, set()).update(claim.addresses)
     ids = {layout.volume_id(*ref.split("/", 1)) for ref in refs if ref.partition("/")[0] == pool.name}
     return WriteFence(

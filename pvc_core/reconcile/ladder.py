@@ -14,13 +14,12 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Set, Unchanged
 from pvc_core.contracts.storage import StorageDriver
 from pvc_core.errors import Conflict, NotFound, PvcError, Refused
-from pvc_core.model.fence import FenceAnswer, NoProof, Power, Proof, ProofKind, Target, Why, WriteFence
+from pvc_core.model.fence import FenceAnswer, NoProof, Power, Proof, ProofKind, Target, Why
 from pvc_core.model.verdict import Act, Verdict, life_id
 from pvc_core.model.view import ClusterView, Kept
-from pvc_core.model.vm import Phase
 from pvc_core.reconcile.docket import Alive, Docket, Questions, is_off, removed
 from pvc_core.reconcile.engine import EVERY
-from pvc_core.reconcile.fencing import ask_rung, target_of
+from pvc_core.reconcile.fencing import ask_rung, ask_storage, target_of, write_fence_of
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
 from pvc_core.reconcile.verdict import keep_proof
@@ -167,47 +166,17 @@ class LadderReconciler:
     # -- storage -------------------------------------------------------------------------------------------------------
 
     def _storage(self, key: str, verdict: Verdict, rung: str, pool_name: str) -> Outcome:
-        life = life_id(verdict.node, verdict.incarnation)
-        driver, pool = self.ladder.storage[rung], self.ground.view.pools[pool_name].value
-        fence, deadline_s = self._write_fence(verdict, pool_name), self.ladder.storage_s
+        life, deadline_s = life_id(verdict.node, verdict.incarnation), self.ladder.storage_s
+        fence = write_fence_of(self.ground.view, self._target(verdict), self.ground.view.pools[pool_name].value)
         act = _Acting(self.ground, self.docket, life, f"{rung}@{pool_name}", deadline_s)
         answer: FenceAnswer
         try:
             act.allowed()
-            answer = self.ground.calls(
-                f"fence/{rung}/{verdict.node}/{pool_name}",
-                f"shutting node {verdict.node} out of pool {pool.name}",
-                deadline_s,
-                lambda: driver.fence_node(fence, deadline_s=deadline_s),
-            )
+            answer = ask_storage(self.ground, fence, deadline_s=deadline_s)
         except PvcError as error:
             answer = NoProof(rung=rung, node=verdict.node, why=Why.FAILED, reason=str(error))
-        if isinstance(answer, Proof) and not _proves(answer, verdict, rung, pool_name):
-            answer = NoProof(rung=rung, node=verdict.node, why=Why.FAILED, reason=f"it proved {answer.text}")
         act.end(answer)
         return self._answered(key, verdict, answer)
-
-    def _write_fence(self, verdict: Verdict, pool: str) -> WriteFence:
-        """The claims of the condemned life; and every other node's addresses, which are never touched."""
-        view = self.ground.view
-        claims = [kept.value for kept in view.claims.values() if kept.value.phase is not Phase.FREE]
-        mine = [one for one in claims if (one.holder, one.incarnation) == (verdict.node, verdict.incarnation)]
-        refs = {ref for claim in mine for ref in claim.volumes}
-        others: dict[str, list[str]] = {
-            name: list(seen.value.addresses.values()) for name, seen in view.node_seen.items() if name != verdict.node
-        }
-        for claim in claims:
-            if claim.holder in others:
-                others[claim.holder].extend(claim.addresses)
-        return WriteFence(
-            target=self._target(verdict),
-            pool=view.pools[pool].value,
-            volumes=[
-                kept.value for kept in view.volumes.values() if kept.value.pool == pool and kept.value.ref in refs
-            ],
-            noted=[address for claim in mine for address in claim.addresses],
-            others=others,
-        )
 
     # -- what came of it -----------------------------------------------------------------------------------------------
 
@@ -302,9 +271,3 @@ def _word_of(verdict: Verdict) -> Proof:
         seen="none of its guests is left in its /proc",
         how="its guard's direct answer",
     )
-
-
-def _proves(proof: Proof, verdict: Verdict, rung: str, pool: str) -> bool:
-    return (proof.kind, proof.node, proof.incarnation, proof.rung, proof.pool) == (
-        ProofKind.NO_WRITE, verdict.node, verdict.incarnation, rung, pool,
-    )  # fmt: skip

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ from pvc_core.testing.sim_ha_checks import HaWatcher
 from pvc_core.testing.sim_net import SimNet
 from pvc_core.testing.sim_parts import FakePlugin, MortalStore, QuietLog, SimCalls, SimKeeper
 from pvc_core.testing.sim_stage import Stage
-from pvc_core.testing.storage import Crashed
+from pvc_core.testing.storage import ALL_CAPABILITIES, Crashed, FakeStorageDefinitions
 from pvc_core.testing.store import FakeStoreServer
 from pvc_core.units import GIB, MIB
 
@@ -81,6 +81,7 @@ class FencePlugin(FakePlugin):
     def __init__(self, fence: FenceDefinitions) -> None:
         super().__init__()
         self._fence = fence
+        self._storage = FakeStorageDefinitions(replace(ALL_CAPABILITIES, storage_fencing=True))
 
     @property
     def fence(self) -> FenceDefinitions:

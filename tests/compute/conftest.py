@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from .libvirt_node import LibvirtNode
+from .libvirt_rig import LibvirtRig
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,22 @@ def libvirt_neighbour(libvirt_node: LibvirtNode, tmp_path_factory: pytest.TempPa
     for node in _node(tmp_path_factory.mktemp("neighbour")):
         libvirt_node.join(node)
         yield node
+
+
+@pytest.fixture
+def here(libvirt_node: LibvirtNode, libvirt_neighbour: LibvirtNode) -> Iterator[LibvirtRig]:
+    """A driver beside another node's, `there`."""
+    rig = LibvirtRig(libvirt_node, libvirt_neighbour)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def there(here: LibvirtRig) -> Iterator[LibvirtRig]:
+    rig = here.neighbour()
+    assert rig is not None
+    yield rig
+    rig.close()
 
 
 def _node(root: Path) -> Iterator[LibvirtNode]:

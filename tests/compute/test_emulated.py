@@ -18,7 +18,6 @@ from pvc_core.ids import new_uuid
 from pvc_core.model.vm import GuestState
 
 from . import checking
-from .libvirt_node import LibvirtNode
 from .libvirt_rig import LibvirtRig
 
 QEMU = emulated.QEMU_NAMESPACE
@@ -61,21 +60,6 @@ def test_nothing_changes_where_nothing_is_lost_or_the_user_says_how(
 ) -> None:
     xml = PLAIN.format(163840, machine, more)
     assert emulated.with_noted_memory(xml, virt_type=virt_type, qemu=qemu) == xml
-
-
-@pytest.fixture
-def here(libvirt_node: LibvirtNode, libvirt_neighbour: LibvirtNode) -> Iterator[LibvirtRig]:
-    rig = LibvirtRig(libvirt_node, libvirt_neighbour)
-    yield rig
-    rig.close()
-
-
-@pytest.fixture
-def there(here: LibvirtRig) -> Iterator[LibvirtRig]:
-    rig = here.neighbour()
-    assert rig is not None
-    yield rig
-    rig.close()
 
 
 @pytest.fixture

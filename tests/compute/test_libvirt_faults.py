@@ -178,6 +178,7 @@ def test_x6_a_guest_that_libvirt_forgot_is_never_started_twice(rig: LibvirtRig, 
     rig.node.revive_libvirtd()
     assert guest.name not in rig.node.virsh("list", "--all", "--name").stdout
     fresh = rig.driver()
+    _until(lambda: _looks(driver.observe, guest.uuid) is GuestState.UNKNOWN, "the connection is made anew")
     for each in (driver, fresh):
         seen = each.observe(guest.uuid, deadline_s=5.0)
         assert seen.guest is GuestState.UNKNOWN and seen.pid and "libvirt does not know it" in seen.reason

@@ -18,25 +18,9 @@ from pvc_core.contracts.compute import RenderRequest
 from pvc_core.ids import new_uuid
 from pvc_core.model.vm import GuestState
 
-from .libvirt_node import LibvirtNode
 from .libvirt_rig import LibvirtRig
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
-
-
-@pytest.fixture
-def here(libvirt_node: LibvirtNode, libvirt_neighbour: LibvirtNode) -> Iterator[LibvirtRig]:
-    rig = LibvirtRig(libvirt_node, libvirt_neighbour)
-    yield rig
-    rig.close()
-
-
-@pytest.fixture
-def there(here: LibvirtRig) -> Iterator[LibvirtRig]:
-    rig = here.neighbour()
-    assert rig is not None
-    yield rig
-    rig.close()
 
 
 @pytest.fixture

@@ -152,8 +152,11 @@ def test_a_write_fence_names_what_the_target_has_and_what_others_have(world: Wor
 
     def claim(uuid: str, holder: str, volumes: tuple[str, ...], address: str, **more: Any) -> Kept[Claim]:
         return Kept(
-            Claim(uuid=uuid, holder=holder, volumes=volumes, addresses=(address,), **{"phase": Phase.RUN, **more}), 0, 0
-        )
+            Claim(
+                uuid=uuid, holder=holder, volumes=volumes, addresses=(address,),
+                **{"phase": Phase.RUN, "incarnation": "i2", **more},
+            ), 0, 0,
+        )  # fmt: skip
 
     world.view = picture(
         volumes={f"{v.pool}@{v.name}": Kept(v, 0, 0) for v in map(volume, ("a", "b", "c"))},
@@ -161,12 +164,19 @@ def test_a_write_fence_names_what_the_target_has_and_what_others_have(world: Wor
             "u1": claim("u1", "hv2", ("vms/a", "other/x"), "10.2.0.12:0/1"),
             "u2": claim("u2", "hv1", ("vms/b",), "10.2.0.11:0/2"),
             "u3": claim("u3", "hv1", ("vms/c",), "10.2.0.11:0/3", phase=Phase.MIGRATING, target="hv2"),
+            "u4": claim("u4", "hv2", ("vms/b",), "10.2.0.12:0/4", incarnation="i3"),
+            "u5": claim("u5", "hv2", ("vms/a",), "10.2.0.12:0/5", phase=Phase.MIGRATING, target="hv1"),
         },
     )
-    fence = write_fence_of(world.view, target_of(world.view, "hv2"), Pool(name="vms", driver="storage_fake"))
+    target = target_of(world.view, "hv2", incarnation="i2")
+    fence = write_fence_of(world.view, target, Pool(name="vms", driver="storage_fake"))
     assert [one.name for one in fence.volumes] == ["a", "c"]
-    assert fence.noted == ["10.2.0.12:0/1"]
-    assert fence.others == {"hv1": ["10.2.0.11", "10.2.0.11:0/2", "10.2.0.11:0/3"], "hv3": ["10.2.0.13"]}
+    assert fence.noted == ["10.2.0.12:0/1", "10.2.0.12:0/5"], "while it migrates, only the source may run"
+    assert fence.others == {
+        "hv1": ["10.2.0.11", "10.2.0.11:0/2", "10.2.0.11:0/3"],
+        "hv2": ["10.2.0.12:0/4"],  # of another life of it
+        "hv3": ["10.2.0.13"],
+    }
 
 
 # --- in peace time

@@ -167,7 +167,8 @@ def _refused(lab: RunningLab, name: str) -> None:
 
 
 def _changes(lab: RunningLab, name: str) -> int:
-    return say(lab, name, "POST", "/status?state=false").status
+    """What asking anew for the maintenance that the guest's fixture asked for is answered with."""
+    return say(lab, name, "POST", "/status?state=true").status
 
 
 def _state(lab: RunningLab, at: str, of: str) -> str:
@@ -181,7 +182,7 @@ def _with_role(lab: RunningLab, role: str) -> str:
 def _await_write(lab: RunningLab) -> None:
     def accepted() -> bool:
         try:
-            return bool(lab.api.post("/status", state="false"))
+            return bool(lab.api.post("/status", state="true"))
         except LabError:
             return False
 

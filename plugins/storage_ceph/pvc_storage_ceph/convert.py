@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pvc_core.contracts.images import image_fault
 from pvc_core.contracts.plugin import PluginContext
 from pvc_core.errors import Permanent, Refused, Retry
 from pvc_storage_ceph.faults import readable
@@ -38,7 +39,7 @@ def _checked(context: PluginContext, url: str, image_format: str, size_bytes: in
     if done.returncode:
         raise _error(f"the image cannot be read as {image_format}", done.stderr)
     info: dict[str, Any] = json.loads(done.stdout)
-    fault = _fault(info, image_format)
+    fault = image_fault(info, image_format)
     if fault:
         raise Refused(f"the image cannot be taken as {image_format}: {fault}")
     size = int(info["virtual-size"])
@@ -47,23 +48,6 @@ def _checked(context: PluginContext, url: str, image_format: str, size_bytes: in
             f"the image does not fit: it has {readable(size)}, the volume {readable(size_bytes)}",
             help="enlarge the volume first",
         )
-
-
-def _fault(info: dict[str, Any], image_format: str) -> str:
-    specific = info.get("format-specific", {}).get("data", {})
-    if info.get("format") != image_format:
-        return f"it is {info.get('format')}"
-    if info.get("backing-filename") or info.get("full-backing-filename"):
-        return "it has a backing file"
-    if specific.get("data-file") or specific.get("data-file-raw"):
-        return "its data are in another file"
-    if specific.get("create-type", "monolithicSparse") not in ("monolithicSparse", "streamOptimized"):
-        return f"it is a {specific['create-type']} vmdk, of which only a part was sent"
-    if len(specific.get("extents", [])) > 1:
-        return "its extents are in other files"
-    if info.get("encrypted"):
-        return "it is encrypted"
-    return "it is marked corrupt" if specific.get("corrupt") else ""
 
 
 def _url(config: Mapping[str, Any], pool: str, image: str) -> str:

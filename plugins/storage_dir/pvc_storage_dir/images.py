@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from pvc_core.contracts.images import image_fault
 from pvc_core.contracts.plugin import PluginContext
 from pvc_core.errors import Permanent, Refused, Retry
 from pvc_storage_dir import qcow2
@@ -65,7 +66,7 @@ class Images:
         if done.returncode != 0:
             raise Refused(f"the image cannot be read as {image_format}: {_last_line(done.stderr, path)}")
         info: dict[str, Any] = json.loads(done.stdout)
-        fault = _fault(info, image_format)
+        fault = image_fault(info, image_format)
         if fault:
             raise Refused(f"the image cannot be taken as {image_format}: {fault}")
         return int(info["virtual-size"])
@@ -100,25 +101,6 @@ class Images:
 def tag_of(snap_id: str) -> str:
     """What a snapshot is called inside a qcow2 file; its name for people is in volume.json and may change."""
     return f"pvc-{snap_id}"
-
-
-def _fault(info: dict[str, Any], image_format: str) -> str:
-    specific = info.get("format-specific", {}).get("data", {})
-    if info.get("format") != image_format:
-        return f"it is {info.get('format')}"
-    if info.get("backing-filename") or info.get("full-backing-filename"):
-        return "it has a backing file"
-    if specific.get("data-file") or specific.get("data-file-raw"):
-        return "its data are in another file"
-    if specific.get("create-type", "monolithicSparse") not in ("monolithicSparse", "streamOptimized"):
-        return f"it is a {specific['create-type']} vmdk, of which only a part was sent"
-    if len(specific.get("extents", [])) > 1:
-        return "its extents are in other files"
-    if info.get("encrypted"):
-        return "it is encrypted"
-    if specific.get("corrupt"):
-        return "it is marked corrupt"
-    return ""
 
 
 def _last_line(stderr: str, path: str) -> str:
