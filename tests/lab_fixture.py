@@ -210,6 +210,10 @@ class RunningLab:
             assert time.monotonic() < end, f"not within {deadline_s:.0f} s: {what}"
             time.sleep(0.1)
 
+    def leave_up(self) -> None:
+        """It outlives this process."""
+        leash.let_go(self._leash)
+
     def down(self) -> None:
         up.take_down(self._lab)
         leash.let_go(self._leash)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,22 @@ class RenderRequest:
     """"kvm" or "qemu", found out by the driver half."""
     console_log: str = ""
     vnc_listen: str = ""
+    comes_from: str = ""
+    """prepare_incoming: the node that the guest comes from. Its console log gets `arrival_line` of it."""
+
+
+_ARRIVAL = re.compile(r"\[pvc: it comes from (\S+) now, whose log has what it wrote before\]")
+
+
+def arrival_line(node: str) -> str:
+    """The line, without its end, that stands in a console's log before what a guest writes that came from `node`."""
+    return f"[pvc: it comes from {node or 'another node'} now, whose log has what it wrote before]"
+
+
+def came_from(line: str) -> str:
+    """The node that an arrival_line names; "" for any other line."""
+    found = _ARRIVAL.match(line)
+    return found[1] if found else ""
 
 
 class ComputeDefinitions(ABC):

@@ -119,6 +119,7 @@ class Arrivals:
             disks=self.starter.sources(vm.uuid, description),
             nics=self.starter.targets(description),
             vnc_listen=self.ground.vnc_listen,
+            comes_from=claim.holder,
         )
         return self.ground.calls(
             vm.uuid,

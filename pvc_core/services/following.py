@@ -40,19 +40,26 @@ class LogFlow:
         by_lines: bool,
         clock: Clock,
         moved: Callable[[str], str] = lambda node: "",
+        before: bytes = b"",
     ) -> None:
-        """Raises what `ask` raises: a log that cannot be had at all is no stream."""
+        """`before`: what other nodes' logs had, shown first; what is asked for then begins where the guest came.
+
+        Raises what `ask` raises: a log that cannot be had at all is no stream.
+        """
         self._ask, self._node, self._by_lines, self._clock, self._moved = ask, node, by_lines, clock, moved
         self._closed = threading.Event()
         self._position: int | None = None
         self._line_bytes = 0
         """How many bytes of an unfinished line were passed on."""
         self._skip = 0
-        self._reply = self._begin({"lines": lines})
+        self._before = before
+        self._reply = self._begin({"lines": 0, "arrived": True} if before else {"lines": lines})
 
     def __iter__(self) -> Iterator[bytes]:
         """Raises Retry when the log cannot be had for GIVE_UP_S."""
         try:
+            if self._before:
+                yield self._before
             while not self._closed.is_set():
                 yield from self._until_it_breaks()
                 if not self._closed.is_set():

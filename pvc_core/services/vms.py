@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from pvc_core.cluster import layout
@@ -17,7 +16,8 @@ from pvc_core.model.task import Task
 from pvc_core.model.view import Kept
 from pvc_core.model.vm import GuestState, MigrationMethod, Phase, Selector, Tag, VmWanted, Want
 from pvc_core.policy.affinity import APART, TOGETHER
-from pvc_core.services.desk import Desk, Reply
+from pvc_core.services.consoles import Consoles, need_node
+from pvc_core.services.desk import Desk
 from pvc_core.services.filters import name_filter
 from pvc_core.services.following import LogFlow
 from pvc_core.services.moves import Moves
@@ -113,37 +113,17 @@ class VmService:
         return picture
 
     def console(self, ref: str, lines: int) -> str:
-        """The last lines of the serial console, from the node that has them."""
-        picture = self.get(ref)
-        if not picture.node:
-            return ""
-        reply = self.desk.ask(picture.node, "console", {"uuid": picture.wanted.uuid, "lines": lines}, deadline_s=10.0)
-        return str(reply.result.get("data", ""))
+        """The last lines of the serial console, from the nodes that have them."""
+        return Consoles(self.desk).show(self.get(ref), lines)
 
     def follow_console(self, ref: str, lines: int) -> LogFlow:
         """The last lines, then what comes, until it is closed; also on the next node when the guest moves."""
-        picture = self.get(ref)
-        if not picture.node:
-            raise Refused(f"VM {picture.wanted.name} lives on no node yet, so it has no console")
-        uuid = picture.wanted.uuid
-
-        def ask(node: str, args: Mapping[str, Any]) -> Reply:
-            return self.desk.ask(node, "console", {"uuid": uuid, **args}, deadline_s=10.0)
-
-        return LogFlow(
-            ask, picture.node, lines=lines, by_lines=False, clock=self.desk.clock, moved=partial(self._moved, uuid)
-        )
-
-    def _moved(self, uuid: str, node: str) -> str:
-        """Who holds the guest now, if it is not `node`."""
-        claim = self.desk.view.claims.get(uuid)
-        return claim.value.holder if claim is not None and claim.value.holder != node else ""
+        return Consoles(self.desk).follow(self.get(ref), lines)
 
     def type_console(self, ref: str, data: bytes) -> None:
         """Type into the serial console of a running guest."""
         picture = self.get(ref)
-        if not picture.node:
-            raise Refused(f"VM {picture.wanted.name} lives on no node yet, so it has no console")
+        need_node(picture)
         self.desk.ask(picture.node, "console_write", {"uuid": picture.wanted.uuid}, body=[data], deadline_s=10.0)
 
     # -- defining and changing -----------------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ def test_what_a_guest_wrote_since_it_arrived(tmp_path: Path) -> None:
     assert console.arrived(log) == 0
     log.write_bytes(b"of an earlier stay\nunfinished")
     assert console.arrived(log) == log.stat().st_size, "no mark"
-    console.mark_arrival(log)
-    console.mark_arrival(log)  # tried again
+    console.mark_arrival(log, "hv2")
+    console.mark_arrival(log, "hv2")  # tried again
     marked = log.read_bytes()
     assert marked.count(console.MARK) == 1 and marked.startswith(b"of an earlier stay\nunfinished\n[pvc: ")
     assert console.arrived(log) == len(marked)

@@ -60,8 +60,26 @@ def test_a_console_is_followed_where_the_guest_goes(lab: RunningLab) -> None:
     lab.eventually(lambda: _ticks(follower.text)[-1] > before + 4, "it goes on", deadline_s=120)
     ticks = _ticks(follower.text)
     assert ticks == list(range(ticks[0], ticks[-1] + 1)), follower.text
-    shown = lab.api.get(f"/vm/{VM}/console", lines=1000)["data"]
-    assert "[pvc: it comes from another node now" in shown, "the log itself tells where the rest is"
+    lab.api.post(f"/vm/{VM}/node", action="move", node="hv2", wait="true")
+    lab.eventually(lambda: "moved from hv3 to hv2" in follower.text, "it says that it is back")
+    _is_whole(lab, lab.api.get(f"/vm/{VM}/console", lines=1000)["data"])
+    again = Follower(lab, "hv1", f"/vm/{VM}/console?follow=true&lines=1000")
+    lab.eventually(lambda: len(_ticks(again.text)) > 3, "it is heard again")
+    _is_whole(lab, again.text)
+    lab.stop("hv3", "pvcnoded")
+    try:
+        shown = lab.api.get(f"/vm/{VM}/console", lines=1000)["data"]
+        assert shown.startswith("[pvc: what it wrote on hv3 cannot be shown now"), shown[:200]
+    finally:
+        lab.start("hv3", "pvcnoded")
+
+
+def _is_whole(lab: RunningLab, text: str) -> None:
+    """From the boot on, through each node where it was, in order."""
+    ticks = _ticks(text)
+    assert ticks == list(range(1, ticks[-1] + 1)), text
+    came = re.findall(r"^\[pvc: it comes from (\w+) now", text, re.MULTILINE)
+    assert came == ["hv2", "hv3"], text
 
 
 def test_a_nodes_log_is_followed_over_a_restart_of_its_daemon(lab: RunningLab) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pvc_core.clock import Clock
+from pvc_core.contracts.compute import arrival_line
 from pvc_core.errors import NotFound, Retry
 
 _TAIL_BYTES = 1_000_000
@@ -21,7 +22,7 @@ _KEEP_BYTES = 4_000_000
 _POLL_S = 0.1
 _NOTHING_S = 1.0
 _IDLE_S = 60.0
-MARK = b"[pvc: it comes from another node now, whose log has what it wrote before"
+MARK = b"[pvc: it comes from "
 
 
 def tail(path: Path, lines: int) -> tuple[bytes, int]:
@@ -51,13 +52,14 @@ def trim(path: Path) -> None:
     new.replace(path)
 
 
-def mark_arrival(path: Path) -> None:
-    """Before a guest comes from another node: what it writes here stands behind the mark. Raises OSError."""
+def mark_arrival(path: Path, node: str) -> None:
+    """Before a guest comes from `node`: what it writes here stands behind the mark. Raises OSError."""
     data, _ = tail(path, 1)
-    if data.startswith(MARK) and data.endswith(b"\n"):
+    mark = arrival_line(node).encode() + b"\n"
+    if data == mark:
         return  # of an attempt before
     with path.open("ab") as file:
-        file.write((b"" if not data or data.endswith(b"\n") else b"\n") + MARK + b"]\n")
+        file.write((b"" if not data or data.endswith(b"\n") else b"\n") + mark)
 
 
 def arrived(path: Path) -> int:

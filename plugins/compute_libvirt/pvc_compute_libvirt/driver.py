@@ -241,10 +241,10 @@ class LibvirtDriver(ComputeDriver):
         except OSError as error:  # a long log, or a full disk, keeps no guest from running
             self._log.warning("the console log could not be shortened", path=str(log), error=error.strerror)
 
-    def _mark_arrival(self, log: Path) -> None:
+    def _mark_arrival(self, log: Path, node: str) -> None:
         self._trim(log)
         try:
-            console.mark_arrival(log)
+            console.mark_arrival(log, node)
         except OSError as error:
             self._log.warning("the console log could not be marked", path=str(log), error=error.strerror)
 
@@ -328,7 +328,7 @@ class LibvirtDriver(ComputeDriver):
         self._demand_back(request)
         log = self._console_path(request.uuid)
         xml = self._rendered(request, log)
-        self._mark_arrival(log)
+        self._mark_arrival(log, request.comes_from)
 
         def check(connection: libvirt.virConnect) -> None:
             self._prove(connection)

@@ -1,0 +1,110 @@
+"""Pools: made, shown with what each node says of them, removed with their volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from marshmallow import ValidationError
+
+from pvc_core.cluster import layout
+from pvc_core.cluster.repository import Add, Set
+from pvc_core.errors import Exists, Invalid, Refused
+from pvc_core.ids import checked_name
+from pvc_core.model.storage import Pool, PoolUsage, VolumePhase
+from pvc_core.services.filters import name_filter
+from pvc_core.services.pictures import PoolPicture
+from pvc_core.services.volumes import Volumes
+
+
+class Pools(Volumes):
+    __slots__ = ()
+
+    def pools(self, limit: str | None = None) -> list[PoolPicture]:
+        matches = name_filter(limit)
+        return [self._pool_picture(kept.value) for name, kept in sorted(self.desk.view.pools.items()) if matches(name)]
+
+    def pool(self, name: str) -> PoolPicture:
+        return self._pool_picture(self._need_pool(name).value)
+
+    def add_pool(
+        self,
+        name: str,
+        *,
+        by: str,
+        driver: str | None = None,
+        options: Mapping[str, str] | None = None,
+        pgs: int = 1,
+        replcfg: str = "",
+        tier: str = "default",
+    ) -> PoolPicture:
+        """A new pool of `driver` (the default pool's driver if None). Raises Exists, Invalid (driver or an option
+        unknown).
+        """
+        checked_name(name, "pool")
+        driver = driver or self.desk.default_pool_driver or next(iter(self.desk.storage), "")
+        definitions = self._definitions(driver)
+        try:
+            definitions.pool_options().load(dict(options or {}))
+        except ValidationError as error:
+            wrong = {key: " ".join(map(str, value)) for key, value in error.normalized_messages().items()}
+            known = ", ".join(sorted(definitions.pool_options().fields)) or "none"
+            said = "; ".join(f"{key}: {value}" for key, value in wrong.items())
+            raise Invalid(
+                f"option of pool {name}: {said}", help=f"options of {driver}: {known}", fields=wrong
+            ) from None
+        if name in self.desk.view.pools:
+            raise Exists(f"a pool called {name!r} exists already", help="choose another name")
+        pool = Pool(
+            name=name, driver=driver, options=dict(options or {}), pgs=pgs, replcfg=replcfg, tier=tier, asked_by=by
+        )
+        task = self._task("pool.add", "", {"pool": name}, by, f"making pool {name}")
+        self.desk.commit(Add(layout.POOLS, name, pool), Add(layout.TASKS, task.id, task))
+        self._done(task)
+        return self.pool(name)
+
+    def set_pool_pgs(self, name: str, pgs: int, *, by: str) -> PoolPicture:
+        kept = self._need_pool(name)
+        self.desk.commit(Set(layout.POOLS, name, replace(kept.value, pgs=pgs, asked_by=by), kept.version))
+        return self.pool(name)
+
+    def remove_pool(self, name: str, *, by: str) -> None:
+        """Remove the pool and its volumes. Raises Refused while any VM names a volume in it."""
+        self._need_pool(name)
+        for volume in self.volumes(pool=name):
+            if volume.users:
+                raise Refused(
+                    f"volume {volume.volume.ref} is used by VM {', '.join(volume.users)}",
+                    help="remove the VM's disk first",
+                )
+        for kept in [item for item in self.desk.view.volumes.values() if item.value.pool == name]:
+            if kept.value.phase is not VolumePhase.CREATING:
+                self.remove_volume(name, kept.value.name, by=by)
+        self._run(self._task("pool.remove", "", {"pool": name}, by, f"removing pool {name}"))
+
+    def _pool_picture(self, pool: Pool) -> PoolPicture:
+        seen = [kept.value for kept in self.desk.view.storage_seen.values()]
+        count = sum(
+            kept.value.pool == pool.name and kept.value.phase is VolumePhase.READY
+            for kept in self.desk.view.volumes.values()
+        )
+        faults = [f"{item.node}: {item.faults[pool.name]}" for item in seen if pool.name in item.faults]
+        shared = self._shared(pool)
+        doubt = self._doubt(pool) if shared and len(self.desk.view.node_seen) > 1 else ""
+        return PoolPicture(
+            pool=pool, usage=self._usage(pool, seen), volume_count=count, shared=shared,
+            fault="; ".join([*faults, *([doubt] if doubt else [])]),
+        )  # fmt: skip
+
+    def _usage(self, pool: Pool, seen: list[Any]) -> PoolUsage | None:
+        """Of a shared pool any node's figures, else the sum over the nodes."""
+        usages = [item.pools[pool.name] for item in seen if pool.name in item.pools]
+        if not usages or self._shared(pool):
+            return usages[0] if usages else None
+        return PoolUsage(
+            total_bytes=sum(usage.total_bytes for usage in usages),
+            used_bytes=sum(usage.used_bytes for usage in usages),
+            free_bytes=sum(usage.free_bytes for usage in usages),
+            stored_bytes=sum(usage.stored_bytes for usage in usages),
+        )

@@ -1,0 +1,178 @@
+"""Volumes: made, copied, resized, renamed, removed, filled and read. Their snapshots: snapshots.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from pvc_core.errors import Invalid, PvcError, Refused
+from pvc_core.ids import checked_name
+from pvc_core.model.node import DaemonState
+from pvc_core.model.storage import Pool, Volume, VolumePhase
+from pvc_core.services.desk import Flow
+from pvc_core.services.filters import name_filter
+from pvc_core.services.pictures import VolumePicture
+from pvc_core.services.storage_tasks import StorageTasks
+from pvc_core.services.vm_checks import users
+from pvc_core.units import format_size
+
+
+class Volumes(StorageTasks):
+    __slots__ = ()
+
+    def volumes(self, *, pool: str | None = None, limit: str | None = None) -> list[VolumePicture]:
+        matches = name_filter(limit)
+        using = self._users_by_volume()
+        found = [
+            VolumePicture(volume=kept.value, version=kept.version, users=tuple(using.get(kept.value.ref, ())))
+            for kept in self.desk.view.volumes.values()
+            if kept.value.phase is VolumePhase.READY and matches(kept.value.name) and pool in (None, kept.value.pool)
+        ]
+        return sorted(found, key=lambda picture: (picture.volume.pool, picture.volume.name))
+
+    def volume(self, pool: str, name: str) -> VolumePicture:
+        kept = self._need_volume(pool, name)
+        return VolumePicture(
+            volume=kept.value, version=kept.version, users=tuple(vm.name for vm in users(self.desk, kept.value.ref))
+        )
+
+    def add_volume(self, pool: str, name: str, size_bytes: int, *, by: str, force: bool = False) -> VolumePicture:
+        """A new, empty volume. Returns when it can be used. Raises Exists, NotFound (pool), Refused (no room)."""
+        checked_name(name, "volume")
+        kept = self._need_pool(pool)
+        if size_bytes <= 0:
+            raise Invalid(f"a volume of {size_bytes} bytes is too small", fields={"size": "must be greater than 0"})
+        self._check_absent(pool, name)
+        self._check_room(pool, size_bytes, force)
+        volume = self._new_volume(kept.value, name, size_bytes)
+        self._create("volume.create", volume, {}, by, f"making volume {volume.ref} of {format_size(size_bytes)}")
+        return self.volume(pool, name)
+
+    def clone_volume(self, pool: str, name: str, new_name: str, *, by: str, force: bool = False) -> VolumePicture:
+        """A full, independent copy in the same pool."""
+        checked_name(new_name, "volume")
+        source = self._idle(self._need_volume(pool, name))
+        self._able(pool, "clone")
+        self._check_absent(pool, new_name)
+        self._check_room(pool, source.value.size_bytes, force)
+        target = replace(
+            self._new_volume(self._need_pool(pool).value, new_name, source.value.size_bytes),
+            home=source.value.home,
+            format=source.value.format,
+        )
+        status = f"copying {source.value.ref} to {target.ref}"
+        self._create("volume.clone", target, {"source": source.value.name}, by, status, source=source)
+        return self.volume(pool, new_name)
+
+    def resize_volume(self, pool: str, name: str, size_bytes: int, *, by: str, force: bool = False) -> VolumePicture:
+        """Also while a guest uses it, if the pool's driver can; the guest sees the new size."""
+        kept = self._idle(self._need_volume(pool, name))
+        grows = size_bytes - kept.value.size_bytes
+        if grows < 0 and not (self._capabilities(pool).shrink and force):
+            raise Refused(
+                f"volume {kept.value.ref} has {format_size(kept.value.size_bytes)}; a smaller one would cut off data",
+                help="copy what is needed into a smaller volume"
+                if not self._capabilities(pool).shrink
+                else "use `force` if nothing of what is cut off is needed",
+            )
+        if grows > 0:
+            self._check_room(pool, grows, force)
+        if grows != 0:
+            self._work(
+                kept,
+                "volume.resize",
+                {"size_bytes": size_bytes},
+                by,
+                f"resizing {kept.value.ref} to {format_size(size_bytes)}",
+            )
+        return self.volume(pool, name)
+
+    def rename_volume(self, pool: str, name: str, new_name: str, *, by: str) -> VolumePicture:
+        """Another name; definitions that name it must be changed first (there must be none)."""
+        checked_name(new_name, "volume")
+        kept = self._unused(self._idle(self._need_volume(pool, name)), "renamed")
+        self._check_absent(pool, new_name)
+        self._work(kept, "volume.rename", {"new_name": new_name}, by, f"renaming {kept.value.ref} to {new_name}")
+        return self.volume(pool, new_name)
+
+    def remove_volume(self, pool: str, name: str, *, by: str) -> None:
+        """The volume, its snapshots and all their data are destroyed. Raises Refused while a VM's definition names
+        it.
+        """
+        kept = self._not_busy(self._need_volume(pool, name))
+        if kept.value.phase is not VolumePhase.REMOVING:  # what is half gone serves no VM that names it
+            self._unused(kept, "removed")
+        task = self._task(
+            "volume.remove", kept.value.home, {"pool": pool, "name": name}, by, f"removing volume {kept.value.ref}"
+        )
+        self._submit(task, kept, phase=VolumePhase.REMOVING)
+        self._done(task)
+
+    def upload(
+        self, pool: str, name: str, image_format: str, size_bytes: int | None, body: Iterable[bytes], *, by: str
+    ) -> None:
+        """Replace the volume's content by an image. All or nothing: a cut upload leaves the volume as it was."""
+        kept = self._idle(self._need_volume(pool, name))
+        if image_format not in self._capabilities(pool).upload_formats:
+            known = ", ".join(self._capabilities(pool).upload_formats)
+            raise Invalid(
+                f"images of format {image_format!r} cannot be uploaded",
+                help=f"formats of this pool: {known}",
+                fields={"image_format": known},
+            )
+        args: dict[str, object] = {"pool": pool, "name": name, "image_format": image_format, "size_bytes": size_bytes}
+        task = self._task(
+            "volume.upload", kept.value.home or self._worker(), args, by, f"uploading into {kept.value.ref}"
+        )
+        self._submit(task, kept)
+        try:
+            self.desk.ask(task.node, "upload", {"task": task.id}, body=body, deadline_s=10.0).close()
+        except PvcError:
+            with suppress(PvcError):  # the same error again, or Retry: the volume is busy for a little longer
+                self._done(task, timeout_s=5.0)
+            raise
+        self._done(task, timeout_s=60.0)
+
+    def export(self, pool: str, name: str, *, snapshot: str = "") -> Flow:
+        """The content as a raw image."""
+        kept = self._idle(self._need_volume(pool, name))
+        args = {"pool": pool, "name": name, "snapshot": snapshot}
+        return Flow(self.desk.ask(kept.value.home or self._worker(), "export", args, deadline_s=10.0))
+
+    def _new_volume(self, pool: Pool, name: str, size_bytes: int) -> Volume:
+        home = "" if self._believed_shared(pool) else self._home(pool.name)
+        formats = self._definitions(pool.driver).capabilities.formats
+        return Volume(
+            id=self.desk.new_uuid(),
+            pool=pool.name,
+            name=name,
+            size_bytes=size_bytes,
+            home=home,
+            format=pool.options.get("format", formats[0]),
+            created_at_s=self.desk.clock.wall_s(),
+        )
+
+    def _home(self, pool: str) -> str:
+        """In a pool that is not shared: the node with the most room in it."""
+        seen = {name: kept.value for name, kept in self.desk.view.storage_seen.items() if pool in kept.value.pools}
+        alive = {
+            name: kept.value
+            for name, kept in self.desk.view.node_seen.items()
+            if kept.value.daemon_state is DaemonState.RUN
+        }
+        candidates = [(usage.pools[pool].free_bytes, name) for name, usage in seen.items() if name in alive]
+        if not candidates:
+            raise Refused(f"no node can use pool {pool} at this moment", help="`pvc storage pool list` shows why")
+        return max(candidates)[1]
+
+    def _believed_shared(self, pool: Pool) -> bool:
+        """Shared by its options, and every node has seen what the others wrote. Raises Refused while one has not."""
+        if not self._shared(pool):
+            return False
+        if doubt := self._doubt(pool):
+            raise Refused(
+                doubt,
+                help="is the same file system mounted there? `pvc storage pool list` shows each node's faults",
+            )
+        return True
