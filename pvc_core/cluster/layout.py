@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from pvc_core.model.audit import AuditPage
 from pvc_core.model.cluster import (
     ApiKey,
     BackupNote,
@@ -81,12 +82,14 @@ FAULTS = Kind("fault", f"{STATE}/faults", Fault, by_api=True)
 HEARTBEATS = Kind("heartbeat", f"{LIVE}/heartbeats", Heartbeat)
 LEASE = Kind("lease", f"{LIVE}/lease", Lease)
 STATS = Kind("stats", f"{LIVE}/stats", NodeStats)
+AUDIT = Kind("audit page", f"{LIVE}/audit", AuditPage, by_api=True)
+"""Nobody keeps it in memory: it is read when somebody asks for it."""
 
 KINDS: tuple[Kind, ...] = (
     ERA, ROLL_CALLS, LEVEL, BACKUPS,
     SETTINGS, LEADER, PRIMARY_WANTED, NODE_WANTED, NODE_SEEN, NODE_PEERS, REMOVED, STORAGE_SEEN, VM_WANTED,
     VM_NAMES, CLAIMS, VM_SEEN, TOMBSTONES, POOLS, VOLUMES, TASKS, KEYS, VERDICTS, PROOFS, VOUCHES, FAULTS, HEARTBEATS,
-    LEASE, STATS, NETWORKS, NETWORK_SEEN,
+    LEASE, STATS, AUDIT, NETWORKS, NETWORK_SEEN,
 )  # fmt: skip
 
 ONLY = "cluster"

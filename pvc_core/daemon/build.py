@@ -276,6 +276,7 @@ def build_services(
         close=keeper.stop,
         heard=heard,
         dead_after_s=config.intervals.suspicion_s,
+        node=config.node,
     )
 
 

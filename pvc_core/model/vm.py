@@ -235,6 +235,14 @@ class Description:
     """What it uses of the host beyond pools and networks (host files, devices, QEMU arguments), in words."""
     failover: bool = True
     """False when something it needs exists on one node only (see `outside`)."""
+    admin_only: tuple[str, ...] | None = None
+    """What only an admin may ask for: all that reaches beyond pools and networks, in words that name it. None: this
+    plugin does not tell, and `outside` stands for it.
+    """
+
+    @property
+    def reaches(self) -> tuple[str, ...]:
+        return self.outside if self.admin_only is None else self.admin_only
 
     @property
     def volumes(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from pvc_core.cluster.heard import Heard
+from pvc_core.services.audit import AuditService
 from pvc_core.services.backups import BackupService
 from pvc_core.services.check import CheckService
 from pvc_core.services.cluster import ClusterService
@@ -41,6 +42,7 @@ class Services:
     rebalance: RebalanceService
     fencing: FenceService
     faults: FaultService
+    audit: AuditService
     close: Callable[[], None] = field(default=lambda: None)
 
     def __enter__(self) -> Services:
@@ -61,8 +63,9 @@ def services_on(
     close: Callable[[], None] = lambda: None,
     heard: Heard | None = None,
     dead_after_s: float = 5.0,
+    node: str = "",
 ) -> Services:
-    """Every service on one desk."""
+    """Every service on one desk; `node` is where it stands, by default the first coordinator."""
     tasks = TaskService(desk)
     nodes = NodeService(desk, coordinators, heard, dead_after_s)
     cluster = ClusterService(desk, cluster_name, upstream_floating)
@@ -82,5 +85,6 @@ def services_on(
         rebalance=RebalanceService(desk, tasks),
         fencing=FenceService(desk, coordinators),
         faults=FaultService(desk),
+        audit=AuditService(desk, node or coordinators[0]),
         close=close,
     )

@@ -39,6 +39,7 @@ class FakeDefinitions(ComputeDefinitions):
             nics=tuple(self._nic(one) for one in root.findall("nic")),
             disks=tuple(self._disk(one) for one in root.findall("disk")),
             controllers=(("usb", None), ("pci", "pci-root")),
+            outside=tuple(one.get("what", "") for one in root.findall("outside")),
         )
 
     def describe_device(self, device: str) -> DiskSpec | NicSpec:

@@ -43,6 +43,7 @@ CASES: list[tuple[str, str, dict[str, list[str]]]] = [
         {"state": ["true"], "for": ["2h"], "reason": ["switches"]},
     ),
     ("cluster fault ack VM_FAILED_X", "PUT /faults/VM_FAILED_X", {}),
+    ("key remove robot -y", "DELETE /key/robot", {}),
     ("cluster fault ack-all -y", "PUT /faults", {}),
     ("cluster fault delete VM_FAILED_X", "DELETE /faults/VM_FAILED_X", {}),
     ("cluster fault delete-all -y", "DELETE /faults", {}),

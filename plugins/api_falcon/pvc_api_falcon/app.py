@@ -16,11 +16,13 @@ import msgspec
 from falcon.asgi import Request, Response
 from marshmallow import Schema
 
-from pvc_api_falcon.auth import Doorkeeper, check_role
+from pvc_api_falcon.auditing import Auditing
+from pvc_api_falcon.auth import NOBODY, Caller, Doorkeeper
 from pvc_api_falcon.bodies import VmBodies
 from pvc_api_falcon.door import VISIT, Visit
 from pvc_api_falcon.errors import NoSuchMethod, NoSuchPath, Problem, problem
 from pvc_api_falcon.params import gather, load
+from pvc_api_falcon.roles import check_role
 from pvc_api_falcon.route import JSON, Answer, Call, Route, Streamed
 from pvc_api_falcon.routes import ROUTES
 from pvc_api_falcon.settings import BASE, Settings
@@ -77,6 +79,7 @@ class Dispatcher:
         self._look = Workers("pvc-api-look", settings.lookers, _WAITING)
         self._work = Workers("pvc-api-work", settings.workers, _WAITING)
         self._flow = Workers("pvc-api-flow", settings.streams, 0)
+        self._auditing = Auditing(services.audit, self._work, log)
         self._streams = 0
         loop = asyncio.get_running_loop()
         self._no_more_streams: asyncio.Future[None] = loop.create_future()
@@ -118,9 +121,10 @@ class Dispatcher:
             resp.set_header("Connection", "close")  # what else it would send is not wanted
 
     def note(self, req: Request, resp: Response) -> None:
-        """Who changed what: every request that is not a GET is logged."""
+        """Who changed what: every request that is not a GET is logged, and goes into the audit log."""
         if req.method == "GET":
             return
+        self._auditing.note(req, resp)
         self._log.info(
             "request", method=req.method, path=req.path, status=resp.status_code, by=getattr(req.context, "by", ""),
             ms=round((self.now_s() - req.context.began_s) * 1000), request_id=req.context.id,
@@ -131,11 +135,11 @@ class Dispatcher:
     ) -> None:
         req.context.route = route
         visit: Visit = req.scope[VISIT]
-        by = "" if route.open else await self._admit(route, req, visit)
+        caller = NOBODY if route.open else await self._admit(route, req, visit)
         if not route.open:
             check_store(self._services.cluster, changes=route.method != "GET")
         _check_names(names)
-        call = await self._call(route, schema, req, visit, names, by)
+        call = await self._call(route, schema, req, visit, names, caller)
         workers = self._look if route.looks else self._work
         answer = await self._while_serving(workers.run(partial(route.does, call)))
         if isinstance(answer, Answer):
@@ -143,26 +147,28 @@ class Dispatcher:
         else:
             self._stream(resp, answer, visit)
 
-    async def _admit(self, route: Route, req: Request, visit: Visit) -> str:
+    async def _admit(self, route: Route, req: Request, visit: Visit) -> Caller:
         caller = await self._doorkeeper.admit(req.get_header("X-Api-Key"), local=visit.local)
-        req.context.by = caller.name
-        check_role(caller, route.method, route.path)
-        return caller.name
+        req.context.by, req.context.caller = caller.name, caller
+        check_role(caller.name, caller.role, route)
+        return caller
 
     async def _call(
-        self, route: Route, schema: Schema | None, req: Request, visit: Visit, names: Mapping[str, str], by: str
+        self, route: Route, schema: Schema | None, req: Request, visit: Visit, names: Mapping[str, str], caller: Caller
     ) -> Call:
-        base = Call(services=self._services, vm_bodies=self._vm_bodies, by=by, names=names, args={})
+        base = Call(
+            services=self._services, vm_bodies=self._vm_bodies, by=caller.name, role=caller.role, names=names, args={}
+        )
         if schema is None:
             return base
         query = req.scope["query_string"]
         if route.upload:
-            args = load(schema, gather(query, "", b""))
+            args = req.context.args = load(schema, gather(query, "", b""))
             incoming, size_bytes = await uploaded(req, visit, idle_s=self._settings.idle_s)
             return replace(base, args=args, upload=incoming, upload_bytes=size_bytes)
         limit_bytes = route.body_limit_bytes or self._settings.body_limit_bytes
         body = await whole_body(req, limit_bytes=limit_bytes, within_s=self._settings.body_within_s)
-        args = load(schema, gather(query, req.content_type or "", body), free=route.free)
+        args = req.context.args = load(schema, gather(query, req.content_type or "", body), free=route.free)
         return replace(base, args=args, if_match=req.get_header("If-Match") or "")
 
     async def _while_serving(self, work: asyncio.Future[Answer | Streamed]) -> Answer | Streamed:

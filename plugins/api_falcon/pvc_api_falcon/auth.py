@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pvc_api_falcon.errors import Forbidden, Unauthenticated
+from pvc_api_falcon.errors import Unauthenticated
 from pvc_api_falcon.workers import Workers
 from pvc_core.services import Services
 
@@ -22,6 +22,10 @@ LOCAL = Caller("local", "admin")
 """Whoever may open the socket."""
 ANYBODY = Caller("anybody", "admin")
 """With `key_required: false`."""
+
+
+NOBODY = Caller("", "")
+"""On routes that need no key."""
 
 
 class Doorkeeper:
@@ -44,11 +48,3 @@ class Doorkeeper:
             raise Unauthenticated("X-Api-Key Authentication required.", help="this key is not known; was it removed?")
         return Caller(found.name, found.role)
 
-
-def check_role(caller: Caller, method: str, path: str) -> None:
-    """Raises Forbidden."""
-    if caller.role == "read-only" and method not in ("GET", "HEAD"):
-        raise Forbidden(
-            f"key {caller.name} may only look, so {method} {path} is not allowed",
-            help="use a key with role operator or admin",
-        )

@@ -21,7 +21,7 @@ from pvc_api_falcon.protocol import limited_protocol
 from pvc_api_falcon.settings import Settings
 from pvc_api_falcon.sockets import listen_tcp, listen_unix
 from pvc_core.contracts.frontend import Frontend
-from pvc_core.errors import Permanent
+from pvc_core.errors import Permanent, PvcError
 from pvc_core.services import Services
 
 KEEP_ALIVE_S = 75
@@ -91,6 +91,8 @@ class FalconFrontend(Frontend):
         self._log.info("the API listens", address=self._settings.listen, port=self.port, socket=self._settings.socket)
         self.ready.set()
         await asyncio.gather(*running)
+        with contextlib.suppress(PvcError):  # the log has it
+            self._services.audit.flush()
 
     def _end(self) -> None:
         if self._dispatcher is not None:

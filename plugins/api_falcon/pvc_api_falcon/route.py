@@ -53,6 +53,7 @@ class Call:
     vm_bodies: VmBodies
     by: str
     """Who asks: the name of an API key, or "local"."""
+    role: str = "admin"
     names: Mapping[str, str]
     """What stands in the path for {vm}, {node}, ..."""
     args: Mapping[str, Any]

@@ -20,6 +20,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 COMMANDS = {
     "cluster": ("pvc_cli.commands.cluster:cluster", "The cluster as a whole: status, maintenance, tasks."),
     "connection": ("pvc_cli.commands.connection:connection", "The clusters this command line knows."),
+    "key": ("pvc_cli.commands.key:key", "API keys: who may use the API, and as what."),
     "network": ("pvc_cli.commands.network:network", "Networks for virtual machines."),
     "node": ("pvc_cli.commands.node:node", "Nodes: the machines that run the virtual machines."),
     "plugin": ("pvc_cli.commands.plugin:plugin", "Plugins: what is loaded, what they can do, writing one."),

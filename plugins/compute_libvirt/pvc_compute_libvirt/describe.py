@@ -7,6 +7,7 @@ import hashlib
 import re
 
 from pvc_compute_libvirt.outside import find_outside
+from pvc_compute_libvirt.reach import admin_only
 from pvc_compute_libvirt.text import Document, Element, parse
 from pvc_core.errors import Invalid
 from pvc_core.ids import checked_name, checked_uuid
@@ -49,6 +50,7 @@ def describe(definition: str) -> Description:
         controllers=tuple((item.get("type"), item.attrs.get("model")) for item in root.all("devices/controller")),
         outside=outside,
         failover=failover,
+        admin_only=admin_only(root),
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pvc_api_falcon.route import Route
 from pvc_api_falcon.routes import (
+    audit,
     backup,
     cluster,
     fault,
+    key,
     network,
     node,
     pending,
@@ -36,6 +38,8 @@ THERE: tuple[Route, ...] = (
     *task.ROUTES,
     *plugin.ROUTES,
     *network.ROUTES,
+    *key.ROUTES,
+    *audit.ROUTES,
 )
 
 ROUTES: tuple[Route, ...] = (*THERE, *pending.ROUTES)

@@ -9,6 +9,7 @@ from marshmallow import Schema
 
 from pvc_api_falcon.errors import BadParameters, ChangedMeanwhile
 from pvc_api_falcon.fields import Names, Several, choice, flag, long_text, text, whole
+from pvc_api_falcon.roles import check_reach
 from pvc_api_falcon.route import Answer, Call, Route, said
 from pvc_api_falcon.wire.vm import vm_etag, wanted_part
 from pvc_core.errors import PvcError, Refused
@@ -65,6 +66,7 @@ def show_vm(call: Call) -> Answer:
 
 def define_vm(call: Call) -> Answer:
     args = call.args
+    check_reach(call, args["xml"])
     tags = [Tag(name=name) for name in args["user_tags"]]
     tags += [Tag(name=name, protected=True) for name in args["protected_tags"]]
     vm = call.services.vms.define(
@@ -85,6 +87,7 @@ def define_named_vm(call: Call) -> Answer:
 def modify_vm(call: Call) -> Answer:
     """With If-Match, only what was read is written over."""
     vm = call.services.vms.get(call.names["vm"])
+    check_reach(call, call.args["xml"])
     version = None
     if call.if_match and call.if_match.strip() != "*":
         if wanted_part(call.if_match) != wanted_part(vm_etag(vm)):

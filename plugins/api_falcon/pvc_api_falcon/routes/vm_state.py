@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import Schema
 
 from pvc_api_falcon.fields import choice, flag, lines, long_text, text
+from pvc_api_falcon.roles import check_device
 from pvc_api_falcon.route import Answer, Call, Route, Streamed, data, started
 from pvc_core.services.pictures import VmPicture
 
@@ -89,6 +90,7 @@ def show_console(call: Call) -> Answer | Streamed:
 
 
 def attach(call: Call) -> Answer:
+    check_device(call, call.args["xml"])
     task = call.services.vms.attach_device(call.names["vm"], call.args["xml"], by=call.by)
     return started(task, call.services.cluster.primary)
 
