@@ -81,7 +81,7 @@ def services_on(
         check=CheckService(desk, cluster, coordinators),
         backups=BackupService(desk, tasks, cluster_name, coordinators),
         plugins=PluginService(desk, tasks),
-        keys=KeyService(desk.repository, desk.keeper, desk.clock),
+        keys=KeyService(desk.repository, desk.keeper, desk.clock, settle=desk.settle_keys),
         rebalance=RebalanceService(desk, tasks),
         fencing=FenceService(desk, coordinators),
         faults=FaultService(desk),

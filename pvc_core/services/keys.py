@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pvc_core.clock import Clock
@@ -26,6 +27,8 @@ class KeyService:
     repository: Repository
     keeper: ViewKeeper
     clock: Clock
+    settle: Callable[[str], None] = field(default=lambda key: None)
+    """Have the picture show this record, where somebody keeps one."""
     _good: dict[bytes, tuple[str, int]] = field(default_factory=dict)
     """SHA-256 of keys that were found right -> (name, stamp of the record then): scrypt costs 50 ms on purpose."""
 
@@ -38,13 +41,15 @@ class KeyService:
             raise Exists(
                 f"a key called {name!r} exists already", help="remove it first, or choose another name"
             ) from None
+        self.settle(layout.KEYS.key(name))
         return key
 
     def remove(self, name: str) -> None:
         try:
             self.repository.drop(layout.KEYS, name, if_version=None)
         except NotFound:
-            raise NotFound(f"there is no key {name!r}") from None
+            raise NotFound(f"there is no key {name!r}", help="`pvc key list` shows those there are") from None
+        self.settle(layout.KEYS.key(name))
 
     def list(self) -> list[ApiKey]:
         return [kept.value for _, kept in sorted(self.keeper.view.keys.items())]

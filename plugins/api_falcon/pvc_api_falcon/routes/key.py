@@ -8,7 +8,6 @@ from marshmallow import Schema
 
 from pvc_api_falcon.fields import choice, text
 from pvc_api_falcon.route import Answer, Call, Route, data, said
-from pvc_core.cluster import layout
 from pvc_core.errors import NotFound
 from pvc_core.model.cluster import ApiKey
 from pvc_core.services.keys import ROLES
@@ -34,14 +33,12 @@ def show_key(call: Call) -> Answer:
 def add_key(call: Call) -> Answer:
     name, role = call.args["name"], call.args["role"]
     key = call.services.keys.add(name, role, description=call.args["description"])
-    call.services.desk.settle_keys(layout.KEYS.key(name))
     return data({"message": f"Key {name} has role {role}; it is shown only now.", "name": name, "key": key})
 
 
 def remove_key(call: Call) -> Answer:
     name = call.names["key"]
     call.services.keys.remove(name)
-    call.services.desk.settle_keys(layout.KEYS.key(name))
     return said(f"Key {name} opens nothing any more.")
 
 
