@@ -56,7 +56,7 @@ def ensure_pool(lab: Lab, plan: Plan, api: Api) -> None:
     until PVC believes that. Raises LabError.
     """
     _make_pool(api, plan)
-    if len(plan.nodes) > 1:
+    if len(plan.nodes) > 1 or plan.storage == "ceph":  # Ceph's pools are always shared ones
         _until(lambda: _usable(api), f"pool {POOL} can be used on all nodes", lab, plan, deadline_s=BELIEF_S)
 
 

@@ -52,14 +52,15 @@ class ByPvc:
         def stored_s(kind: str, since_s: float) -> float:
             return self._keys.first_s(f"/pvc/state/{kind}/{self.uuid}", since_s=since_s)
 
+        launched = launched_s(QEMU_LOGS / f"{self._name}.log")
         at = {
             "wanted stored": stored_s("vm-wanted", asked_s),
             "answered": answered_s,
             "claim stored": stored_s("claims", asked_s),
             "permit written": written_s(RUN / "permits" / self.uuid),
-            "libvirt begins QEMU": launched_s(QEMU_LOGS / f"{self._name}.log"),
+            "libvirt begins QEMU": launched,
             "running": running_s,
-            "seen stored": stored_s("vm-seen", running_s),
+            "seen stored": stored_s("vm-seen", launched),  # not running_s: libvirt's event may come here after it
         }
         return {what: (at_s - asked_s) * 1000 for what, at_s in at.items()}
 

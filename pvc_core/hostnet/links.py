@@ -137,11 +137,13 @@ class Links:
         return [_route(message) for message in found if message["dst_len"] == 0 and message.get_attr("RTA_OIF")]
 
     def add_default_route(self, gateway: Gateway, link: Link) -> None:
+        """One that came meanwhile stays; whose it is, `default_routes` tells."""
         self._ask(
             f"set the default route to {gateway} on {link.name}",
             lambda: self._ip.route(
                 "add", dst=_default(gateway), gateway=str(gateway), oif=link.index, proto=HOST_PROTOCOL
             ),
+            well=(17,),  # EEXIST
         )
 
     def remove_default_route(self, route: Route) -> None:

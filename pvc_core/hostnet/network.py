@@ -170,6 +170,14 @@ class _Ensuring:
         )
 
     def _route(self, gateway: Gateway, device: Link, bridge: Link) -> None:
+        if self._is_routed(gateway, device, bridge):
+            return
+        self._links.add_default_route(gateway, bridge)
+        if not self._is_routed(gateway, device, bridge):
+            raise Permanent(f"host network {self._network}: somebody else changes the default route at this moment")
+        self._changed(f"the default route goes to {gateway}")
+
+    def _is_routed(self, gateway: Gateway, device: Link, bridge: Link) -> bool:
         """Ours, and one through the device, give way; one that somebody else set stays, and is told."""
         routes = self._links.default_routes(gateway.version)
         right = any(route.gateway == gateway and route.index == bridge.index for route in routes)
@@ -182,9 +190,7 @@ class _Ensuring:
                     f"host network {self._network}: this host has a default route to {route.gateway} already",
                     help="remove it, or take `gateway` out of pvc.yaml",
                 )
-        if not right:
-            self._links.add_default_route(gateway, bridge)
-            self._changed(f"the default route goes to {gateway}")
+        return right
 
 
 def _could_carry(link: Link) -> bool:

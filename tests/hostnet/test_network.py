@@ -9,6 +9,7 @@ import pytest
 
 from pvc_core.config.sections import HostNetwork
 from pvc_core.errors import Permanent
+from pvc_core.hostnet.links import Links
 from pvc_core.hostnet.network import ensure_all, ensure_network
 from tests.hostnet.conftest import Host, Wire
 
@@ -91,6 +92,20 @@ def test_a_default_route_of_somebody_else_stays_and_is_told(wire: Wire) -> None:
     with pytest.raises(Permanent, match=r"has a default route to 10\.0\.0\.9 already"):
         ensure(host, wanted(gateway=ip_address("10.0.0.1")))
     assert default_routes(host) == [("10.0.0.9", "brupstream")]
+
+
+def test_two_passes_at_the_same_moment_set_one_route(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pvcnoded and `pvcnoded hostnet`, say: the second looked before the first had set it."""
+    host = wire.host("hv1")
+    network = wanted(gateway=ip_address("10.0.0.1"))
+    ensure(host, network)
+    looked = Links.default_routes
+    too_early = iter([True])
+    monkeypatch.setattr(
+        Links, "default_routes", lambda self, version: [] if next(too_early, False) else looked(self, version)
+    )
+    ensure(host, network)
+    assert default_routes(host) == [("10.0.0.1", "brupstream")]
 
 
 @pytest.mark.parametrize("mtu", [1400, 9000])

@@ -82,6 +82,8 @@ def _fenced_by_hand(lab3: RunningLab) -> None:
     assert answer["proof"] and answer["kind"] == "off" and answer["node"] == "hv3" and not answer["already"], answer
     print(f"power off and its proof took {answer['took_s']:.2f} s")
     assert not lab3.is_on("hv3")
+    for node in ("hv1", "hv2"):  # the store lost a member, its leader perhaps
+        lab3.eventually(lambda node=node: lab3.store_role(node) in ("follower", "leader"), f"{node}'s store serves")
     again = fence(lab3, "hv2", "hv3")
     assert again["proof"] and again["already"] and again["incarnation"] == answer["incarnation"]
     lab3.power_on("hv3")
