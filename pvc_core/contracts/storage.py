@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,12 @@ class StorageCapabilities:
     """Image formats that uploads are converted from (raw, qcow2, vmdk, vdi, vpc, qed)."""
     shrink: bool = False
     clone: bool = False
+    thin_clone: bool = False
+    """clone_thin and flatten_volume: volumes that share what they have not changed."""
+    diffs: bool = False
+    """export_diff and begin_diff: what changed between two snapshots, as a stream."""
+    adopt: bool = False
+    """adopt_volume: one that PVC did not make becomes a volume of PVC's."""
     snapshots: bool = False
     online_snapshots: bool = False
     """Snapshots may be taken while a guest uses the volume."""
@@ -37,6 +44,11 @@ class StorageCapabilities:
     """Who grows a volume that a guest uses: the driver's resize, the hypervisor (see resize_volume), or nobody."""
     storage_fencing: bool = False
     """fence_node can keep a lost node from writing, and prove it."""
+
+
+def adopted_id(volume_id: str, snapshot: str) -> str:
+    """The id of a snapshot that came with an adopted volume; always the same."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{volume_id}/{snapshot}"))
 
 
 class StorageDefinitions(ABC):
@@ -176,6 +188,47 @@ class StorageDriver(ABC):
         self, pool: Pool, source: Volume, target: Volume, *, progress: Progress, deadline_s: float
     ) -> VolumeFound:
         """`target` is a full, independent copy of `source` in the same pool (capability clone)."""
+
+    @once
+    def clone_thin(self, pool: Pool, source: Volume, target: Volume, *, deadline_s: float) -> VolumeFound:
+        """`target` has the content of `source` and shares its data until either is written (capability thin_clone).
+
+        While it does, `source` cannot be removed or overwritten by an upload (Refused naming the clones).
+        """
+        raise Refused(f"volumes of pool {pool.name} cannot be cloned thinly: its driver has no such capability")
+
+    @once
+    def flatten_volume(self, pool: Pool, volume: Volume, *, progress: Progress, deadline_s: float) -> None:
+        """The volume shares nothing any more; also while a guest uses it (capability thin_clone). Did not already:
+        fine.
+        """
+        raise Refused(f"volumes of pool {pool.name} cannot be flattened: its driver has no such capability")
+
+    @once
+    def export_diff(
+        self, pool: Pool, volume: Volume, *, snapshot: str, since: str = "", version: int = 1
+    ) -> Iterator[bytes]:
+        """What changed from snapshot `since` ("": from nothing) to `snapshot`, as a stream in Ceph's rbd diff format
+        (doc/dev/rbd-diff.rst) of this version, 1 or 2 (capability diffs). Raises NotFound (a snapshot).
+        """
+        raise Refused(f"volumes of pool {pool.name} have no diffs: its driver has no such capability")
+
+    @once
+    def begin_diff(self, pool: Pool, volume: Volume, *, snapshot: Snapshot, since: str = "") -> Upload:
+        """Take a diff of either version and make `snapshot` of what comes out; the size follows (capability diffs).
+
+        The volume is not in use. With `since` it must be as in that snapshot of its own, else Refused; without, it must
+        have no snapshots and holds the diff's content alone afterwards. A diff that does not say that it follows
+        `since`, is damaged, or is cut off changes nothing.
+        """
+        raise Refused(f"volumes of pool {pool.name} take no diffs: its driver has no such capability")
+
+    @once
+    def adopt_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> VolumeFound:
+        """What list_volumes shows under volume.name without an id has this id from now on (capability adopt). Its
+        snapshots stay, with the ids that `adopted_id` makes. Raises NotFound, Refused when it is somebody's already.
+        """
+        raise Refused(f"pool {pool.name} takes over nothing: its driver has no such capability")
 
     @abstractmethod
     @once

@@ -4,6 +4,7 @@ command.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
@@ -11,14 +12,17 @@ from typing import Any
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.layout import volume_id
+from pvc_core.contracts.storage import Upload
 from pvc_core.daemon.ring import LogRing
 from pvc_core.errors import NotFound, PvcError, Refused
+from pvc_core.model.storage import Snapshot, Volume
 from pvc_core.model.task import Task
 from pvc_core.peer import Answer, Handler
 from pvc_core.reconcile.fencing import rung_tests
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.kinds.guest_off import guest_off
 from pvc_core.reconcile.task import Job
+from pvc_core.units import format_size
 
 LINES_MAX, KEPT_MAX = 100_000, 1000
 ANSWER_MAX = 200_000
@@ -33,6 +37,22 @@ class Uploads:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._states: dict[str, str] = {}
+        self._progress: dict[str, tuple[int, int, str]] = {}
+        self._results: dict[str, dict[str, object]] = {}
+
+    def progress(self, task_id: str) -> tuple[int, int, str]:
+        """(bytes that came, bytes announced, sentence); (0, 1, "") before anything is known."""
+        with self._lock:
+            return self._progress.get(task_id, (0, 1, ""))
+
+    def result(self, task_id: str) -> dict[str, object]:
+        """Of one that is done: how many bytes came, and their SHA-256."""
+        with self._lock:
+            return self._results.get(task_id, {})
+
+    def tell(self, task_id: str, current: int, total: int, sentence: str) -> None:
+        with self._lock:
+            self._progress[task_id] = (current, total, sentence)
 
     def state(self, task_id: str) -> str:
         with self._lock:
@@ -49,12 +69,15 @@ class Uploads:
                 raise Refused(f"the image of task {task_id} is being taken already", help="one upload for one task")
             self._states[task_id] = "running"
 
-    def end(self, task_id: str, state: str) -> None:
+    def end(self, task_id: str, state: str, result: Mapping[str, object] | None = None) -> None:
         with self._lock:
             self._states[task_id] = state
+            self._results[task_id] = dict(result or {})
+            self._progress.pop(task_id, None)
             over = len(self._states) - KEPT_MAX
             for old in [id for id, state in self._states.items() if state != "running"][: max(0, over)]:
                 del self._states[old]
+                self._results.pop(old, None)
 
 
 class Bytes:
@@ -121,7 +144,7 @@ class Bytes:
             self._uploads.forget(id)
             raise
         try:
-            self._take(task, body)
+            result = self._take(task, body)
         except PvcError as error:
             self._uploads.end(task.id, error.message)
             raise
@@ -129,7 +152,7 @@ class Bytes:
             self._uploads.end(task.id, "the upload failed inside the daemon; its log says why")
             raise
         else:
-            self._uploads.end(task.id, "done")
+            self._uploads.end(task.id, "done", result)
             return Answer()
         finally:
             self.ended(task.id)
@@ -139,35 +162,61 @@ class Bytes:
         kept = self._ground.view.volumes.get(volume_id(pool.name, str(args["name"])))
         if kept is None:
             raise NotFound(f"there is no volume {pool.name}/{args['name']}")
-        return Answer(
-            {}, self._ground.driver(pool).export_volume(pool, kept.value, snapshot=str(args.get("snapshot") or ""))
-        )
+        driver, snapshot = self._ground.driver(pool), str(args.get("snapshot") or "")
+        if args.get("diff"):
+            since, version = str(args.get("since") or ""), int(args["diff"])
+            return Answer({}, driver.export_diff(pool, kept.value, snapshot=snapshot, since=since, version=version))
+        return Answer({}, driver.export_volume(pool, kept.value, snapshot=snapshot))
 
-    def _take(self, task: Task, body: Iterator[bytes]) -> None:
+    def _take(self, task: Task, body: Iterator[bytes]) -> dict[str, object]:
         pool = self._ground.pool(str(task.args["pool"]))
         kept = self._ground.repository.find(layout.VOLUMES, volume_id(pool.name, str(task.args["name"])))
         if kept is None or kept.value.task != task.id:
             raise Refused(f"task {task.id} has no volume to upload into any more")
-        volume, size = kept.value, task.args["size_bytes"]
-        job = Job(ground=self._ground, task=task, progress=lambda *_: None)
+        volume = kept.value
+        job = Job(ground=self._ground, task=task, progress=lambda *what: self._uploads.tell(task.id, *what))
         with guest_off(job, volume.ref, "overwritten"):
-            taking = self._ground.driver(pool).begin_upload(
-                pool,
-                volume,
-                image_format=str(task.args["image_format"]),
-                size_bytes=int(str(size)) if size is not None else None,
-            )
+            taking = self._begun(task, volume)
             try:
-                for data in body:
-                    taking.write(data)
+                result = self._write(job, taking, body)
                 taking.commit(job.progress)
             except BaseException:
                 taking.abort()
                 raise
+        return result
+
+    def _begun(self, task: Task, volume: Volume) -> Upload:
+        pool, args = self._ground.pool(volume.pool), task.args
+        driver, size = self._ground.driver(pool), _announced(task)
+        if task.kind == "volume.apply":
+            snapshot = Snapshot(
+                name=str(args["snapshot"]),
+                id=str(args["id"]),
+                size_bytes=volume.size_bytes,
+                created_at_s=self._ground.clock.wall_s(),
+            )
+            return driver.begin_diff(pool, volume, snapshot=snapshot, since=str(args["since"]))
+        return driver.begin_upload(pool, volume, image_format=str(args["image_format"]), size_bytes=size)
+
+    def _write(self, job: Job, taking: Upload, body: Iterator[bytes]) -> dict[str, object]:
+        """Raises Refused when it is not what was announced: nothing is in place yet."""
+        total, came, digest = _announced(job.task) or 0, 0, hashlib.sha256()
+        for data in body:
+            taking.write(data)
+            digest.update(data)
+            came += len(data)
+            job.progress(came, total or came, f"{format_size(came)} arrived")
+        said, wanted = digest.hexdigest(), str(job.task.args.get("sha256") or "").lower()
+        if wanted and wanted != said:
+            raise Refused(
+                f"the bytes that arrived have the SHA-256 {said}, announced was {wanted}",
+                help="they were damaged on their way, or it is another file; upload it again",
+            )
+        return {"bytes": came, "sha256": said}
 
     def _task(self, id: str) -> Task:
         kept = self._ground.repository.find(layout.TASKS, id)
-        if kept is None or kept.value.kind != "volume.upload":
+        if kept is None or kept.value.kind not in ("volume.upload", "volume.apply"):
             raise NotFound(f"there is no upload task {id}")
         if kept.value.ended:
             raise Refused(f"task {id} has ended: {kept.value.status}")
@@ -176,6 +225,11 @@ class Bytes:
     def _follow_log(self, start: int) -> Iterator[bytes]:
         for line in self._ring.follow_from(start):
             yield f"{line}\n".encode() if line else b""
+
+
+def _announced(task: Task) -> int | None:
+    size = task.args.get("size_bytes")
+    return int(str(size)) if size is not None else None
 
 
 def _position(args: Mapping[str, Any]) -> int | None:

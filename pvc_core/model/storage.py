@@ -57,6 +57,8 @@ class Volume:
     """The task at work on it, "" if none: only one at a time."""
     snapshots: tuple[Snapshot, ...] = ()
     created_at_s: float = 0.0
+    parent: str = ""
+    """Id of the volume whose data it shares, "" for none."""
 
     @property
     def ref(self) -> str:

@@ -25,13 +25,14 @@ class StorageTasks(Known):
     def _run(self, task: Task) -> None:
         self._done(self.tasks.submit(task))
 
-    def _done(self, task: Task, *, timeout_s: float = 3600.0) -> None:
+    def _done(self, task: Task, *, timeout_s: float = 3600.0) -> Task:
         """Wait for its end, and until the picture shows what it did: the same commit, but another record."""
-        self.tasks.done(task, timeout_s=timeout_s)
+        ended = self.tasks.done(task, timeout_s=timeout_s)
         pool = str(task.args["pool"])
         names = {str(task.args[key]) for key in ("name", "new_name") if key in task.args}
         keys = [layout.VOLUMES.key(volume_id(pool, name)) for name in sorted(names)]
         self.desk.keeper.settle([layout.POOLS.key(pool), *keys], inline=self.desk.inline)
+        return ended
 
     def _create(
         self,

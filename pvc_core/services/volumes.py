@@ -1,16 +1,13 @@
-"""Volumes: made, copied, resized, renamed, removed, filled and read. Their snapshots: snapshots.py."""
+"""Volumes: made, copied, resized, renamed, removed. Their data: volume_data.py, snapshots: snapshots.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 
-from pvc_core.errors import Invalid, PvcError, Refused
+from pvc_core.errors import Invalid, Refused
 from pvc_core.ids import checked_name
 from pvc_core.model.node import DaemonState
 from pvc_core.model.storage import Pool, Volume, VolumePhase
-from pvc_core.services.desk import Flow
 from pvc_core.services.filters import name_filter
 from pvc_core.services.pictures import VolumePicture
 from pvc_core.services.storage_tasks import StorageTasks
@@ -49,11 +46,13 @@ class Volumes(StorageTasks):
         self._create("volume.create", volume, {}, by, f"making volume {volume.ref} of {format_size(size_bytes)}")
         return self.volume(pool, name)
 
-    def clone_volume(self, pool: str, name: str, new_name: str, *, by: str, force: bool = False) -> VolumePicture:
-        """A full, independent copy in the same pool."""
+    def clone_volume(
+        self, pool: str, name: str, new_name: str, *, by: str, force: bool = False, thin: bool = False
+    ) -> VolumePicture:
+        """A full, independent copy in the same pool; with `thin` it shares what neither has changed."""
         checked_name(new_name, "volume")
         source = self._idle(self._need_volume(pool, name))
-        self._able(pool, "clone")
+        self._able(pool, "thin_clone" if thin else "clone")
         self._check_absent(pool, new_name)
         self._check_room(pool, source.value.size_bytes, force)
         target = replace(
@@ -61,8 +60,9 @@ class Volumes(StorageTasks):
             home=source.value.home,
             format=source.value.format,
         )
-        status = f"copying {source.value.ref} to {target.ref}"
-        self._create("volume.clone", target, {"source": source.value.name}, by, status, source=source)
+        kind, verb = ("volume.clone_thin", "cloning") if thin else ("volume.clone", "copying")
+        status = f"{verb} {source.value.ref} to {target.ref}"
+        self._create(kind, target, {"source": source.value.name}, by, status, source=source)
         return self.volume(pool, new_name)
 
     def resize_volume(self, pool: str, name: str, size_bytes: int, *, by: str, force: bool = False) -> VolumePicture:
@@ -108,37 +108,6 @@ class Volumes(StorageTasks):
         )
         self._submit(task, kept, phase=VolumePhase.REMOVING)
         self._done(task)
-
-    def upload(
-        self, pool: str, name: str, image_format: str, size_bytes: int | None, body: Iterable[bytes], *, by: str
-    ) -> None:
-        """Replace the volume's content by an image. All or nothing: a cut upload leaves the volume as it was."""
-        kept = self._idle(self._need_volume(pool, name))
-        if image_format not in self._capabilities(pool).upload_formats:
-            known = ", ".join(self._capabilities(pool).upload_formats)
-            raise Invalid(
-                f"images of format {image_format!r} cannot be uploaded",
-                help=f"formats of this pool: {known}",
-                fields={"image_format": known},
-            )
-        args: dict[str, object] = {"pool": pool, "name": name, "image_format": image_format, "size_bytes": size_bytes}
-        task = self._task(
-            "volume.upload", kept.value.home or self._worker(), args, by, f"uploading into {kept.value.ref}"
-        )
-        self._submit(task, kept)
-        try:
-            self.desk.ask(task.node, "upload", {"task": task.id}, body=body, deadline_s=10.0).close()
-        except PvcError:
-            with suppress(PvcError):  # the same error again, or Retry: the volume is busy for a little longer
-                self._done(task, timeout_s=5.0)
-            raise
-        self._done(task, timeout_s=60.0)
-
-    def export(self, pool: str, name: str, *, snapshot: str = "") -> Flow:
-        """The content as a raw image."""
-        kept = self._idle(self._need_volume(pool, name))
-        args = {"pool": pool, "name": name, "snapshot": snapshot}
-        return Flow(self.desk.ask(kept.value.home or self._worker(), "export", args, deadline_s=10.0))
 
     def _new_volume(self, pool: Pool, name: str, size_bytes: int) -> Volume:
         home = "" if self._believed_shared(pool) else self._home(pool.name)

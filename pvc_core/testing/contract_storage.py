@@ -23,6 +23,7 @@ from pvc_core.contracts.targets import Block, DiskSource, File, Iscsi, Nbd, Rbd
 from pvc_core.errors import Exists, NotFound, Permanent, Refused, Retry
 from pvc_core.model.storage import Pool, Snapshot, Volume
 from pvc_core.testing.contract_storage_images import ImageQuestions
+from pvc_core.testing.contract_storage_more import MoreQuestions
 from pvc_core.testing.storage_rig import DEADLINE_S, StorageRig, pattern, snapshot
 from pvc_core.testing.storage_user import StorageUser
 
@@ -30,7 +31,7 @@ about = pytest.mark.pvc_capability
 HOSTILE_NAMES = ("", ".", "..", "../evil", "a/b", "/etc/passwd", "a\0b", "a\nb", "-rf", ".pvc", "n" * 300, "café")
 
 
-class StorageContract(ImageQuestions):
+class StorageContract(ImageQuestions, MoreQuestions):
     """Everything the contract promises, as a driver's caller sees it."""
 
     @pytest.fixture

@@ -15,18 +15,26 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from pvc_core.contracts.actions import Progress
-from pvc_core.contracts.storage import StorageCapabilities, StorageDefinitions, StorageDriver, Upload
+from pvc_core.contracts.storage import (
+    StorageCapabilities,
+    StorageDefinitions,
+    StorageDriver,
+    Upload,
+    adopted_id,
+)
 from pvc_core.contracts.targets import DiskSource, File
 from pvc_core.errors import Exists, Invalid, NotFound, Permanent, PvcError, Refused, Retry
 from pvc_core.ids import checked_name
 from pvc_core.model.fence import FenceAnswer, WriteFence
 from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
 from pvc_core.testing.storage_clients import FakeClients
+from pvc_core.testing.storage_diffs import FakeDiff, written
 from pvc_core.units import TIB, format_size
 
 ALL_CAPABILITIES = StorageCapabilities(
-    disk_sources=(File,), shrink=True, clone=True, snapshots=True, online_snapshots=True, online_resize="driver"
-)
+    disk_sources=(File,), shrink=True, clone=True, thin_clone=True, diffs=True, adopt=True, snapshots=True,
+    online_snapshots=True, online_resize="driver",
+)  # fmt: skip
 NO_CAPABILITIES = StorageCapabilities(disk_sources=(File,))
 
 
@@ -73,6 +81,8 @@ class FakeVolume:
     content: Content
     snapshots: dict[str, tuple[str, Content]] = field(default_factory=dict)
     """By id: name and content."""
+    parent: str = ""
+    """Id of the volume it shares data with."""
 
     def used_bytes(self) -> int:
         return len(self.content.data) + sum(len(kept.data) for _name, kept in self.snapshots.values())
@@ -222,6 +232,7 @@ class FakeStorage(StorageDriver):
             volumes = self._volumes(pool)
             if volume.id not in volumes and any(one.name == volume.name for one in volumes.values()):
                 raise Refused(f'"{volume.ref}" is another volume now')
+            self._has_no_clones(pool, volume)
             volumes.pop(volume.id, None)
 
     def resize_volume(
@@ -258,6 +269,7 @@ class FakeStorage(StorageDriver):
         with self.call("begin_upload", 60.0):
             if image_format not in self._can.upload_formats:
                 raise Refused(f"images of format {image_format!r} are not taken")
+            self._has_no_clones(pool, volume)
             return FakeUpload(self, pool, volume, size_bytes)
 
     def export_volume(self, pool: Pool, volume: Volume, *, snapshot: str = "") -> Iterator[bytes]:
@@ -276,6 +288,65 @@ class FakeStorage(StorageDriver):
             found = self._made(pool, target, self.required(pool, source).content)
         progress(1, 1, "the copy is complete")
         return found
+
+    def clone_thin(self, pool: Pool, source: Volume, target: Volume, *, deadline_s: float) -> VolumeFound:
+        self._declared(self._can.thin_clone, "clone thinly")
+        with self.call("clone_thin", deadline_s):
+            found = self._made(pool, target, self.required(pool, source).content)
+            self.required(pool, target).parent = source.id
+        return found
+
+    def flatten_volume(self, pool: Pool, volume: Volume, *, progress: Progress, deadline_s: float) -> None:
+        self._declared(self._can.thin_clone, "flatten")
+        with self.call("flatten_volume", deadline_s):
+            self.required(pool, volume).parent = ""
+        progress(1, 1, "it shares nothing any more")
+
+    def export_diff(
+        self, pool: Pool, volume: Volume, *, snapshot: str, since: str = "", version: int = 1
+    ) -> Iterator[bytes]:
+        self._declared(self._can.diffs, "tell what changed")
+        with self.call("export_diff", 60.0):
+            old = b"".join(self.export_volume(pool, volume, snapshot=since)) if since else b""
+            new = b"".join(self.export_volume(pool, volume, snapshot=snapshot))
+            return written(old, new, since=since, snapshot=snapshot, version=version)
+
+    def begin_diff(self, pool: Pool, volume: Volume, *, snapshot: Snapshot, since: str = "") -> Upload:
+        self._declared(self._can.diffs, "take a diff")
+        with self.call("begin_diff", 60.0):
+            found = self.required(pool, volume)
+            _snapshot_name_is_free(found, snapshot.name)
+            kept = next((content for name, content in found.snapshots.values() if name == since), None)
+            if since and kept is None:
+                raise NotFound(f'volume "{volume.ref}" has no snapshot "{since}"')
+            if kept.whole() != found.content.whole() if kept else bool(found.snapshots):
+                raise Refused(f'volume "{volume.ref}" is not as the diff must find it')
+
+            def done(content: bytes) -> None:
+                with self.call("commit_diff", 60.0):
+                    found.content = Content(content, len(content))
+                    found.snapshots[snapshot.id] = (snapshot.name, found.content)
+
+            diff = FakeDiff(kept.whole() if kept else b"", since, done, self._unstage)
+            self.world.staged.append(diff)
+            return diff
+
+    def adopt_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> VolumeFound:
+        self._declared(self._can.adopt, "take over a volume")
+        with self.call("adopt_volume", deadline_s):
+            volumes = self._volumes(pool)
+            found = next((one for one in volumes.values() if one.name == volume.name), None)
+            if found is None:
+                raise NotFound(f'there is no "{volume.ref}" on {self.node}')
+            if found.id not in ("", volume.id):
+                raise Refused(f'"{volume.ref}" is a volume already')
+            if not found.id:
+                snaps = found.snapshots.values()
+                del volumes[next(key for key, one in volumes.items() if one is found)]
+                found.snapshots = {adopted_id(volume.id, name): (name, content) for name, content in snaps}
+                found.id = volume.id
+                volumes[volume.id] = found
+            return found.found()
 
     def create_snapshot(
         self, pool: Pool, volume: Volume, snapshot: Snapshot, *, in_use: bool, deadline_s: float
@@ -385,6 +456,15 @@ class FakeStorage(StorageDriver):
             raise Refused(error.message, help=error.help) from None
         if any(one.name == name for one in self._volumes(pool).values()):
             raise Exists(f'there is another volume "{pool.name}/{name}"')
+
+    def _has_no_clones(self, pool: Pool, volume: Volume) -> None:
+        clones = [one.name for one in self._volumes(pool).values() if one.parent == volume.id]
+        if clones:
+            raise Refused(f'thin clones need volume "{volume.ref}": {", ".join(clones)}', help="flatten them first")
+
+    def _unstage(self, what: object) -> None:
+        if what in self.world.staged:
+            self.world.staged.remove(what)
 
     def _declared(self, capability: bool, what: str) -> None:
         if not capability:

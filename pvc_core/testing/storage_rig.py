@@ -72,6 +72,10 @@ class StorageRig(ABC):
         """Destroy the volume's bytes behind the driver's back; False if the rig cannot."""
         return False
 
+    def make_outside(self, name: str, data: bytes) -> bool:
+        """Make a volume with this content as PVC would not; False if the rig cannot."""
+        return False
+
     def debris(self) -> Sequence[str]:
         """What lies about in the pool and is no volume: must be empty whenever no call is at work."""
         return ()

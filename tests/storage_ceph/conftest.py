@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from lab.ceph_make import Ceph
 
+from . import ceph_leash
 from .ceph_rig import running_ceph
 from .volumes_rig import Admin, CephRig
 
@@ -18,11 +18,12 @@ from .volumes_rig import Admin, CephRig
 @pytest.fixture(scope="session")
 def ceph() -> Iterator[Ceph]:
     directory = Path(tempfile.mkdtemp(prefix="pvc-ceph-", dir="/tmp"))
+    leash = ceph_leash.hold(directory)
     try:
         with running_ceph(directory) as ceph:
             yield ceph
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        ceph_leash.let_go(leash)
 
 
 @pytest.fixture(scope="session")

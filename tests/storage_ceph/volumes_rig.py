@@ -131,6 +131,15 @@ class CephRig(StorageRig):
             self._admin.rbd.RBD().remove(io, volume.name)
         return True
 
+    def make_outside(self, name: str, data: bytes) -> bool:
+        """With the features of an old Ceph, and a snapshot."""
+        with self._admin.io(POOL) as io:
+            self._admin.rbd.RBD().create(io, name, len(data), old_format=False, features=1)
+            with self._admin.rbd.Image(io, name) as image:
+                image.write(data, 0)
+                image.create_snap("before")
+        return True
+
     def debris(self) -> Sequence[str]:
         return [name for name in self._admin.names(POOL) if name.startswith(".")]
 

@@ -13,7 +13,7 @@ from pvc_core.contracts.storage import StorageCapabilities, StorageDriver
 from pvc_core.contracts.targets import DiskSource
 from pvc_core.model.storage import Pool, Volume
 from pvc_core.testing.context import FakeContext, FakeState
-from pvc_core.testing.storage import Crashed, FakeStorageDefinitions, FakeStorageWorld
+from pvc_core.testing.storage import Content, Crashed, FakeStorageDefinitions, FakeStorageWorld, FakeVolume
 from pvc_core.testing.storage_rig import StorageRig
 from pvc_core.units import MIB
 from pvc_storage_dir.definitions import DirDefinitions
@@ -85,6 +85,13 @@ class FakeRig(StorageRig):
 
     def guest_writes(self, source: DiskSource, offset: int, data: bytes) -> None:
         self.world.guest_writes(source, offset, data)
+
+    def make_outside(self, name: str, data: bytes) -> bool:
+        volumes = self.world.places[(self.pool.name, "" if self.pool.options else "hv1")]
+        made = FakeVolume("", name, Content(data, len(data)))
+        made.snapshots["theirs"] = ("before", made.content)
+        volumes["outside"] = made
+        return True
 
     def debris(self) -> Sequence[str]:
         return [repr(one) for one in self.world.staged]

@@ -86,6 +86,16 @@ class Api:
         checked("GET", target, found)
         return None
 
+    def download(self, path: str, /, **params: Value) -> Iterator[bytes]:
+        """A file, piece by piece. Raises NoAnswer when it breaks off."""
+        query = encoded(params)
+        target = f"{BASE}{path}?{query}" if query else f"{BASE}{path}"
+        found = self._transport.download(target, self._headers())
+        if isinstance(found, RawAnswer):
+            checked("GET", target, found)
+            return iter(())
+        return found
+
     def one(self, path: str, what: str) -> Answer:
         """GET of one object; PVC's API answers a list of one. `what` names it for the error."""
         answer = self.get(path)

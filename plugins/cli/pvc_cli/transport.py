@@ -98,6 +98,13 @@ class Transport:
             return self._pieces(answer)
         return self._whole("GET", target, answer)
 
+    def download(self, target: str, headers: Mapping[str, str]) -> RawAnswer | Iterator[bytes]:
+        """GET of a file; unlike a stream's end, one before the whole came is an error (NoAnswer)."""
+        answer = self._asked("GET", target, headers, b"")
+        if answer.status != 200:
+            return self._whole("GET", target, answer)
+        return self._whole_file(target, answer)
+
     def close(self) -> None:
         if self._open is not None:
             self._open.close()
@@ -139,6 +146,15 @@ class Transport:
                 yield piece
         except (OSError, http.client.HTTPException) as error:
             self._trace(f"* the stream broke off: {error!r}")
+        finally:
+            self.close()
+
+    def _whole_file(self, target: str, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+        try:
+            while piece := answer.read(PIECE_BYTES):
+                yield piece
+        except (OSError, http.client.HTTPException) as error:
+            raise broken(self.endpoint, "GET", target, error) from error
         finally:
             self.close()
 

@@ -12,11 +12,27 @@ from pvc_cli.app import App
 from pvc_cli.multipart import file_body
 
 
-def upload_file(app: App, where: str, file_path: Path, *, image_format: str) -> Answer:
+def upload_file(app: App, where: str, file_path: Path, **params: str | None) -> Answer:
+    """Raises ApiError for what the API has against it."""
     size_bytes = file_path.stat().st_size
     with file_path.open("rb") as file, progress(app, file_path.name, size_bytes) as sent:
         content_type, body = file_body("file", file, sent)
-        return app.api.upload(where, content_type, body, image_format=image_format, file_size=size_bytes)
+        return app.api.upload(where, content_type, body, file_size=size_bytes, **params)
+
+
+def download_file(app: App, where: str, target: Path, **params: str | int | None) -> int:
+    """How many bytes were written; a file that is there is only replaced by a whole one."""
+    part = target.with_name(f"{target.name}.part")
+    count = 0
+    try:
+        with part.open("wb") as file:
+            for piece in app.api.download(where, **params):
+                file.write(piece)
+                count += len(piece)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from typing import Any
 from pvc_core.contracts.actions import Progress
 from pvc_core.errors import Refused
 from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
-from pvc_storage_ceph import snapshots
+from pvc_storage_ceph import snapshots, thin
 from pvc_storage_ceph.cluster import Cluster
+from pvc_storage_ceph.diffing import DiffExport, DiffStaging, rewind
 from pvc_storage_ceph.exports import Export
 from pvc_storage_ceph.images import Images
 from pvc_storage_ceph.pools import Pools
@@ -27,12 +28,13 @@ class Calls:
         self._cluster, self._progress = cluster, progress
         self._pools = Pools(cluster, cluster.config["pool_prefix"])
         self._upload: Staging | None = None
-        self._export: Export | None = None
+        self._export: Export | DiffExport | None = None
+        self._diff: DiffStaging | None = None
 
     @property
     def in_the_middle(self) -> bool:
         """Of an upload or export: images are open."""
-        return self._upload is not None or self._export is not None
+        return self._upload is not None or self._export is not None or self._diff is not None
 
     def ensure_pool(self, pool: Pool, may_make: bool, *, deadline_s: float) -> None:
         self._pools.ensure(pool, may_make=may_make)
@@ -66,6 +68,15 @@ class Calls:
 
     def clone_volume(self, pool: Pool, source: Volume, target: Volume, *, deadline_s: float) -> VolumeFound:
         return self._volumes(pool).clone(source, target, self._progress)
+
+    def clone_thin(self, pool: Pool, source: Volume, target: Volume, *, deadline_s: float) -> VolumeFound:
+        return thin.clone(self._volumes(pool), source, target)
+
+    def flatten_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> None:
+        thin.flatten(self._volumes(pool), volume, self._progress)
+
+    def adopt_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> VolumeFound:
+        return thin.adopt(self._volumes(pool), volume)
 
     def create_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, *, deadline_s: float) -> None:
         snapshots.create(self._volumes(pool), volume, snapshot)
@@ -117,6 +128,32 @@ class Calls:
 
     def begin_export(self, pool: Pool, volume: Volume, snapshot: str, *, deadline_s: float) -> None:
         self._export = Export(self._volumes(pool), volume, snapshot)
+
+    def begin_export_diff(
+        self, pool: Pool, volume: Volume, snapshot: str, since: str, version: int, *, deadline_s: float
+    ) -> None:
+        self._export = DiffExport(self._volumes(pool), volume, snapshot, since, version)
+
+    def begin_diff(self, pool: Pool, volume: Volume, snapshot: Snapshot, since: str, *, deadline_s: float) -> None:
+        self._diff = DiffStaging(self._volumes(pool), volume, snapshot, since)
+
+    def write_diff(self, data: bytes, *, deadline_s: float) -> None:
+        if self._diff is None:
+            raise Refused("this diff is over")
+        self._diff.write(data)
+
+    def finish_diff(self, *, deadline_s: float) -> int:
+        if self._diff is None:
+            raise Refused("this diff is over")
+        size = self._diff.finish()
+        self._diff = None
+        return size
+
+    def abort_diff(self, pool: Pool, volume: Volume, *, deadline_s: float) -> None:
+        if self._diff is not None:
+            self._diff.close()
+            self._diff = None
+        rewind(self._volumes(pool), volume)
 
     def read(self, *, deadline_s: float) -> bytes:
         """The next bytes; none at the end."""

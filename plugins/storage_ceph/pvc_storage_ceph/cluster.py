@@ -88,6 +88,7 @@ class Cluster:
             "rados_osd_op_timeout": _OSD_S,
             "rbd_default_clone_format": "2",
             "rbd_cache": "false",
+            "rbd_skip_partial_discard": "false",
             "log_file": "",
             "err_to_stderr": "false",
             "admin_socket": "",

@@ -16,7 +16,7 @@ from pvc_core.errors import Conflict, NotFound, Refused, Retry, StoreUnavailable
 from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
 from pvc_storage_ceph.children import Children
 from pvc_storage_ceph.definitions import UPLOAD_FORMATS
-from pvc_storage_ceph.uploads import CephUpload
+from pvc_storage_ceph.uploads import CephDiff, CephUpload
 
 _READ_S = 120.0
 _NAMESPACE = uuid.UUID("5b6d3f0a-7a53-4b0e-9f53-6d0a3c1f7e11")
@@ -102,13 +102,7 @@ class CephStorage(StorageDriver):
         return CephUpload(self._context, self._children, pool, volume, image_format, size_bytes)
 
     def export_volume(self, pool: Pool, volume: Volume, *, snapshot: str = "") -> Iterator[bytes]:
-        child = self._children.take()
-        try:
-            child.call("begin_export", pool, volume, snapshot, deadline_s=_READ_S)
-        except BaseException:
-            self._children.give_back(child)
-            raise
-        return self._pieces(child)
+        return self._read_out("begin_export", pool, volume, snapshot)
 
     def clone_volume(
         self, pool: Pool, source: Volume, target: Volume, *, progress: Progress, deadline_s: float
@@ -117,6 +111,25 @@ class CephStorage(StorageDriver):
             "clone_volume", pool, source, target, deadline_s=deadline_s, progress=progress
         )
         return found
+
+    def clone_thin(self, pool: Pool, source: Volume, target: Volume, *, deadline_s: float) -> VolumeFound:
+        found: VolumeFound = self._children.call("clone_thin", pool, source, target, deadline_s=deadline_s)
+        return found
+
+    def flatten_volume(self, pool: Pool, volume: Volume, *, progress: Progress, deadline_s: float) -> None:
+        self._children.call("flatten_volume", pool, volume, deadline_s=deadline_s, progress=progress)
+
+    def adopt_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> VolumeFound:
+        found: VolumeFound = self._children.call("adopt_volume", pool, volume, deadline_s=deadline_s)
+        return found
+
+    def export_diff(
+        self, pool: Pool, volume: Volume, *, snapshot: str, since: str = "", version: int = 1
+    ) -> Iterator[bytes]:
+        return self._read_out("begin_export_diff", pool, volume, snapshot, since, version)
+
+    def begin_diff(self, pool: Pool, volume: Volume, *, snapshot: Snapshot, since: str = "") -> CephDiff:
+        return CephDiff(self._context, self._children, pool, volume, snapshot, since)
 
     def create_snapshot(
         self, pool: Pool, volume: Volume, snapshot: Snapshot, *, in_use: bool, deadline_s: float
@@ -133,6 +146,15 @@ class CephStorage(StorageDriver):
 
     def rollback_snapshot(self, pool: Pool, volume: Volume, snapshot: Snapshot, *, deadline_s: float) -> None:
         self._children.call("rollback_snapshot", pool, volume, snapshot, deadline_s=deadline_s)
+
+    def _read_out(self, begin: str, *args: Any) -> Iterator[bytes]:
+        child = self._children.take()
+        try:
+            child.call(begin, *args, deadline_s=_READ_S)
+        except BaseException:
+            self._children.give_back(child)
+            raise
+        return self._pieces(child)
 
     def _pieces(self, child: Any) -> Iterator[bytes]:
         try:

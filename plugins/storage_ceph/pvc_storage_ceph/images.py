@@ -36,6 +36,24 @@ class Images:
         with self.opened(name, read_only=True) as image:
             return str(image.id())
 
+    def clone(self, parent: str, snapshot: str, name: str) -> str:
+        """A thin one; its id."""
+        self._rbd.RBD().clone(self._io, parent, snapshot, self._io, name, features=FEATURES)
+        with self.opened(name, read_only=True) as image:
+            return str(image.id())
+
+    def has_parent(self, image: Any) -> bool:
+        try:
+            image.get_parent_image_spec()
+        except self._rbd.ImageNotFound:
+            return False
+        return True
+
+    def clones(self, name: str) -> list[str]:
+        """Names of the thin clones that need it."""
+        with self.opened(name, read_only=True) as image:
+            return sorted(str(one["image"]) for one in image.list_children2())
+
     @contextmanager
     def opened(self, name: str, *, read_only: bool = False, snapshot: str | None = None) -> Iterator[Any]:
         image = self._rbd.Image(self._io, name, snapshot=snapshot, read_only=read_only)

@@ -24,7 +24,7 @@ def create(volumes: Volumes, volume: Volume, snapshot: Snapshot) -> None:
             image.create_snap(hidden)
             made = Snap(id=snapshot.id, name=snapshot.name, number=_numbers(image)[hidden])
             record = volumes.records.put(record.with_snap(made))
-        _name_follows(record, image, snapshot.id)
+        name_follows(record, image, snapshot.id)
 
 
 def remove(volumes: Volumes, volume: Volume, snapshot: Snapshot) -> None:
@@ -50,7 +50,7 @@ def rename(volumes: Volumes, volume: Volume, snapshot: Snapshot, new_name: str) 
         if snap.name != new_name:
             _name_is_free(record, image, new_name)
             record = volumes.records.put(record.with_snap(replace(snap, name=new_name)))
-        _name_follows(record, image, snap.id)
+        name_follows(record, image, snap.id)
 
 
 def rollback(volumes: Volumes, volume: Volume, snapshot: Snapshot) -> None:
@@ -63,6 +63,16 @@ def rollback(volumes: Volumes, volume: Volume, snapshot: Snapshot) -> None:
         if name is None:
             raise NotFound(f'snapshot "{snap.name}" of volume "{volume.ref}" is missing in Ceph')
         record = volumes.records.put(replace(record, rollback=snap.id))
+    finish_rollback(volumes, volume, record)
+
+
+def finish_rollback(volumes: Volumes, volume: Volume, record: Record) -> None:
+    """The one that the record says was begun."""
+    snap = record.snap(record.rollback)
+    with volumes.images.opened(record.name) as image:
+        name = _name_of(image, snap) if snap else None
+        if name is None:
+            raise NotFound(f'the snapshot that volume "{volume.ref}" shall be rolled back to is missing in Ceph')
         image.rollback_to_snap(name)
     volumes.records.put(replace(record, rollback=""))
 
@@ -88,7 +98,8 @@ def _name_is_free(record: Record, image: Any, name: str) -> None:
         raise Exists(f'volume "{record.name}" has another snapshot called "{name}"', help="choose another name")
 
 
-def _name_follows(record: Record, image: Any, snap_id: str) -> None:
+def name_follows(record: Record, image: Any, snap_id: str) -> None:
+    """Ceph calls it as its record does."""
     snap = record.snap(snap_id)
     assert snap is not None
     now = _name_of(image, snap)

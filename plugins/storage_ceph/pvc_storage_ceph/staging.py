@@ -30,6 +30,7 @@ class Staging:
             raise Refused(
                 f'volume "{volume.ref}" has snapshots, which an upload would leave behind', help="remove them first"
             )
+        volumes.has_no_clones(record, "overwritten")
         self._size = volumes.found(record).size_bytes
         if image_format == "raw" and announced is not None:
             self._fits(announced)

@@ -59,6 +59,7 @@ class Volumes:
             record = self.settle(record)
             name = self.images.names().get(record.image)
             if name is not None:
+                self.has_no_clones(record, "removed")
                 self.images.unused(name, f'removing volume "{volume.ref}"')
             record = self.records.put(replace(record, gone=True))
         if record is not None:
@@ -138,6 +139,16 @@ class Volumes:
         if record.rollback:
             raise Retry(f'volume "{volume.ref}" is in the middle of a rollback', help="let the rollback be repeated")
         return record
+
+    def has_no_clones(self, record: Record, done: str) -> None:
+        """Raises Refused when thin clones need the image."""
+        name = self.images.names().get(record.image)
+        clones = [one for one in self.images.clones(name) if not is_staged(one)] if name else []
+        if clones:
+            raise Refused(
+                f'volume "{record.name}" cannot be {done}: its thin clones {", ".join(clones)} need it',
+                help="flatten them first",
+            )
 
     def settle(self, record: Record) -> Record:
         """What its record says became true: image names follow, replaced images go. Raises Exists."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pvc_core.reconcile.kinds import nodes, orders, plugins, pools, rebalance, restore, snapshots, vms, volumes
+from pvc_core.reconcile.kinds import nodes, orders, plugins, pools, rebalance, restore, sharing, snapshots, vms, volumes
 from pvc_core.reconcile.task import TaskKind
 from pvc_core.reconcile.vm_start import Starter
 
@@ -15,6 +15,7 @@ def all_kinds(
     return {
         **pools.KINDS,
         **volumes.kinds(uploads),
+        **sharing.kinds(uploads),
         **snapshots.KINDS,
         **vms.kinds(starter),
         **plugins.KINDS,

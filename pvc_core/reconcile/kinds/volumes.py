@@ -26,6 +26,12 @@ class Uploads(Protocol):
     def state(self, task_id: str) -> str:
         """ "waiting" (none has come yet), "running", "done", or the sentence why it failed."""
 
+    def progress(self, task_id: str) -> tuple[int, int, str]:
+        """(bytes that came, bytes announced, sentence)."""
+
+    def result(self, task_id: str) -> dict[str, object]:
+        """Of one that is done."""
+
 
 def kinds(uploads: Uploads) -> Mapping[str, TaskKind]:
     return {
@@ -46,7 +52,7 @@ def create(job: Job) -> Done:
     found = call(
         job, volume, "making the volume", QUICK_S, lambda: driver.create_volume(pool, volume, deadline_s=QUICK_S)
     )
-    return _ready(job, kept, found, "made")
+    return ready(job, kept, found, "made")
 
 
 def clone(job: Job) -> Done:
@@ -63,12 +69,12 @@ def clone(job: Job) -> Done:
             LONG_S,
             lambda: driver.clone_volume(pool, source.value, kept.value, progress=job.progress, deadline_s=LONG_S),
         )
-    done = _ready(job, kept, found, f"copied from {source.value.ref}")
-    return replace(done, writes=(*done.writes, *_let_go(job, source.value.name)))
+    done = ready(job, kept, found, f"copied from {source.value.ref}")
+    return replace(done, writes=(*done.writes, *let_go(job, source.value.name)))
 
 
 def unclone(job: Job, error: PvcError) -> tuple[Write, ...]:
-    return (*uncreate(job, error), *_let_go(job, str(job.task.args["source"])))
+    return (*uncreate(job, error), *let_go(job, str(job.task.args["source"])))
 
 
 def uncreate(job: Job, error: PvcError) -> tuple[Write, ...]:
@@ -206,14 +212,30 @@ def upload(job: Job, uploads: Uploads) -> Done:
     kept, _, _ = place(job)
     state = uploads.state(job.task.id)
     if state == "done":
-        return Done(status=f"volume {kept.value.ref} holds the image", writes=(put(job, replace(kept.value, task="")),))
+        return Done(
+            status=f"volume {kept.value.ref} holds the image",
+            result=uploads.result(job.task.id),
+            writes=(put(job, replace(kept.value, task="", parent="")),),
+        )
+    waits_for_bytes(job, uploads, state)
+    raise Refused(state, help="the volume holds its old content, or all of the new; upload the image again")
+
+
+def waits_for_bytes(job: Job, uploads: Uploads, state: str) -> None:
+    """Raises Retry while they come or may come, Refused when they will not."""
+    kept, _, _ = place(job)
     if state == "running":
-        raise Retry(f"taking an image into {kept.value.ref}", again_in_s=1.0)
+        current, total, sentence = uploads.progress(job.task.id)
+        said = f"taking bytes into {kept.value.ref}: {sentence or 'none yet'}"
+        job.progress(current, total, said)
+        raise Retry(said, again_in_s=1.0)
     if state == "waiting":
         if job.waited_s < UPLOAD_BEGINS_S:
             raise Retry(f"waiting for the image of {kept.value.ref}", again_in_s=1.0)
-        state = f"the upload into {kept.value.ref} was cut off"
-    raise Refused(state, help="the volume holds its old content, or all of the new; upload the image again")
+        raise Refused(
+            f"the upload into {kept.value.ref} was cut off",
+            help="the volume holds its old content, or all of the new; upload the image again",
+        )
 
 
 def unbusy(job: Job, error: PvcError) -> tuple[Write, ...]:
@@ -247,7 +269,7 @@ def call(job: Job, volume: Volume, what: str, deadline_s: float, work):  # type:
     return job.ground.calls(f"volume/{volume.id}", what, deadline_s, work)
 
 
-def _ready(job: Job, kept: Kept[Volume], found: VolumeFound, verb: str) -> Done:
+def ready(job: Job, kept: Kept[Volume], found: VolumeFound, verb: str) -> Done:
     volume = replace(kept.value, phase=VolumePhase.READY, task="", size_bytes=found.size_bytes, format=found.format)
     id = volume_id(volume.pool, volume.name)
     return Done(
@@ -265,7 +287,7 @@ def _is_there(job: Job, volume: Volume) -> bool:
     return any(one.id == volume.id for one in found)
 
 
-def _let_go(job: Job, name: str) -> tuple[Write, ...]:
+def let_go(job: Job, name: str) -> tuple[Write, ...]:
     """The volume this task kept busy beside its own is free for other work."""
     kept = job.ground.repository.find(layout.VOLUMES, volume_id(str(job.task.args["pool"]), name))
     if kept is None or kept.value.task != job.task.id:

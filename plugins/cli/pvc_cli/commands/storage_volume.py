@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from pvc_cli.app import App
 from pvc_cli.complete import names
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
-from pvc_cli.options import yes_option
+from pvc_cli.options import wait_task_option, yes_option
 from pvc_cli.views import storage as view
 from pvc_cli.waiting import finish
 
@@ -51,12 +52,53 @@ def add(app: App, pool: str, name: str, size: str, force: bool) -> None:
     "-f", "--format", "image_format", type=click.Choice(IMAGE_FORMATS), default="raw", show_default=True,
     help="What IMAGE_FILE is.",
 )  # fmt: skip
+@click.option("--sha256", help="The image's SHA-256: bytes that have another are refused.")
 @click.pass_obj
-def upload(app: App, pool: str, name: str, image_file: Path, image_format: str) -> None:
+def upload(app: App, pool: str, name: str, image_file: Path, image_format: str, sha256: str | None) -> None:
     """Fill a volume with a disk image from this machine."""
     from pvc_cli.uploading import upload_file
 
-    finish(app, upload_file(app, where(pool, name, "upload"), image_file, image_format=image_format))
+    answer = upload_file(app, where(pool, name, "upload"), image_file, image_format=image_format, sha256=sha256)
+    finish(app, answer, done=told(answer.message, answer.body))
+
+
+@volume.command()
+@pool_argument
+@name_argument
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("-s", "--snapshot", help="What the volume was in this snapshot.")
+@click.option("-i", "--since", help="Only what changed since this snapshot, in Ceph's rbd diff format.")
+@click.option("--diff", type=click.IntRange(1, 2), help="The diff format's version; without --since from nothing.")
+@click.pass_obj
+def export(
+    app: App, pool: str, name: str, file: Path, snapshot: str | None, since: str | None, diff: int | None
+) -> None:
+    """Write a volume's content into FILE as a raw image, or as a diff between two snapshots."""
+    from pvc_cli.uploading import download_file
+
+    count = download_file(app, where(pool, name, "export"), file, snapshot=snapshot, since=since, diff=diff)
+    app.out.say(f"{file} has {count} bytes.")
+
+
+@volume.command("import")
+@pool_argument
+@name_argument
+@click.argument("snapshot")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-i", "--since", help="The snapshot of the volume that the diff follows; without it, a full diff.")
+@click.option("--sha256", help="The file's SHA-256: bytes that have another are refused.")
+@click.pass_obj
+def import_(app: App, pool: str, name: str, snapshot: str, file: Path, since: str | None, sha256: str | None) -> None:
+    """Bring a volume to what the diff in FILE leads to, and call that SNAPSHOT."""
+    from pvc_cli.uploading import upload_file
+
+    answer = upload_file(app, where(pool, name, "import"), file, snapshot=snapshot, since=since or None, sha256=sha256)
+    finish(app, answer, done=told(answer.message, answer.body))
+
+
+def told(message: str, body: dict[str, Any]) -> str:
+    digest = body.get("sha256")
+    return f"{message} SHA-256 {digest}" if digest else message
 
 
 @volume.command()
@@ -100,10 +142,30 @@ def rename(app: App, pool: str, name: str, new_name: str, yes: bool) -> None:
 @name_argument
 @click.argument("new_name")
 @force_option
+@click.option("--thin", is_flag=True, help="Share what neither changes, instead of copying.")
 @click.pass_obj
-def clone(app: App, pool: str, name: str, new_name: str, force: bool) -> None:
+def clone(app: App, pool: str, name: str, new_name: str, force: bool, thin: bool) -> None:
     """Copy a volume to a new one in the same pool."""
-    finish(app, app.api.post(where(pool, name, "clone"), new_volume=new_name, force=force or None))
+    finish(app, app.api.post(where(pool, name, "clone"), new_volume=new_name, force=force or None, thin=thin or None))
+
+
+@volume.command()
+@pool_argument
+@name_argument
+@wait_task_option
+@click.pass_obj
+def flatten(app: App, pool: str, name: str, wait: bool) -> None:
+    """Copy what a thin clone shares, so that it needs no other volume."""
+    finish(app, app.api.post(where(pool, name, "flatten")), wait=wait)
+
+
+@volume.command()
+@pool_argument
+@click.argument("name")
+@click.pass_obj
+def scan(app: App, pool: str, name: str) -> None:
+    """Look at a volume again; one that was made outside of PVC becomes a volume."""
+    finish(app, app.api.post(where(pool, name, "scan")))
 
 
 @volume.command("list")
