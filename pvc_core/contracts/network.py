@@ -11,7 +11,7 @@ from marshmallow import Schema
 
 from pvc_core.contracts.targets import NicTarget
 from pvc_core.contracts.where import on_node
-from pvc_core.model.network import Network, NetworkFound
+from pvc_core.model.network import GivenAddress, Network, NetworkFound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,13 @@ class NetworkDriver(ABC):
         """What the guest's NIC plugs into here. ensure_network has succeeded before in this life of the daemon, or is
         done now. Raises Retry when it cannot be yet.
         """
+
+    @on_node
+    def given_addresses(self, network: Network, *, deadline_s: float) -> list[GivenAddress]:
+        """Addresses that guests have been given (leases), without reservations that nobody asked for yet. Asked on the
+        primary, and only with the capability dhcp. Raises Retry rather than leave any out.
+        """
+        return []
 
     @on_node
     def unplug(self, network: Network, *, vm_uuid: str, mac: str, deadline_s: float) -> None:

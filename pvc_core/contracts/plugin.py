@@ -12,6 +12,7 @@ from marshmallow import Schema
 
 from pvc_core.clock import Clock
 from pvc_core.errors import Permanent
+from pvc_core.model.vm import NicSpec
 
 if TYPE_CHECKING:
     from pvc_core.contracts.actions import Action, ActionCall
@@ -122,6 +123,8 @@ class NodeFacts:
     name: str
     coordinator: bool
     host_networks: Mapping[str, str] = field(default_factory=dict)
+    floating: Mapping[str, str] = field(default_factory=dict)
+    """Host network -> the address there that follows the primary, in CIDR form; those that have one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,18 @@ class Completed:
     returncode: int
     stdout: str
     stderr: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestFacts:
+    """A VM, as far as plugins that serve guests may know it (PluginContext.guest_of)."""
+
+    uuid: str
+    name: str
+    profile: str = ""
+    user_data: str = ""
+    """What an operator gave for the guest's own first start (cloud-init)."""
+    nics: tuple[NicSpec, ...] = ()
 
 
 class Supervised(Protocol):
@@ -203,6 +218,28 @@ class PluginContext(ABC):
     @abstractmethod
     def on_primary(self, wake: Callable[[bool], None]) -> None:
         """Call `wake(is_primary)` at every change; same duties as PluginState.wake."""
+
+    def hold(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        """Device -> addresses ("10.0.0.1/24") that this plugin has, or is about to have, there only while this node is
+        primary: all of them, each time. To be told before any is given. They are taken away before the role is handed
+        on, and by the node's guard when the lease ends while this daemon is stopped. Raises Permanent, Refused (this
+        node cannot be primary).
+        """
+        return
+
+    def guests(self, network: str) -> Sequence[GuestFacts]:
+        """The VMs that have a NIC on this network (a VNI as text) by their definitions, run they or not. Of the picture
+        in memory: nothing is asked, however many VMs there are.
+        """
+        return ()
+
+    def guest_of(self, mac: str) -> GuestFacts | None:
+        """The VM that has the NIC with this MAC. As cheap as `guests`."""
+        return None
+
+    def on_guests(self, wake: Callable[[], None]) -> None:
+        """Call after a definition has come, gone or changed; same duties as PluginState.wake."""
+        return
 
     @abstractmethod
     def report(self, delta: int, message: str) -> None:

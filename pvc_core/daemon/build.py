@@ -12,6 +12,7 @@ from typing import Any
 
 from pvc_core.clock import Clock
 from pvc_core.cluster.descriptions import Descriptions
+from pvc_core.cluster.guests import GuestIndex
 from pvc_core.cluster.heard import Heard
 from pvc_core.cluster.repository import Repository
 from pvc_core.cluster.view import ViewKeeper
@@ -149,6 +150,10 @@ def build_node(
     for context in contexts.values():
         context.acts = ground.is_primary
     host = build_host(config, ground, lease_store=lease_store, in_custody=bool(custody))
+    index = GuestIndex(keeper, ground.descriptions, log)
+    for context in contexts.values():
+        context.index = index
+        context.holds = host.primary.floating.also if host.primary else None
     uploads, served = Uploads(), ServedFile(config.paths.state, config.cluster.name)
     restoring = Restoring(ground, served.get, lambda: [*node.quick.running(), *node.slow.running()])
     offered = {name: made.fence for name, made in drivers.items() if made.fence is not None}

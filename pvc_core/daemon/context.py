@@ -9,11 +9,12 @@ from typing import Any
 
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
+from pvc_core.cluster.guests import GuestIndex
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.config import Config
-from pvc_core.contracts.plugin import Completed, NodeFacts, PluginContext, PluginState, Supervised
+from pvc_core.contracts.plugin import Completed, GuestFacts, NodeFacts, PluginContext, PluginState, Supervised
 from pvc_core.daemon.supervise import Supervisor
-from pvc_core.errors import Conflict, Exists, NotFound, Permanent, Retry
+from pvc_core.errors import Conflict, Exists, NotFound, Permanent, Refused, Retry
 from pvc_core.founding import node_seal
 from pvc_core.founding.secrets import STORE_NODE, read_secret
 from pvc_core.model.node import HealthSeen
@@ -79,6 +80,7 @@ class DaemonContext(PluginContext):
         self.node = NodeFacts(
             name=config.node,
             coordinator=config.coordinator,
+            floating={name: str(net.floating) for name, net in config.host_networks.items() if net.floating},
             host_networks={name: str(net.address) for name, net in config.host_networks.items() if net.address},
         )
         self.state = StoreState(store, plugin)
@@ -86,6 +88,9 @@ class DaemonContext(PluginContext):
         self._plugin, self._secrets, self._keeper = plugin, config.paths.secrets, keeper
         self.acts: Callable[[], bool] = lambda: self._keeper.view.primary == self.node.name
         """Whether this node may act as primary now. By the picture alone, until build.py puts the lease's word here."""
+        self.index: GuestIndex | None = None
+        self.holds: Callable[[str, Mapping[str, Sequence[str]]], None] | None = None
+        """The primary's addresses that plugins give (Floating.also), by plugin. None: this node is never primary."""
         self._on_primary: list[Callable[[bool], None]] = []
         self._was_primary = False
         self._telling = threading.Lock()
@@ -146,6 +151,22 @@ class DaemonContext(PluginContext):
     def _leader_changed(self, keys: frozenset[str] | None) -> None:
         if keys is None or layout.LEADER.key(layout.ONLY) in keys:
             self.tell_primary()
+
+    def hold(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        if self.holds is not None:
+            self.holds(self._plugin, addresses)
+        elif addresses:
+            raise Refused(f"node {self.node.name} cannot be primary, so it holds none of the primary's addresses")
+
+    def guests(self, network: str) -> Sequence[GuestFacts]:
+        return self.index.on(network) if self.index else ()
+
+    def guest_of(self, mac: str) -> GuestFacts | None:
+        return self.index.of(mac) if self.index else None
+
+    def on_guests(self, wake: Callable[[], None]) -> None:
+        if self.index is not None:
+            self.index.wakes.append(wake)
 
     def report(self, delta: int, message: str) -> None:
         self.health = HealthSeen(plugin=self._plugin, delta=delta, message=message, at_s=self.clock.wall_s())

@@ -8,7 +8,7 @@ the node's own hangs on them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from pathlib import Path
@@ -41,7 +41,20 @@ class Floating:
         self._run = run
         self._lock, self._file = threading.Lock(), threading.Lock()
         self._held = _left_over(run)
+        self._others: dict[str, tuple[HeldAddress, ...]] = {}
         self._announce: dict[str, int] = {}
+
+    def also(self, owner: str, addresses: Mapping[str, Sequence[str]]) -> None:
+        """`owner` (a plugin) has these, by device, as long as this node may act: `lower` and the guard take them too.
+        Raises Permanent.
+        """
+        with self._file:
+            before = self._others.get(owner, ())
+            self._others[owner] = tuple(
+                HeldAddress(device, word) for device, words in sorted(addresses.items()) for word in words
+            )
+            rest = (one for one in self._held.addresses if one not in before and one not in self._others[owner])
+            self._publish(Held(self._held.until_boottime_s, (*rest, *self._others[owner])))
 
     @property
     def held(self) -> Held:

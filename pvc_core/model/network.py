@@ -40,6 +40,18 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenAddress:
+    """A lease."""
+
+    address: str
+    mac: str
+    """"" where the guest named itself otherwise (DHCPv6)."""
+    hostname: str = ""
+    expires_s: int = 0
+    """Wall clock, seconds since 1970; 0: never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """Wanted. `id` is made once and never used again, so that a new network of an old VNI is told from the old one."""
 

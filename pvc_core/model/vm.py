@@ -75,6 +75,8 @@ class VmWanted:
     migration_max_downtime_ms: int = 300
     tags: tuple[Tag, ...] = ()
     profile: str | None = None
+    user_data: str = ""
+    """For the guest's own first start (cloud-init), told by the metadata service of managed networks."""
     move: int = 0
     """Grows with every request to live elsewhere; its node answers with VmSeen.move_done."""
     target: str | None = None

@@ -11,7 +11,8 @@ from typing import Any
 import structlog
 
 from pvc_core.clock import Clock, SystemClock
-from pvc_core.contracts.plugin import Completed, NodeFacts, PluginContext, PluginState, Supervised
+from pvc_core.contracts.plugin import Completed, GuestFacts, NodeFacts, PluginContext, PluginState, Supervised
+from pvc_core.daemon.supervise import Supervisor
 from pvc_core.errors import Conflict, NotFound, Permanent, Retry
 from pvc_core.founding import node_seal
 
@@ -73,6 +74,12 @@ class FakeContext(PluginContext):
         self.node = NodeFacts(name=node, coordinator=True)
         self.state = state if state is not None else FakeState()
         self.reports: list[tuple[int, str]] = []
+        self.primary = True
+        self.held: dict[str, list[str]] = {}
+        """What `hold` was told last."""
+        self.known_guests: list[GuestFacts] = []
+        self.supervised: list[Supervisor] = []
+        self._on_primary: list[Callable[[bool], None]] = []
         self.is_stopping = False
         self._secrets = dict(secrets or {})
 
@@ -102,13 +109,39 @@ class FakeContext(PluginContext):
         )
 
     def supervise(self, argv: Sequence[str]) -> Supervised:
-        raise Permanent("the test context supervises no programs")
+        """It really runs, until it is stopped, or `stop` ends all."""
+        program = Supervisor(argv, self.log)
+        self.supervised.append(program)
+        return program
+
+    def stop(self) -> None:
+        """As when the daemon ends."""
+        self.is_stopping = True
+        for program in self.supervised:
+            program.stop()
 
     def is_primary(self) -> bool:
-        return True
+        return self.primary
 
     def on_primary(self, wake: Callable[[bool], None]) -> None:
-        wake(True)
+        self._on_primary.append(wake)
+        if self.primary:
+            wake(True)
+
+    def become(self, primary: bool) -> None:
+        """The role has come or gone."""
+        self.primary = primary
+        for wake in self._on_primary:
+            wake(primary)
+
+    def hold(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        self.held = {device: list(words) for device, words in addresses.items()}
+
+    def guests(self, network: str) -> Sequence[GuestFacts]:
+        return [one for one in self.known_guests if any(nic.network == network for nic in one.nics)]
+
+    def guest_of(self, mac: str) -> GuestFacts | None:
+        return next((one for one in self.known_guests if any(nic.mac == mac.lower() for nic in one.nics)), None)
 
     def report(self, delta: int, message: str) -> None:
         self.reports.append((delta, message))

@@ -18,12 +18,15 @@ from pvc_core.contracts.network import NetworkDriver
 from pvc_core.contracts.plugin import NodeFacts
 from pvc_core.contracts.targets import Bridge, NicTarget
 from pvc_core.errors import Retry
+from pvc_core.model.network import Network
 from pvc_core.testing.context import FakeContext, FakeState
 from pvc_core.testing.network_rig import NetworkRig
 from pvc_net_evpn.definitions import EvpnDefinitions
 from pvc_net_evpn.driver import EvpnNetworks
 from pvc_net_evpn.fabric import Fabric
+from pvc_net_evpn.gateway import Gateways
 from pvc_net_evpn.kernel import Kernel
+from pvc_net_evpn.router import Router
 
 READY_S = 60.0
 
@@ -44,6 +47,8 @@ class World:
         self.place.chmod(0o755)  # FRR's own user must find its files
         self.state = FakeState()
         self.fabrics: dict[str, Fabric] = {}
+        self.contexts: dict[str, FakeContext] = {}
+        self.routers: dict[str, Router] = {}
         for node in nodes:
             with NetNS(self.space(node)) as space:  # made here
                 space.link("set", index=1, state="up")
@@ -60,7 +65,9 @@ class World:
         return Kernel(partial(NetNS, self.space(node), flags=0))
 
     def close(self) -> None:
-        for fabric in self.fabrics.values():
+        for node, fabric in self.fabrics.items():
+            self.routers[node].stop()
+            self.contexts[node].stop()
             fabric.stop()
             fabric.end_programs()
         for name in netns.listnetns():
@@ -79,8 +86,15 @@ class World:
     def _fabric(self, node: str, number: int) -> Fabric:
         context = FakeContext({"asn": 65000}, node=node, state=self.state)
         context.node = NodeFacts(name=node, coordinator=True, host_networks={"cluster": f"10.71.0.{number}/24"})
+        context.primary = node == "hv1"
+        self.contexts[node] = context
         enter = ("nsenter", f"--net=/run/netns/{self.space(node)}")
-        return Fabric(context, run=self.place / node, enter=enter)
+        fabric = Fabric(context, run=self.place / node, enter=enter)
+        self.routers[node] = Router(
+            context, self.kernel(node), Gateways(partial(NetNS, self.space(node), flags=0)), local=fabric.local,
+            run=self.place / node, place=self.place / "programs", enter=enter,
+        )  # fmt: skip
+        return fabric
 
 
 class EvpnRig(NetworkRig):
@@ -91,7 +105,7 @@ class EvpnRig(NetworkRig):
         self.guests: list[Guest] = []
 
     def driver(self, node: str) -> NetworkDriver:
-        return EvpnNetworks(self.world.fabrics[node], self.world.kernel(node))
+        return EvpnNetworks(self.world.fabrics[node], self.world.kernel(node), self.world.routers[node])
 
     def guest(self, node: str, target: NicTarget, mac: str, address: str) -> object:
         assert isinstance(target, Bridge)
@@ -135,9 +149,10 @@ class EvpnRig(NetworkRig):
             self.unplugged(guest)
             netns.remove(guest.space)
         for node in self.world.fabrics:
-            kernel = self.world.kernel(node)
-            for found in kernel.list():
-                kernel.remove(found.vni, found.id)
+            driver = self.driver(node)
+            for found in self.world.kernel(node).list():
+                gone = Network(vni=found.vni, id=found.id, name="gone", nettype=self.nettype)
+                driver.remove_network(gone, deadline_s=self.deadline_s)
 
 
 def await_ready(fabric: Fabric) -> None:

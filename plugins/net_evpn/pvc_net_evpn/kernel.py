@@ -19,6 +19,8 @@ from pvc_net_evpn.definitions import HEADERS_BYTES
 PORT = 4789
 """IANA's for VXLAN (RFC 7348)."""
 MARK = "pvc "
+NO_LINK_LOCAL = {"attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", 1]]}]]}
+"""The bridge gets no IPv6 address by itself: guests would reach the node there, whether it is their gateway or not."""
 _LACKING = (95, 93)
 """EOPNOTSUPP, EPROTONOSUPPORT: this kernel has no such device."""
 
@@ -46,11 +48,14 @@ class Kernel:
                     return int(ip.get_links(message["index"])[0].get("ifla_mtu"))
         raise Retry(f"no device of this node has the address {address} yet", again_in_s=2.0)
 
-    def ensure(self, vni: int, id: str, local: str, mtu: int) -> bool:
-        """Bridge and VXLAN device as wanted; True if anything was changed. Raises Permanent, Retry."""
+    def ensure(self, vni: int, id: str, local: str, mtu: int, *, suppress: bool = False) -> bool:
+        """Bridge and VXLAN device as wanted; True if anything was changed. `suppress`: this node answers ARP for guests
+        of other nodes. Raises Permanent, Retry.
+        """
         try:
             with self._open() as ip:
-                return self._ensure(ip, vni, id, local, mtu or self.mtu_of(local) - HEADERS_BYTES)
+                changed = self._ensure(ip, vni, id, local, mtu or self.mtu_of(local) - HEADERS_BYTES)
+                return _suppressed(ip, ip.link_lookup(ifname=vxlan_name(vni))[0], suppress) or changed
         except NetlinkError as error:
             raise _told(error, f"make network {vni}") from None
 
@@ -85,6 +90,7 @@ class Kernel:
         if bridge is None:
             ip.link("add", ifname=bridge_name(vni), kind="bridge", br_forward_delay=0, mtu=mtu)
             bridge, changed = _find(ip, bridge_name(vni)), True
+            ip.link("set", index=bridge["index"], IFLA_AF_SPEC=NO_LINK_LOCAL)
         assert bridge is not None
         if vxlan is not None and _attr(vxlan, "ifla_vxlan_local") != local:  # cannot be changed in place
             ip.link("del", index=vxlan["index"])
@@ -118,6 +124,15 @@ def _find(ip: Any, name: str) -> Any:
 def _id(link: Any) -> str:
     alias = link.get("ifla_ifalias") or ""
     return alias.removeprefix(MARK) if alias.startswith(MARK) else ""
+
+
+def _suppressed(ip: Any, index: int, wanted: bool) -> bool:
+    port = next(iter(ip.brport("dump", index=index)), None)
+    data = port.get_attr("IFLA_PROTINFO") if port else None
+    if bool(data and data.get_attr("IFLA_BRPORT_NEIGH_SUPPRESS")) == wanted:
+        return False
+    ip.brport("set", index=index, neigh_suppress=int(wanted))
+    return True
 
 
 def _attr(link: Any, name: str) -> Any:

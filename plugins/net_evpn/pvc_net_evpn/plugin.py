@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields, post_load, validate
 
 from pvc_core.contracts.plugin import Drivers, Plugin, PluginContext
 from pvc_net_evpn.definitions import EvpnDefinitions
@@ -21,6 +21,23 @@ class Config(Schema):
         validate=validate.Range(1, ASN_MAX),
         metadata={"description": "the autonomous system of all nodes; the same on all of them"},
     )
+    dns_name = fields.String(
+        load_default="",
+        metadata={"description": "the name this cluster's DNS server has upstream, for NS and SOA records"},
+    )
+    dns_transfer = fields.List(
+        fields.IP(),
+        load_default=list,
+        metadata={"description": "addresses of those who may copy whole zones (AXFR) from the floating address"},
+    )
+    tftp_root = fields.String(
+        load_default="",
+        metadata={"description": "a directory on every coordinator that guests booting from the network load from"},
+    )
+
+    @post_load
+    def plain(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {**data, "dns_transfer": [str(address) for address in data["dns_transfer"]]}
 
 
 class NetEvpn(Plugin):
@@ -35,8 +52,16 @@ class NetEvpn(Plugin):
 
     def build_drivers(self, context: PluginContext) -> Drivers:
         from pvc_net_evpn.driver import EvpnNetworks
-        from pvc_net_evpn.fabric import Fabric
+        from pvc_net_evpn.fabric import RUN, Fabric
+        from pvc_net_evpn.gateway import Gateways
         from pvc_net_evpn.kernel import Kernel
+        from pvc_net_evpn.router import Router
 
-        fabric = Fabric(context)
-        return Drivers(network=EvpnNetworks(fabric, Kernel()), stop=fabric.stop)
+        fabric, kernel = Fabric(context), Kernel()
+        router = Router(context, kernel, Gateways(), local=fabric.local, run=RUN)
+
+        def stop() -> None:
+            router.stop()
+            fabric.stop()
+
+        return Drivers(network=EvpnNetworks(fabric, kernel, router), stop=stop)
