@@ -192,6 +192,7 @@ class Api:
 @contextmanager
 def running(rig: Rig, tmp: Path, **settings: Any) -> Iterator[Api]:
     defaults: dict[str, Any] = {"listen": "127.0.0.1", "port": 0, "socket": str(tmp / "api.sock"), "stop_within_s": 1.0}
+    defaults["failed_logins"] = 10_000  # tests are wrong on purpose, and often
     frontend = FalconFrontend(Settings(**{**defaults, **settings}), rig.services, rig.log)
     failed: list[BaseException] = []
     thread = threading.Thread(target=_serve, args=(frontend, failed), daemon=True)

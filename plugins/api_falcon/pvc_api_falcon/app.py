@@ -17,7 +17,7 @@ from falcon.asgi import Request, Response
 from marshmallow import Schema
 
 from pvc_api_falcon.auditing import Auditing
-from pvc_api_falcon.auth import NOBODY, Caller, Doorkeeper
+from pvc_api_falcon.auth import COOKIE, NOBODY, Caller, Doorkeeper
 from pvc_api_falcon.bodies import VmBodies
 from pvc_api_falcon.door import VISIT, Visit
 from pvc_api_falcon.errors import NoSuchMethod, NoSuchPath, Problem, problem
@@ -34,6 +34,13 @@ from pvc_core.ids import new_request_id
 from pvc_core.services import Services
 
 PATH_NAME_MAX = 255
+SAFE_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 _WAITING = 1000
 
 Responder = Callable[..., Awaitable[None]]
@@ -68,13 +75,16 @@ class Frame:
     async def process_response(self, req: Request, resp: Response, resource: object, req_succeeded: bool) -> None:
         if sentence := self._dispatcher.maintenance():
             resp.set_header("PVC-Maintenance", _printable(sentence))
+        self._dispatcher.protect(req, resp)
         self._dispatcher.note(req, resp)
 
 
 class Dispatcher:
     def __init__(self, settings: Settings, services: Services, log: Any) -> None:
         self._settings, self._services, self._log = settings, services, log
-        self._doorkeeper = Doorkeeper(services, key_required=settings.key_required)
+        self._doorkeeper = Doorkeeper(
+            services, key_required=settings.key_required, failures=settings.failed_logins
+        )
         self._vm_bodies = VmBodies(services)
         self._look = Workers("pvc-api-look", settings.lookers, _WAITING)
         self._work = Workers("pvc-api-work", settings.workers, _WAITING)
@@ -120,6 +130,14 @@ class Dispatcher:
         if not req.scope[VISIT].complete:
             resp.set_header("Connection", "close")  # what else it would send is not wanted
 
+    def protect(self, req: Request, resp: Response) -> None:
+        """What browsers are told about every answer (OWASP's list of headers for APIs)."""
+        for name, value in SAFE_HEADERS.items():
+            if resp.get_header(name) is None:
+                resp.set_header(name, value)
+        if self._settings.certificate and not req.scope[VISIT].local:
+            resp.set_header("Strict-Transport-Security", "max-age=31536000")
+
     def note(self, req: Request, resp: Response) -> None:
         """Who changed what: every request that is not a GET is logged, and goes into the audit log."""
         if req.method == "GET":
@@ -140,6 +158,8 @@ class Dispatcher:
             check_store(self._services.cluster, changes=route.method != "GET")
         _check_names(names)
         call = await self._call(route, schema, req, visit, names, caller)
+        if route.login:
+            await self._doorkeeper.admit(call.args["token"], local=False, address=_address(req))
         workers = self._look if route.looks else self._work
         answer = await self._while_serving(workers.run(partial(route.does, call)))
         if isinstance(answer, Answer):
@@ -148,7 +168,8 @@ class Dispatcher:
             self._stream(resp, answer, visit)
 
     async def _admit(self, route: Route, req: Request, visit: Visit) -> Caller:
-        caller = await self._doorkeeper.admit(req.get_header("X-Api-Key"), local=visit.local)
+        key = req.get_header("X-Api-Key") or next(iter(req.get_cookie_values(COOKIE) or ()), None)
+        caller = await self._doorkeeper.admit(key, local=visit.local, address=_address(req))
         req.context.by, req.context.caller = caller.name, caller
         check_role(caller.name, caller.role, route)
         return caller
@@ -157,8 +178,9 @@ class Dispatcher:
         self, route: Route, schema: Schema | None, req: Request, visit: Visit, names: Mapping[str, str], caller: Caller
     ) -> Call:
         base = Call(
-            services=self._services, vm_bodies=self._vm_bodies, by=caller.name, role=caller.role, names=names, args={}
-        )
+            services=self._services, vm_bodies=self._vm_bodies, by=caller.name, role=caller.role, names=names, args={},
+            secure=bool(self._settings.certificate) and not visit.local,
+        )  # fmt: skip
         if schema is None:
             return base
         query = req.scope["query_string"]
@@ -221,7 +243,14 @@ def _send(resp: Response, answer: Answer) -> None:
     resp.data = answer.body
     resp.content_type = answer.content_type
     for name, value in answer.headers.items():
-        resp.set_header(name, value)
+        if name == "Set-Cookie":
+            resp.append_header(name, value)
+        else:
+            resp.set_header(name, value)
+
+
+def _address(req: Request) -> str:
+    return str(req.remote_addr or "")
 
 
 def _send_problem(resp: Response, found: Problem) -> None:

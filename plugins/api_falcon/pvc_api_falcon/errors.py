@@ -34,6 +34,16 @@ class Forbidden(PvcError):
     code = "forbidden"
 
 
+class TooMany(PvcError):
+    """Too many wrong keys from one address."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, message: str, *, again_in_s: float = 60.0, help: str = "") -> None:
+        super().__init__(message, help=help)
+        self.again_in_s = again_in_s
+
+
 class NoSuchPath(PvcError):
     code = "no_such_path"
 
@@ -89,6 +99,7 @@ _STATUS: tuple[tuple[type[PvcError], int], ...] = (
     (ChangedMeanwhile, 412),
     (TooBig, 413),
     (Unsupported, 415),
+    (TooMany, 429),
     (NotYet, 501),
     (Retry, 503),
     (StoreUnavailable, 503),
@@ -119,7 +130,7 @@ def problem(error: Exception, *, request_id: str, missing: int = 404) -> Problem
 
 
 def _headers(error: PvcError) -> dict[str, str]:
-    if isinstance(error, Retry):
+    if isinstance(error, (Retry, TooMany)):
         return {"Retry-After": str(max(1, math.ceil(error.again_in_s)))}
     if isinstance(error, StoreUnavailable):
         return {"Retry-After": "2"}

@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 
 from pvc_api_falcon.app import Dispatcher, build_app
+from pvc_api_falcon.certificate import harden, keep_current
 from pvc_api_falcon.door import App, Door
 from pvc_api_falcon.protocol import limited_protocol
 from pvc_api_falcon.settings import Settings
@@ -36,6 +37,7 @@ class FalconFrontend(Frontend):
         self._servers: list[Server] = []
         self._dispatcher: Dispatcher | None = None
         self._stopped = False
+        self._renewing: asyncio.Future[None] | None = None
         self.port = 0
         """Where it listens, once `ready` is set."""
         self.ready = threading.Event()
@@ -85,6 +87,15 @@ class FalconFrontend(Frontend):
             self._servers = [server for server, _ in servers]
             if self._stopped:
                 return
+        for server, _ in servers:
+            server.config.load()
+            if server.config.ssl is not None:
+                harden(server.config.ssl)
+                files = self._settings.certificate, self._settings.certificate_key
+                every_s = self._settings.certificate_look_s
+                self._renewing = asyncio.ensure_future(
+                    keep_current(server.config.ssl, *files, self._log, every_s=every_s)
+                )
         running = [asyncio.ensure_future(server.serve(sockets=[sock])) for server, sock in servers]
         while not all(server.started for server, _ in servers) and not any(one.done() for one in running):
             await asyncio.sleep(0.01)

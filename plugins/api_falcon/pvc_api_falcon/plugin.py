@@ -33,6 +33,7 @@ class Config(Schema):
         load_default=True,
         metadata={"description": "false: whoever reaches the port may do everything (a lab's own network only)"},
     )
+    failed_logins = whole(1, 100_000, "wrong keys from one address within a minute, then it waits", load_default=20)
     workers = whole(1, 512, "threads", load_default=32)
     streams = whole(1, 4096, "followed logs and running downloads at once", load_default=200)
     body_limit = Size(load_default=MIB, metadata={"description": "largest body of a request that is no upload"})

@@ -59,6 +59,8 @@ class Call:
     args: Mapping[str, Any]
     """Parameters, loaded by the route's schema."""
     if_match: str = ""
+    secure: bool = False
+    """It came over TLS."""
     upload: Iterable[bytes] = ()
     upload_bytes: int | None = None
     """How many they will be, as far as the client said."""
@@ -93,6 +95,8 @@ class Route:
     """Parameters beyond `takes` are handed on as they came."""
     body_limit_bytes: int = 0
     """0: what pvc.yaml says (body_limit)."""
+    login: bool = False
+    """Its parameter `token` is a key, which must be right."""
     upload: bool = False
     """The body is a file; parameters come in the query only."""
 

@@ -21,7 +21,10 @@ class Settings:
     certificate: str = ""
     """"" speaks plain HTTP."""
     certificate_key: str = ""
+    certificate_look_s: float = 5.0
     key_required: bool = True
+    failed_logins: int = 20
+    """Wrong keys from one address within a minute; then it waits."""
     workers: int = 32
     """Threads for what writes or asks a node; looking at the picture has its own."""
     lookers: int = 4
@@ -49,6 +52,7 @@ def settings_from(config: Mapping[str, Any]) -> Settings:
         certificate=str(tls.get("certificate", "")),
         certificate_key=str(tls.get("key", "")),
         key_required=config["key_required"],
+        failed_logins=config["failed_logins"],
         workers=config["workers"],
         streams=config["streams"],
         body_limit_bytes=config["body_limit"],

@@ -9,6 +9,7 @@ from pvc_api_falcon.routes import (
     cluster,
     fault,
     key,
+    login,
     network,
     node,
     pending,
@@ -38,6 +39,7 @@ THERE: tuple[Route, ...] = (
     *task.ROUTES,
     *plugin.ROUTES,
     *network.ROUTES,
+    *login.ROUTES,
     *key.ROUTES,
     *audit.ROUTES,
 )

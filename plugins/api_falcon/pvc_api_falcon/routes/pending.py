@@ -6,8 +6,6 @@ from pvc_api_falcon.errors import NotYet
 from pvc_api_falcon.route import Answer, Call, Handler, Route
 
 PENDING: tuple[tuple[str, str], ...] = (
-    ("POST", "/login"),
-    ("POST", "/logout"),
     ("GET", "/metrics"),
     ("GET", "/metrics/health"),
     ("GET", "/metrics/resource"),
