@@ -188,7 +188,7 @@ def pvc_yaml(plan: Plan, number: int) -> str:
             "networks": {"managed": "net_evpn"},
             "default_pool": {"name": "vms", "driver": f"storage_{plan.storage}"},
         },
-        "fencing": {"ladder": ["fence_ipmi"]},
+        "fencing": {"ladder": ["fence_ipmi", *(["storage_ceph"] if plan.storage == "ceph" else [])]},
     }
     return f"# Written by script/lab for its node {plan.nodes[number - 1]}.\n" + yaml.safe_dump(
         content, sort_keys=False

@@ -125,6 +125,8 @@ class NodeFacts:
     host_networks: Mapping[str, str] = field(default_factory=dict)
     floating: Mapping[str, str] = field(default_factory=dict)
     """Host network -> the address there that follows the primary, in CIDR form; those that have one."""
+    incarnation: str = ""
+    """This life of the node, another after each boot; "" in pvcapid, which is no part of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -264,3 +264,19 @@ class StorageDriver(ABC):
         raise.
         """
         raise Refused(f"pool {fence.pool.name} cannot be fenced: its driver has no such capability")
+
+    @on_node
+    def clients(self, pool: Pool, volume: Volume, *, deadline_s: float) -> Sequence[str]:
+        """The addresses by which this node has the volume open now, guests' above all: noted in the claim for
+        fence_node, because who is cut off later may be in no list any more. None: nobody. Only asked with the
+        capability storage_fencing.
+        """
+        return ()
+
+    @once
+    def shut_out(self, pool: Pool, addresses: Sequence[str], *, deadline_s: float) -> None:
+        """These clients, noted by `clients`, have ended for certain: whatever they left open or locked is free at
+        once, and nothing of theirs that is still on its way is written. Shut out already: fine. Only asked with the
+        capability storage_fencing.
+        """
+        raise Refused(f"clients of pool {pool.name} cannot be shut out: its driver has no such capability")

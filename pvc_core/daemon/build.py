@@ -118,7 +118,9 @@ def build_node(
 
     Raises Permanent naming the plugin whose drivers cannot be built (in custody it is shown as broken instead)."""
     keeper = ViewKeeper(store, clock, live=config.coordinator, spread=_spread(config))
-    contexts, drivers, broken = _drivers(config, loaded, store, keeper, clock, log, tolerant=bool(custody))
+    contexts, drivers, broken = _drivers(
+        config, loaded, store, keeper, clock, log, incarnation=incarnation, tolerant=bool(custody)
+    )
     hooks = Hooks({name: made.hooks for name, made in drivers.items() if made.hooks is not None}, clock=clock, log=log)
     calls = ThreadCalls()
     compute, definitions = _compute(loaded, drivers)
@@ -333,13 +335,23 @@ def _spread(config: Config) -> Callable[[], float]:
 
 
 def _drivers(
-    config: Config, loaded: Loaded, store: Store, keeper: ViewKeeper, clock: Clock, log: Any, *, tolerant: bool
+    config: Config,
+    loaded: Loaded,
+    store: Store,
+    keeper: ViewKeeper,
+    clock: Clock,
+    log: Any,
+    *,
+    incarnation: str,
+    tolerant: bool,
 ) -> tuple[dict[str, DaemonContext], dict[str, Drivers], dict[str, str]]:
     contexts: dict[str, DaemonContext] = {}
     drivers: dict[str, Drivers] = {}
     broken: dict[str, str] = {}
     for name, plugin in loaded.plugins.items():
-        contexts[name] = DaemonContext(config, name, plugin.config, store=store, keeper=keeper, clock=clock, log=log)
+        contexts[name] = DaemonContext(
+            config, name, plugin.config, store=store, keeper=keeper, clock=clock, log=log, incarnation=incarnation
+        )
         try:
             drivers[name] = _built(name, plugin, contexts[name])
         except PvcError as error:

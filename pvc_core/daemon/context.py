@@ -74,6 +74,7 @@ class DaemonContext(PluginContext):
         keeper: ViewKeeper,
         clock: Clock,
         log: Any,
+        incarnation: str = "",
     ) -> None:
         self.config, self.clock = options, clock
         self.log = log.bind(plugin=plugin)
@@ -82,6 +83,7 @@ class DaemonContext(PluginContext):
             coordinator=config.coordinator,
             floating={name: str(net.floating) for name, net in config.host_networks.items() if net.floating},
             host_networks={name: str(net.address) for name, net in config.host_networks.items() if net.address},
+            incarnation=incarnation,
         )
         self.state = StoreState(store, plugin)
         self.health = HealthSeen(plugin=plugin, delta=0, message="")

@@ -252,6 +252,7 @@ def handed_over(claim: Claim, arrival: Arrival) -> Claim:
         generation=claim.generation + 1,
         departing="",
         arrival=None,
+        addresses=(),  # of the source's copy, which is gone
     )
 
 

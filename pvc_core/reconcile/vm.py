@@ -133,6 +133,8 @@ class VmReconciler:
                 f"paused on {self.ground.node} ({there.reason or 'the hypervisor gives no reason'}); "
                 "look at its storage, then `pvc vm restart`"
             )
+        if unknown := self.starter.clients.note(claim):
+            return Outcome(f"running on {self.ground.node}; who has its disks open could not be noted: {unknown}", 5.0)
         return Outcome(f"running on {self.ground.node}")
 
     def _ended(self, vm: VmWanted, claim: Claim, seen: VmSeen, there: Observation) -> Outcome:

@@ -16,6 +16,7 @@ from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.view import Kept
 from pvc_core.model.vm import Claim, Description, GuestState, Phase, VmSeen, VmWanted
 from pvc_core.policy.placement import crowded, loads, need_of, objection
+from pvc_core.reconcile.clients import Clients
 from pvc_core.reconcile.ground import Ground, writes
 from pvc_core.reconcile.network import driver_of
 from pvc_core.reconcile.outcome import Outcome
@@ -34,6 +35,10 @@ class Starter:
     host_bridges: dict[str, str] = field(default_factory=dict)
     """Host network -> bridge on this node ("upstream" -> "brupstream")."""
     _not_before: dict[str, tuple[float, str]] = field(default_factory=dict)
+    clients: Clients = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clients", Clients(self.ground))
 
     def start(self, wanted: Kept[VmWanted], claim: Kept[Claim], seen: VmSeen) -> Outcome:
         """The guest is off and shall run."""
@@ -55,7 +60,9 @@ class Starter:
             if ref not in volumes:
                 self.let_go_of(vm.uuid, ref)
         mine = self._stamp(wanted, claim, description, volumes)
+        self.clients.forget(vm.uuid)
         try:
+            self.clients.shut_out(claim.value)
             there = self._launch(vm, description, mine.generation)
         except (Permanent, Refused, Invalid, NotFound) as error:
             return self._failed(vm, seen, str(error))
@@ -67,6 +74,7 @@ class Starter:
 
     def forget(self, uuid: str) -> None:
         self._not_before.pop(uuid, None)
+        self.clients.forget(uuid)
 
     def hold_back(self, uuid: str, crashes: int) -> float:
         """How long to wait before the next start of a guest that keeps ending by itself: 0, 1, 2, 4 ... 60 seconds."""

@@ -67,11 +67,15 @@ class FakeContext(PluginContext):
         state: PluginState | None = None,
         clock: Clock | None = None,
         secrets: Mapping[str, str] | None = None,
+        incarnation: str = "boot-1",
+        host_networks: Mapping[str, str] | None = None,
     ) -> None:
         self.config = dict(config or {})
         self.log = structlog.get_logger().bind(node=node)
         self.clock = clock or SystemClock()
-        self.node = NodeFacts(name=node, coordinator=True)
+        self.node = NodeFacts(
+            name=node, coordinator=True, host_networks=dict(host_networks or {}), incarnation=incarnation
+        )
         self.state = state if state is not None else FakeState()
         self.reports: list[tuple[int, str]] = []
         self.primary = True

@@ -25,7 +25,7 @@ def give(connection: libvirt.virConnect, sources: Iterable[DiskSource]) -> None:
 
 
 def _define(connection: libvirt.virConnect, source: Rbd) -> libvirt.virSecret:
-    usage = escape(f"client.{source.user} secret")
+    usage = escape(f"pvc {source.secret_uuid}")  # a secret's usage cannot change, and the user does with each boot
     return connection.secretDefineXML(
         f"<secret ephemeral='yes' private='yes'><uuid>{source.secret_uuid}</uuid>"
         f"<usage type='ceph'><name>{usage}</name></usage></secret>"

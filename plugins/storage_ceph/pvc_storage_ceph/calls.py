@@ -5,15 +5,18 @@ An upload or an export is several calls to the same child, which keeps what belo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pvc_core.contracts.actions import Progress
 from pvc_core.errors import Refused
+from pvc_core.model.fence import FenceAnswer, WriteFence
 from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
-from pvc_storage_ceph import snapshots, thin
+from pvc_storage_ceph import keyring, snapshots, thin
 from pvc_storage_ceph.cluster import Cluster
 from pvc_storage_ceph.diffing import DiffExport, DiffStaging, rewind
 from pvc_storage_ceph.exports import Export
+from pvc_storage_ceph.fencing import Fencing, blocklist, users_of
 from pvc_storage_ceph.images import Images
 from pvc_storage_ceph.pools import Pools
 from pvc_storage_ceph.records import Records
@@ -99,10 +102,28 @@ class Calls:
         record = self._volumes(pool).usable(volume)
         return self._pools.name(pool), record.name, self._monitors()
 
-    def key(self, *, deadline_s: float) -> str:
-        """Our own user's."""
-        answer: str = self._cluster.command("auth get-key", entity=f"client.{self._cluster.config['user']}")["key"]
-        return answer
+    def begin_life(
+        self, node: str, incarnation: str, prefix: str, blocked: Sequence[str], *, deadline_s: float
+    ) -> tuple[str, str, str]:
+        return keyring.begin_life(self._cluster, node, incarnation, prefix, blocked)
+
+    def let_in(self, user: str, pool: Pool, *, deadline_s: float) -> None:
+        keyring.let_in(self._cluster, user, self._pools.name(pool))
+
+    def fence_node(self, fence: WriteFence, prefix: str, *, deadline_s: float) -> FenceAnswer:
+        volumes = self._volumes(fence.pool)
+        return Fencing(self._cluster, volumes.images, volumes.records, fence).attempt(prefix)
+
+    def users_of(self, pool: Pool, volume: Volume, *, deadline_s: float) -> list[str]:
+        """Addresses that have it open or locked."""
+        volumes = self._volumes(pool)
+        return sorted(users_of(volumes.images, volumes.records, volume))
+
+    def shut_out(self, addresses: Sequence[str], for_s: float, *, deadline_s: float) -> None:
+        blocklist(self._cluster, addresses, for_s)
+
+    def revoke(self, node: str, incarnation: str, prefix: str, *, deadline_s: float) -> list[str]:
+        return keyring.revoke(self._cluster, node, incarnation, prefix)
 
     def begin_upload(
         self, pool: Pool, volume: Volume, image_format: str, announced: int | None, *, deadline_s: float

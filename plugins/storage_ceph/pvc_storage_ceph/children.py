@@ -23,6 +23,7 @@ _KEPT_IDLE = 2
 """A connected child takes about 60 MB."""
 _AT_MOST = 12
 _LOOK_S = 0.5
+_TAKE_S = 30.0
 _END_S = 2.0
 
 
@@ -94,10 +95,14 @@ class Child:
 
 
 class Children:
-    """Lends them; safe to use from any thread. Starts none before it is needed."""
+    """Lends them; safe to use from any thread. Starts none before it is needed. `config` gives, within so many seconds,
+    what a new child is told: who we are to Ceph.
+    """
 
-    def __init__(self, config: Mapping[str, Any], clock: Clock, stopping: Callable[[], bool]) -> None:
-        self._config, self._clock, self._stopping = dict(config), clock, stopping
+    def __init__(
+        self, config: Callable[[float], Mapping[str, Any]], clock: Clock, stopping: Callable[[], bool]
+    ) -> None:
+        self._config, self._clock, self._stopping = config, clock, stopping
         self._idle: list[Child] = []
         self._lent = 0
         self._died = False
@@ -105,12 +110,13 @@ class Children:
 
     def call(self, name: str, *args: Any, deadline_s: float, progress: Progress | None = None) -> Any:
         """One call by whichever child has nothing to do."""
-        with self.lent() as child:
-            return child.call(name, *args, deadline_s=deadline_s, progress=progress)
+        end_s = self._clock.boottime_s() + deadline_s
+        with self.lent(deadline_s) as child:
+            return child.call(name, *args, deadline_s=end_s - self._clock.boottime_s(), progress=progress)
 
     @contextmanager
-    def lent(self) -> Iterator[Child]:
-        child = self.take()
+    def lent(self, deadline_s: float = _TAKE_S) -> Iterator[Child]:
+        child = self.take(deadline_s)
         try:
             yield child
         except PvcError:
@@ -122,7 +128,11 @@ class Children:
             raise
         self.give_back(child)
 
-    def take(self) -> Child:
+    def config(self) -> Mapping[str, Any]:
+        """What a child that begins now is told."""
+        return self._config(_TAKE_S)
+
+    def take(self, deadline_s: float = _TAKE_S) -> Child:
         """Give it back. Raises Retry when all are busy."""
         with self._lock:
             if self._lent >= _AT_MOST:
@@ -135,7 +145,7 @@ class Children:
         for one in idle:
             one.end()
         try:
-            return Child(self._config, self._clock, self._stopping)
+            return Child(self._config(deadline_s), self._clock, self._stopping)
         except BaseException:
             with self._lock:
                 self._lent -= 1

@@ -76,6 +76,22 @@ class Cluster:
                 raise OSError(-code, said)
         return json.loads(out) if out.strip() else None
 
+    def attempt(self, prefix: str, **words: Any) -> tuple[int, Any]:
+        """(0 or a negative errno, a monitor's answer): for who knows what to do about a "no"."""
+        asked = json.dumps({"prefix": prefix, "format": "json", **words})
+        code, out, _said = self._handle.mon_command(asked, b"")
+        return int(code), json.loads(out) if not code and out.strip() else None
+
+    def ask_osd(self, number: int, prefix: str, limit_s: int) -> Any:
+        """An OSD's own answer, None when there is none. Raises rados.Error."""
+        asked = json.dumps({"prefix": prefix, "format": "json"})
+        code, out, _said = self._handle.osd_command(number, asked, b"", limit_s)
+        return json.loads(out) if not code and out.strip() else None
+
+    def fsid(self) -> str:
+        """The one that the monitors have."""
+        return str(self._handle.get_fsid())
+
     def forget_note(self) -> None:
         """Nothing of ours is left behind in Ceph: nobody needs to shut us out."""
         with suppress(FileNotFoundError):

@@ -21,11 +21,18 @@ _CONVERT_S = 6 * 3600.0
 _FAST = ("-n", "-t", "none", "-T", "none", "-W", "-m", "16", "--target-is-zero")
 
 
-def convert(context: PluginContext, pool: str, source: str, image_format: str, target: str, size_bytes: int) -> None:
+def convert(
+    context: PluginContext,
+    config: Mapping[str, Any],
+    pool: str,
+    source: str,
+    image_format: str,
+    target: str,
+    size_bytes: int,
+) -> None:
     """`target`, an empty image of size_bytes, holds what a guest would read from the image of `image_format` in
-    `source`. Raises Refused, Retry, Permanent.
+    `source`. `config` says who we are to Ceph. Raises Refused, Retry, Permanent.
     """
-    config = context.config
     _checked(context, _url(config, pool, source), image_format, size_bytes)
     argv = ["qemu-img", "convert", "-q", "-f", image_format, "-O", "raw", *_FAST]
     done = context.run([*argv, _url(config, pool, source), _url(config, pool, target)], deadline_s=_CONVERT_S)

@@ -38,6 +38,7 @@ class CephDefinitions(StorageDefinitions):
         snapshots=True,
         online_snapshots=True,
         online_resize="driver",
+        storage_fencing=True,
     )
     pool_options = PoolOptions
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import os
+import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pvc_core.contracts.actions import Progress
 from pvc_core.contracts.plugin import PluginContext
 from pvc_core.contracts.storage import StorageDriver
 from pvc_core.contracts.targets import Rbd
-from pvc_core.errors import Conflict, NotFound, Refused, Retry, StoreUnavailable
+from pvc_core.errors import Conflict, NotFound, PvcError, Refused, Retry, StoreUnavailable
+from pvc_core.model.fence import FenceAnswer, NoProof, Why, WriteFence
 from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
 from pvc_storage_ceph.children import Children
 from pvc_storage_ceph.definitions import UPLOAD_FORMATS
+from pvc_storage_ceph.fencing import RUNG, ip_of, own_addresses
+from pvc_storage_ceph.keys import NodeKeys, fence_key
 from pvc_storage_ceph.uploads import CephDiff, CephUpload
 
 _READ_S = 120.0
+_DEAD_S = 86400.0
+"""How long a client stays shut out that has ended: its connections are closed."""
 _NAMESPACE = uuid.UUID("5b6d3f0a-7a53-4b0e-9f53-6d0a3c1f7e11")
-"""Of libvirt's secrets: the same name for the same user on every node, so that a guest's XML fits everywhere."""
+"""Of libvirt's secret: the same name on every node, with each node's own key, so that a guest's XML fits everywhere."""
 
 
 class CephStorage(StorageDriver):
@@ -28,8 +33,9 @@ class CephStorage(StorageDriver):
 
     def __init__(self, context: PluginContext) -> None:
         self._context = context
-        self._children = Children(context.config, context.clock, context.stopping)
-        self._key_lock = threading.Lock()
+        self._keys = NodeKeys(context)
+        self._children = Children(self._keys.config, context.clock, context.stopping)
+        self._letting_in = threading.Lock()
 
     def health(self) -> dict[str, Any]:
         """Ceph's own status, asked now."""
@@ -41,6 +47,7 @@ class CephStorage(StorageDriver):
         self._children.close()
 
     def ensure_pool(self, pool: Pool, *, deadline_s: float) -> None:
+        self._keys.settle(deadline_s)
         known = self._known(pool)
         self._children.call("ensure_pool", pool, not known, deadline_s=deadline_s)
         if not known:
@@ -81,14 +88,15 @@ class CephStorage(StorageDriver):
 
     def attach(self, pool: Pool, volume: Volume, *, vm_uuid: str, read_only: bool, deadline_s: float) -> Rbd:
         where, image, monitors = self._children.call("where_is", pool, volume, deadline_s=deadline_s)
-        user = str(self._context.config["user"])
+        with self._letting_in:  # of two that widen the key's rights, one would take back what the other gave
+            self._children.call("let_in", self._keys.guest, pool, deadline_s=deadline_s)
         return Rbd(
             pool=where,
             image=image,
             monitors=monitors,
-            user=user,
-            secret_uuid=str(uuid.uuid5(_NAMESPACE, user)),
-            key_file=self._key_file(user, deadline_s),
+            user=self._keys.guest,
+            secret_uuid=str(uuid.uuid5(_NAMESPACE, f"guests {self._context.config['pool_prefix']}")),
+            key_file=self._keys.guest_key_file,
         )
 
     def detach(self, pool: Pool, volume: Volume, *, vm_uuid: str, deadline_s: float) -> None:
@@ -156,6 +164,28 @@ class CephStorage(StorageDriver):
             raise
         return self._pieces(child)
 
+    def fence_node(self, fence: WriteFence, *, deadline_s: float) -> FenceAnswer:
+        """On record before it is done: its next life must know what to undo, and this one that it gets no key again."""
+        target = fence.target
+        try:
+            addresses = [] if set(own_addresses(fence)) & _all_of(fence.others) else own_addresses(fence)
+            record = json.dumps({"incarnation": target.incarnation, "addresses": addresses}).encode()
+            self._context.state.put(fence_key(target.node), record, if_version=None)
+            prefix = self._context.config["pool_prefix"]
+            answer: FenceAnswer = self._children.call("fence_node", fence, prefix, deadline_s=deadline_s)
+        except PvcError as error:
+            why = Why.UNREACHABLE if isinstance(error, Retry | StoreUnavailable) else Why.FAILED
+            return NoProof(rung=RUNG, node=target.node, why=why, reason=error.message, help=error.help, acted=True)
+        return answer
+
+    def clients(self, pool: Pool, volume: Volume, *, deadline_s: float) -> Sequence[str]:
+        own = str(self._context.node.host_networks.get("storage", "")).partition("/")[0]
+        found: list[str] = self._children.call("users_of", pool, volume, deadline_s=deadline_s)
+        return [one for one in found if ip_of(one) == own]
+
+    def shut_out(self, pool: Pool, addresses: Sequence[str], *, deadline_s: float) -> None:
+        self._children.call("shut_out", list(addresses), _DEAD_S, deadline_s=deadline_s)
+
     def _pieces(self, child: Any) -> Iterator[bytes]:
         try:
             while data := child.call("read", deadline_s=_READ_S):
@@ -180,19 +210,10 @@ class CephStorage(StorageDriver):
         except (StoreUnavailable, Conflict) as error:
             raise Retry(f"what was made could not be written down: {error.message}") from error
 
-    def _key_file(self, user: str, deadline_s: float) -> str:
-        """A file that only root reads, with the key that this node's guests use."""
-        path = os.path.join(self._context.config["state"], f"{user}.key")
-        with self._key_lock:
-            if not os.path.exists(path):
-                key = self._children.call("key", deadline_s=deadline_s)
-                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-                fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                with os.fdopen(fd, "w") as file:
-                    file.write(key)
-                os.replace(f"{path}.new", path)
-        return path
-
 
 def _key(pool: Pool) -> str:
     return f"pools/{pool.name}"
+
+
+def _all_of(others: Mapping[str, Sequence[str]]) -> set[str]:
+    return {address for addresses in others.values() for address in addresses}

@@ -78,6 +78,20 @@ class Images:
         with self.opened(name, read_only=True) as image:
             return [str(one["addr"]) for one in image.watchers_list() if int(one["id"]) != self._client]
 
+    def holders(self, name: str) -> list[str]:
+        """Addresses of those that have it open or locked, without us. None when it is gone."""
+        try:
+            with self.opened(name, read_only=True) as image:
+                watching = [str(one["addr"]) for one in image.watchers_list() if int(one["id"]) != self._client]
+                locks = image.list_lockers() or {}
+        except self._rbd.ImageNotFound:
+            return []
+        return watching + [str(addr) for client, _cookie, addr in locks.get("lockers", []) if client != self._me]
+
+    @property
+    def _me(self) -> str:
+        return f"client.{self._client}"
+
     def unused(self, name: str, doing: str) -> None:
         """Raises Retry when somebody has it open."""
         users = self.users(name)

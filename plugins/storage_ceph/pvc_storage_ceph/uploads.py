@@ -50,7 +50,8 @@ class CephUpload(Upload):
             if self._format != "raw":
                 progress(0, 1, f"converting {self._format} to raw")
                 pool = f"{self._context.config['pool_prefix']}{self._pool.name}"
-                convert(self._context, pool, staged, self._format, target, size_bytes)
+                config = self._children.config()
+                convert(self._context, config, pool, staged, self._format, target, size_bytes)
             child.call("put_in_place", deadline_s=_STEP_S)
             progress(1, 1, "the image is in place")
         finally:
