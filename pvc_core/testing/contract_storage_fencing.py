@@ -139,6 +139,23 @@ class StorageFencingContract:
         assert replace(again, already=False, seen="", how="") == replace(first, already=False, seen="", how="")
         assert not rig.writes(lost)
 
+    @about("storage_fencing")
+    def test_who_has_a_volume_open_here_is_told(self, rig: StorageFencingRig) -> None:
+        volume, other = rig.volume("a"), rig.volume("b")
+        mine, theirs, elsewhere = rig.connect(volume, "hv1"), rig.connect(volume, "hv2"), rig.connect(other, "hv1")
+        told = list(rig.driver().clients(rig.pool, volume, deadline_s=DEADLINE_S))
+        assert told == [rig.address(mine)], f"of hv2: {rig.address(theirs)}; of another volume: {rig.address(elsewhere)}"
+
+    @about("storage_fencing")
+    def test_who_has_ended_is_shut_out_at_once_and_nobody_else(self, rig: StorageFencingRig) -> None:
+        volume = rig.volume("a")
+        ended, living = rig.connect(volume, "hv2"), rig.connect(rig.volume("b"), "hv2")
+        assert rig.writes(ended)
+        for _twice in range(2):
+            rig.driver().shut_out(rig.pool, [rig.address(ended)], deadline_s=DEADLINE_S)
+        assert not rig.writes(ended) and rig.writes(living)
+        assert rig.writes(rig.connect(volume, "hv1"))
+
 
 def _target(rig: StorageFencingRig) -> Target:
     return Target(node="hv2", uuid="", incarnation="boot-1", addresses={"storage": rig.storage_ips["hv2"]})

@@ -7,7 +7,7 @@ contract_storage.py like any other driver.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -386,6 +386,16 @@ class FakeStorage(StorageDriver):
         self._declared(self._can.storage_fencing, "fence a node")
         with self.call("fence_node", deadline_s):
             return self.world.clients.fence(self.world.name, fence)
+
+    def clients(self, pool: Pool, volume: Volume, *, deadline_s: float) -> Sequence[str]:
+        self._declared(self._can.storage_fencing, "say who has a volume open")
+        with self.call("clients", deadline_s):
+            return self.world.clients.of(self.node, volume.id)
+
+    def shut_out(self, pool: Pool, addresses: Sequence[str], *, deadline_s: float) -> None:
+        self._declared(self._can.storage_fencing, "shut clients out")
+        with self.call("shut_out", deadline_s):
+            self.world.clients.shut_out.update(addresses)
 
     @contextmanager
     def call(self, name: str, deadline_s: float) -> Iterator[None]:

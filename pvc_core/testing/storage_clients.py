@@ -46,6 +46,11 @@ class FakeClients:
     def writes(self, client: Client) -> bool:
         return not {client.address, ip_of(client.address)} & self.shut_out
 
+    def of(self, node: str, volume_id: str) -> list[str]:
+        """Addresses by which `node` has the volume open and is seen to."""
+        mine = [one for one in self.connected if one.volume_id == volume_id and one.watching]
+        return [one.address for one in mine if one.key.startswith(f"{node}-") and one.address not in self.shut_out]
+
     def fence(self, rung: str, fence: WriteFence) -> FenceAnswer:
         """As StorageDriver.fence_node says."""
         key = key_of(fence.target.node, fence.target.incarnation)

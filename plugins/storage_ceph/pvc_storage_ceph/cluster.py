@@ -74,19 +74,19 @@ class Cluster:
         if code:
             with in_words(f'the command "{prefix}" ({said})' if said else f'the command "{prefix}"'):
                 raise OSError(-code, said)
-        return json.loads(out) if out.strip() else None
+        return _parsed(out)
 
     def attempt(self, prefix: str, **words: Any) -> tuple[int, Any]:
         """(0 or a negative errno, a monitor's answer): for who knows what to do about a "no"."""
         asked = json.dumps({"prefix": prefix, "format": "json", **words})
         code, out, _said = self._handle.mon_command(asked, b"")
-        return int(code), json.loads(out) if not code and out.strip() else None
+        return int(code), None if code else _parsed(out)
 
     def ask_osd(self, number: int, prefix: str, limit_s: int) -> Any:
         """An OSD's own answer, None when there is none. Raises rados.Error."""
         asked = json.dumps({"prefix": prefix, "format": "json"})
         code, out, _said = self._handle.osd_command(number, asked, b"", limit_s)
-        return json.loads(out) if not code and out.strip() else None
+        return None if code else _parsed(out)
 
     def fsid(self) -> str:
         """The one that the monitors have."""
@@ -167,3 +167,9 @@ class Cluster:
                 continue  # alive
             finally:
                 os.close(fd)
+
+
+def _parsed(out: bytes) -> Any:
+    """The first value: some answers of Ceph 16 ("osd blocklist ls") have an empty list behind it."""
+    text = out.decode().strip()
+    return json.JSONDecoder().raw_decode(text)[0] if text else None
