@@ -11,7 +11,8 @@ from marshmallow import Schema
 
 from pvc_core.contracts.targets import NicTarget
 from pvc_core.contracts.where import on_node
-from pvc_core.model.network import GivenAddress, Network, NetworkFound
+from pvc_core.errors import Refused
+from pvc_core.model.network import Acl, AclCount, GivenAddress, Network, NetworkFound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,10 @@ class NetworkCapabilities:
     """The cluster itself can have an address in the network (Subnet.gateway) and route to and from it."""
     dhcp: bool = False
     """Guests can be given addresses (Subnet.dhcp, reservations)."""
+    acls: bool = False
+    """Network.acls are obeyed at every guest's port, also between two guests of one node."""
+    anti_spoofing: bool = False
+    """A guest sends with its NIC's own MAC and, where the network has addresses, with one of them that is its own."""
 
 
 class NetworkDefinitions(ABC):
@@ -86,3 +91,15 @@ class NetworkDriver(ABC):
     def unplug(self, network: Network, *, vm_uuid: str, mac: str, deadline_s: float) -> None:
         """The guest's NIC is no longer here: what plug noted for it is forgotten. Not plugged: fine."""
         return
+
+    @on_node
+    def check_acl(self, network: Network, acl: Acl, *, deadline_s: float) -> None:
+        """Capability acls: this node's kernel takes the rule, and it is one statement; asked before it is stored, and
+        changes nothing. Raises Refused with the words of what reads it.
+        """
+        raise Refused("this driver has no ACLs")
+
+    @on_node
+    def acl_counts(self, network: Network, *, deadline_s: float) -> list[AclCount]:
+        """Capability acls: what each has matched on this node since it was loaded; empty where nothing is known."""
+        return []

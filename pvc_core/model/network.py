@@ -39,6 +39,33 @@ class Reservation:
     hostname: str = ""
 
 
+class AclDirection(StrEnum):
+    IN = "in"
+    """To a guest."""
+    OUT = "out"
+    """From a guest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acl:
+    """One rule at the ports of a network's guests, told as an nftables statement of the bridge family."""
+
+    name: str
+    """Unique in the network; the wire calls it description."""
+    direction: AclDirection
+    rule: str
+    """As it was given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AclCount:
+    """What an ACL has matched on one node since it was loaded there."""
+
+    name: str
+    packets: int = 0
+    bytes: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenAddress:
     """A lease."""
@@ -70,12 +97,17 @@ class Network:
     options: dict[str, str] = field(default_factory=dict)
     """The driver's own, checked by its schema."""
     reservations: tuple[Reservation, ...] = ()
+    acls: tuple[Acl, ...] = ()
+    """In the order in which a direction's are asked; the first that decides wins, and without one a frame passes."""
     phase: NetworkPhase = NetworkPhase.READY
     asked_by: str = ""
 
     @property
     def ref(self) -> str:
         return f"{self.vni} ({self.name})"
+
+    def acls_of(self, direction: AclDirection) -> tuple[Acl, ...]:
+        return tuple(acl for acl in self.acls if acl.direction is direction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

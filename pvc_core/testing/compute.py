@@ -99,9 +99,7 @@ class FakeComputeWorld:
 
     def executing(self, uuid: str) -> list[str]:
         """The nodes on which the guest's CPUs run."""
-        return [
-            node for node, host in sorted(self.hosts.items()) if uuid in host.guests and host.guests[uuid].executes
-        ]
+        return [node for node, host in sorted(self.hosts.items()) if uuid in host.guests and host.guests[uuid].executes]
 
     def end(self, node: str, uuid: str, reason: str = "crashed") -> None:
         """The guest ends by itself."""

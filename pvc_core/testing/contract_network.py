@@ -12,8 +12,9 @@ import pytest
 
 from pvc_core.contracts.network import NetworkCapabilities, NetworkDriver
 from pvc_core.contracts.targets import Bridge, Hostdev, Macvtap, NicTarget, VhostUser
+from pvc_core.errors import Refused
 from pvc_core.ids import new_uuid
-from pvc_core.model.network import Network
+from pvc_core.model.network import Acl, AclDirection, Network
 from pvc_core.testing.network_rig import NetworkRig
 
 about = pytest.mark.pvc_capability
@@ -117,6 +118,98 @@ class NetworkContract:
             driver.unplug(network, vm_uuid=uuid, mac=MACS[0], deadline_s=rig.deadline_s)
         driver.remove_network(network, deadline_s=rig.deadline_s)
         assert listed(driver) == set()
+
+    @about("acls")
+    def test_acls_hold_between_guests_of_one_node_and_of_two(self, rig: NetworkRig) -> None:
+        needs(rig, "acls")
+        network = rig.network()
+        mine = plugged(rig, "hv1", network, 0)
+        plugged(rig, "hv1", network, 1)
+        plugged(rig, "hv2", network, 2)
+        near, far = address(network, 1), address(network, 2)
+        assert all(rig.reaches(mine, to, within_s=rig.arrival_s) for to in (near, far))
+        for direction in AclDirection:
+            for to, other in ((near, far), (far, near)):
+                barred = replace(network, acls=(acl("bar", direction, f"ip daddr {to} drop"),))
+                for node in ("hv1", "hv2"):
+                    assert rig.driver(node).ensure_network(barred, deadline_s=rig.deadline_s) is True
+                    assert rig.driver(node).ensure_network(barred, deadline_s=rig.deadline_s) is False
+                assert not rig.reaches(mine, to, within_s=SILENT_S)
+                assert rig.reaches(mine, other, within_s=rig.arrival_s)
+        for node in ("hv1", "hv2"):
+            assert rig.driver(node).ensure_network(network, deadline_s=rig.deadline_s) is True
+        assert all(rig.reaches(mine, to, within_s=rig.arrival_s) for to in (near, far))
+
+    @about("acls")
+    def test_the_first_acl_that_decides_wins_and_each_counts(self, rig: NetworkRig) -> None:
+        needs(rig, "acls")
+        network = rig.network()
+        mine = plugged(rig, "hv1", network, 0)
+        plugged(rig, "hv1", network, 1)
+        other = address(network, 1)
+        let, bar = (acl(verdict, AclDirection.IN, f"ip daddr {other} {verdict}") for verdict in ("accept", "drop"))
+        rig.driver("hv1").ensure_network(replace(network, acls=(bar, let)), deadline_s=rig.deadline_s)
+        assert not rig.reaches(mine, other, within_s=SILENT_S)
+        rig.driver("hv1").ensure_network(replace(network, acls=(let, bar)), deadline_s=rig.deadline_s)
+        assert rig.reaches(mine, other, within_s=rig.arrival_s)
+        counts = rig.driver("hv1").acl_counts(replace(network, acls=(let, bar)), deadline_s=rig.deadline_s)
+        assert {one.name: one.packets > 0 for one in counts} == {"accept": True, "drop": False}
+
+    @about("acls")
+    def test_acls_of_one_network_are_nothing_to_another(self, rig: NetworkRig) -> None:
+        needs(rig, "acls")
+        network, other = rig.network(100), rig.network(101)
+        mine = plugged(rig, "hv1", network, 0)
+        plugged(rig, "hv1", network, 1)
+        barred = replace(other, acls=tuple(acl(str(way), way, "drop") for way in AclDirection))
+        rig.driver("hv1").ensure_network(barred, deadline_s=rig.deadline_s)
+        assert rig.reaches(mine, address(network, 1), within_s=rig.arrival_s)
+
+    @about("acls")
+    @pytest.mark.parametrize("rule", ["ip daddr 999.1.1.1 drop", "ip daddr", "drop; accept", "drop\naccept", ""])
+    def test_a_rule_that_is_none_is_refused_in_words_and_changes_nothing(self, rig: NetworkRig, rule: str) -> None:
+        needs(rig, "acls")
+        network, driver = rig.network(), rig.driver("hv1")
+        driver.ensure_network(network, deadline_s=rig.deadline_s)
+        for direction in AclDirection:
+            driver.check_acl(network, acl("good", direction, "ip daddr 10.0.0.1 drop"), deadline_s=rig.deadline_s)
+            with pytest.raises(Refused) as refused:
+                driver.check_acl(network, acl("bad", direction, rule), deadline_s=rig.deadline_s)
+            assert len(refused.value.message.split()) > 5 and refused.value.help
+        assert driver.ensure_network(network, deadline_s=rig.deadline_s) is False
+
+    @about("anti_spoofing")
+    def test_a_guest_sends_with_its_own_mac_and_address_only(self, rig: NetworkRig) -> None:
+        needs(rig, "anti_spoofing")
+        network = rig.network(100)
+        first, liar, stranger, last = (target(rig, "hv1", network, mac) for mac in MACS[:4])
+        honest = rig.guest("hv1", first, MACS[0], "10.20.100.10/16")
+        false_mac = rig.guest("hv1", liar, MACS[4], "10.20.100.11/16")
+        false_address = rig.guest("hv1", stranger, MACS[2], "10.20.7.12/16")
+        rig.guest("hv1", last, MACS[3], "10.20.100.13/16")
+        assert rig.reaches(honest, "10.20.100.13", within_s=rig.arrival_s)
+        assert not rig.reaches(false_mac, "10.20.100.13", within_s=SILENT_S)
+        assert not rig.reaches(false_address, "10.20.100.13", within_s=SILENT_S)
+
+    @about("anti_spoofing")
+    def test_nothing_of_a_network_is_in_the_way_of_the_next_one(self, rig: NetworkRig) -> None:
+        """The same NIC goes to another network; the first is removed without a word about the NIC."""
+        needs(rig, "anti_spoofing")
+        old, new = rig.network(100), rig.network(101)
+        target(rig, "hv1", old, MACS[0])
+        rig.driver("hv1").remove_network(old, deadline_s=rig.deadline_s)
+        mine = plugged(rig, "hv1", new, 0)
+        plugged(rig, "hv1", new, 1)
+        assert rig.reaches(mine, address(new, 1), within_s=rig.arrival_s)
+
+
+def needs(rig: NetworkRig, capability: str) -> None:
+    if not getattr(rig.definitions.capabilities, capability):
+        pytest.skip(f"the driver does not declare {capability}")
+
+
+def acl(name: str, direction: AclDirection, rule: str) -> Acl:
+    return Acl(name=name, direction=direction, rule=rule)
 
 
 def listed(driver: NetworkDriver) -> set[tuple[int, str]]:
