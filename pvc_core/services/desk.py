@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
 from pvc_core.cluster.descriptions import Descriptions
-from pvc_core.cluster.repository import Repository, Unchanged, Write
+from pvc_core.cluster.repository import Drop, Repository, Set, Unchanged, Write
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.contracts.compute import ComputeDefinitions
 from pvc_core.contracts.network import NetworkDefinitions
@@ -106,6 +107,8 @@ class Desk:
     """By the word of use.networks."""
     host_side: HostSide = field(default_factory=HostSide)
 
+    _bound: threading.local = field(default_factory=threading.local)
+
     @property
     def view(self) -> ClusterView:
         return self.keeper.view
@@ -119,7 +122,7 @@ class Desk:
         moment.
         """
         try:
-            self.repository.commit([*writes, *self._era()])
+            self.repository.commit([*self._expected(writes), *self._era()])
         except Conflict as error:
             self.settle(*writes)
             raise Refused(
@@ -129,6 +132,33 @@ class Desk:
         except StoreUnavailable as error:
             raise _no_answer(error) from error
         self.settle(*writes)
+
+    @contextmanager
+    def expecting(self, kind: layout.Kind[Any], id: str, version: int) -> Iterator[None]:
+        """The first commit of this thread within goes through only if this record still has the version that was read.
+
+        Raises Refused there otherwise.
+        """
+        self._bound.record = (kind, id, version)
+        try:
+            yield
+        finally:
+            self._bound.record = None
+
+    def _expected(self, writes: tuple[Write, ...]) -> list[Write]:
+        kind, id, version = getattr(self._bound, "record", None) or (None, "", 0)
+        self._bound.record = None
+        if kind is None:
+            return list(writes)
+        mine = [write for write in writes if write.kind is kind and write.id == id]
+        for write in mine:
+            if isinstance(write, Set | Drop) and write.if_version not in (None, version):
+                raise Refused(f"{kind.name} {id} was changed meanwhile", help="look at it and try again")
+        found: list[Write] = [
+            replace(write, if_version=version) if isinstance(write, Drop) and write in mine else write
+            for write in writes
+        ]
+        return found if mine else [*found, Unchanged(kind, id, version)]
 
     def _era(self) -> tuple[Write, ...]:
         """What is written belongs to the present life of the store: nothing goes into one that is being replaced.

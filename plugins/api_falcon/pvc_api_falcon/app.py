@@ -21,7 +21,11 @@ from pvc_api_falcon.auth import COOKIE, NOBODY, Caller, Doorkeeper
 from pvc_api_falcon.bodies import VmBodies
 from pvc_api_falcon.door import VISIT, Visit
 from pvc_api_falcon.errors import NoSuchMethod, NoSuchPath, Problem, problem
+from pvc_api_falcon.idempotency import HEADER as IDEMPOTENCY_KEY
+from pvc_api_falcon.idempotency import Replays
+from pvc_api_falcon.paging import part_of
 from pvc_api_falcon.params import gather, load
+from pvc_api_falcon.preconditions import bound, current, etag, has_version
 from pvc_api_falcon.roles import check_role
 from pvc_api_falcon.route import JSON, Answer, Call, Route, Streamed
 from pvc_api_falcon.routes import ROUTES
@@ -90,6 +94,7 @@ class Dispatcher:
         self._work = Workers("pvc-api-work", settings.workers, _WAITING)
         self._flow = Workers("pvc-api-flow", settings.streams, 0)
         self._auditing = Auditing(services.audit, self._work, log)
+        self._replays = Replays(self.now_s)
         self._streams = 0
         loop = asyncio.get_running_loop()
         self._no_more_streams: asyncio.Future[None] = loop.create_future()
@@ -161,11 +166,33 @@ class Dispatcher:
         if route.login:
             await self._doorkeeper.admit(call.args["token"], local=False, address=_address(req))
         workers = self._look if route.looks else self._work
-        answer = await self._while_serving(workers.run(partial(route.does, call)))
-        if isinstance(answer, Answer):
-            _send(resp, marked(answer, self._services.cluster.stale_s if route.looks else None))
-        else:
+        before = current(self._services, names) if route.looks and has_version(route) else None
+        answer = await self._once(route, call, req, partial(workers.run, partial(bound, route.does, call)))
+        if isinstance(answer, Streamed):
             self._stream(resp, answer, visit)
+            return
+        if before is not None and answer.status == 200:  # read before the body was: it is never newer than that
+            answer = replace(answer, headers={"ETag": etag(before), **answer.headers})
+        if route.method == "GET":
+            answer = part_of(answer, req.scope["query_string"], route.path.format(**names))
+        _send(resp, marked(answer, self._services.cluster.stale_s if route.looks else None))
+
+    async def _once(
+        self, route: Route, call: Call, req: Request, work: Callable[[], asyncio.Future[Answer | Streamed]]
+    ) -> Answer | Streamed:
+        """A POST with an Idempotency-Key is done once, however often it is sent."""
+        key = req.get_header(IDEMPOTENCY_KEY) if route.method == "POST" and not route.upload else None
+        if key is None:
+            return await self._while_serving(work())
+        done = self._replays.begin(route, call, key)
+        if done is not None:
+            return done
+        answer: Answer | Streamed | None = None
+        try:
+            answer = await self._while_serving(work())
+        finally:
+            self._replays.end(call, key, answer if isinstance(answer, Answer) else None)
+        return answer
 
     async def _admit(self, route: Route, req: Request, visit: Visit) -> Caller:
         key = req.get_header("X-Api-Key") or next(iter(req.get_cookie_values(COOKIE) or ()), None)
@@ -179,7 +206,7 @@ class Dispatcher:
     ) -> Call:
         base = Call(
             services=self._services, vm_bodies=self._vm_bodies, by=caller.name, role=caller.role, names=names, args={},
-            secure=bool(self._settings.certificate) and not visit.local,
+            if_match=req.get_header("If-Match") or "", secure=bool(self._settings.certificate) and not visit.local,
         )  # fmt: skip
         if schema is None:
             return base
@@ -191,7 +218,7 @@ class Dispatcher:
         limit_bytes = route.body_limit_bytes or self._settings.body_limit_bytes
         body = await whole_body(req, limit_bytes=limit_bytes, within_s=self._settings.body_within_s)
         args = req.context.args = load(schema, gather(query, req.content_type or "", body), free=route.free)
-        return replace(base, args=args, if_match=req.get_header("If-Match") or "")
+        return replace(base, args=args)
 
     async def _while_serving(self, work: asyncio.Future[Answer | Streamed]) -> Answer | Streamed:
         either: list[asyncio.Future[Any]] = [work, self._no_more_waiting]

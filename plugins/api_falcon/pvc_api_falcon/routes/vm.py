@@ -7,12 +7,11 @@ from typing import Any
 
 from marshmallow import Schema
 
-from pvc_api_falcon.errors import BadParameters, ChangedMeanwhile
+from pvc_api_falcon.errors import BadParameters
 from pvc_api_falcon.fields import Names, Several, choice, flag, long_text, text, whole
 from pvc_api_falcon.roles import check_reach
 from pvc_api_falcon.route import Answer, Call, Route, said
-from pvc_api_falcon.wire.vm import vm_etag, wanted_part
-from pvc_core.errors import PvcError, Refused
+from pvc_api_falcon.wire.vm import vm_etag
 from pvc_core.model.vm import MigrationMethod, Selector, Tag
 from pvc_core.services.vms import VmFilter, VmMeta
 
@@ -85,22 +84,10 @@ def define_named_vm(call: Call) -> Answer:
 
 
 def modify_vm(call: Call) -> Answer:
-    """With If-Match, only what was read is written over."""
     vm = call.services.vms.get(call.names["vm"])
     check_reach(call, call.args["xml"])
-    version = None
-    if call.if_match and call.if_match.strip() != "*":
-        if wanted_part(call.if_match) != wanted_part(vm_etag(vm)):
-            raise changed(vm.wanted.name, vm.wanted.asked_by)
-        version = vm.version
-    try:
-        new = call.services.vms.modify(
-            vm.wanted.uuid, call.args["xml"], by=call.by, restart=call.args["restart"], if_version=version
-        )
-    except Refused:
-        if version is not None and call.services.vms.get(vm.wanted.uuid).version != version:
-            raise changed(vm.wanted.name, "someone") from None
-        raise
+    restart = call.args["restart"]
+    new = call.services.vms.modify(vm.wanted.uuid, call.args["xml"], by=call.by, restart=restart)
     when = "now, by a restart" if call.args["restart"] else "with its next start"
     answer = said(f"VM {new.wanted.name} is modified; a running guest gets it {when}.")
     return Answer(body=answer.body, headers={"ETag": vm_etag(new)})
@@ -129,10 +116,6 @@ def meta_from(given: Mapping[str, Any]) -> VmMeta:
         migration_max_downtime_ms=given.get("migration_max_downtime"),
         profile=given.get("profile"),
     )
-
-
-def changed(name: str, by: str) -> PvcError:
-    return ChangedMeanwhile(f"VM {name} was changed by {by or 'someone'} since you read it", help="read it again")
 
 
 ROUTES = (

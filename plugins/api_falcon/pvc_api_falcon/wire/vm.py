@@ -32,10 +32,6 @@ def vm_etag(vm: VmPicture) -> str:
     return f'"{vm.stamp[0]:x}-{vm.stamp[1]:x}.{vm.stamp[2]:x}"'
 
 
-def wanted_part(etag: str) -> str:
-    return etag.strip().removeprefix("W/").strip('"').partition("-")[0]
-
-
 def vm_body(vm: VmPicture) -> dict[str, Any]:
     wanted, what, stats = vm.wanted, vm.description, vm.stats or {}
     return {
