@@ -58,7 +58,7 @@ from pvc_core.reconcile.pool import PoolReconciler
 from pvc_core.reconcile.rollcall import RollCallReconciler
 from pvc_core.reconcile.strangers import StrangersReconciler
 from pvc_core.reconcile.task import TaskReconciler
-from pvc_core.reconcile.vm import VmReconciler
+from pvc_core.reconcile.vm import VmReconciler, urgency
 from pvc_core.reconcile.vm_start import Starter
 from pvc_core.schema.records import LEVEL
 from pvc_core.services.all import Services, services_on
@@ -239,7 +239,7 @@ def engines(
         LevelReconciler(ground),
         *more,
     )
-    guests = Engine(quick, ground.clock, log, held=held)
+    guests = Engine(quick, ground.clock, log, held=held, rank=partial(urgency, ground))
     tasks = TaskReconciler(ground, all_kinds(starter, uploads, restores))
     return guests, Engine((tasks, *slow), ground.clock, log, held=held)
 

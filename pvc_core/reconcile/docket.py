@@ -47,6 +47,8 @@ class Case:
 
     seen_s: float
     """When it saw the node's last heartbeat, never before that was sent."""
+    recognised: bool = False
+    """That heartbeat was known here before the verdict; else `seen_s` is when the verdict was seen."""
     agreed_s: float | None = None
     """When it first saw the verdict in force."""
     released_s: float | None = None
@@ -102,18 +104,25 @@ class Docket:
         now_s = self._clock.boottime_s()
         with self._lock:
             for life, kept in view.verdicts.items():
-                case = self.cases.get(life) or self._open(life, kept.value, now_s)
+                case = self.cases.setdefault(life, Case(seen_s=now_s))
+                self._recognise(case, kept.value, view)
                 if case.agreed_s is None and kept.value.in_force:
                     case.agreed_s = now_s
             for life in set(self.cases) - set(view.verdicts):
                 del self.cases[life]
             self.read_off &= {life_id(node, incarnation) for node, incarnation in self.to_read} | set(self.cases)
 
-    def _open(self, life: str, verdict: Verdict, now_s: float) -> Case:
-        node = self.memory.nodes.get(verdict.node)
-        known = node is not None and node.beat.incarnation == verdict.incarnation and node.beat.condemned
-        case = self.cases[life] = Case(seen_s=node.seen_s if known and node is not None else now_s)
-        return case
+    def _recognise(self, case: Case, verdict: Verdict, view: ClusterView) -> None:
+        """The last heartbeat, over which the verdict was written, may be one that this coordinator saw long ago. It may
+        know so only later: the verdict is often in the picture before the mark on the heartbeat, or the judge's next
+        look.
+        """
+        node, beat = self.memory.nodes.get(verdict.node), view.heartbeats.get(verdict.node)
+        if case.recognised or node is None or beat is None or not beat.value.condemned:
+            return
+        last = (verdict.incarnation, beat.value.beat)
+        if last == (beat.value.incarnation, beat.value.beat) == (node.beat.incarnation, node.beat.beat):
+            case.seen_s, case.recognised = min(case.seen_s, node.seen_s), True
 
     def self_fenced(self, life: str, verdict: Verdict) -> bool:
         return self._past(life, verdict, self_fenced_at_s)

@@ -61,14 +61,19 @@ class Engine:
         *,
         resync_s: float = 60.0,
         held: Callable[[str, str], str] = lambda kind, key: "",
+        rank: Callable[[str, str], int] = lambda kind, key: 0,
     ) -> None:
-        """`held` says why nothing is done about (kind, key) now, "" when it may be."""
-        self._held = held
+        """`held` says why nothing is done about (kind, key) now, "" when it may be. Of keys that are due at the same
+        time those of the lowest `rank` are taken first.
+        """
+        self._held, self._rank = held, rank
         self._kinds = {reconciler.kind: reconciler for reconciler in reconcilers}
         self._clock, self._log, self._resync_s = clock, log, resync_s
         self._changed = threading.Condition()
         self._due: dict[Job, float] = {}
         self._heap: list[tuple[float, Job]] = []
+        self._ready: list[tuple[int, float, Job]] = []
+        """Those of the heap whose time has come, by rank."""
         self._running: set[Job] = set()
         self._again: set[Job] = set()
         self._said: dict[Job, str] = {}
@@ -191,6 +196,10 @@ class Engine:
         now = self._clock.boottime_s()
         while self._heap and self._heap[0][0] <= now:
             at, job = heapq.heappop(self._heap)
+            if self._due.get(job) == at:
+                heapq.heappush(self._ready, (self._rank(*job), at, job))
+        while self._ready:
+            _, at, job = heapq.heappop(self._ready)
             if self._due.get(job) == at and job not in self._running:
                 del self._due[job]
                 self._running.add(job)

@@ -29,6 +29,14 @@ ASK_AGAIN_S, TASK_AGAIN_S = 10.0, 5.0
 OBSERVE_S, STOP_S, ASK_S = 5.0, 20.0, 5.0
 
 
+def urgency(ground: Ground, kind: str, key: str) -> int:
+    """The rank of a job in the engine that has the guests (the least comes first): of those that could start at the
+    same moment, after a boot or a loss, the one of the highest priority does.
+    """
+    kept = ground.view.vm_wanted.get(key) if kind == "vm" else None
+    return -kept.value.priority if kept is not None else 0
+
+
 @dataclass(frozen=True, slots=True)
 class VmReconciler:
     ground: Ground

@@ -51,6 +51,7 @@ class VmMeta:
 
     node_limit: tuple[str, ...] | None = None
     node_selector: Selector | None = None
+    priority: int | None = None
     autostart: bool | None = None
     migration_method: MigrationMethod | None = None
     migration_max_downtime_ms: int | None = None

@@ -26,6 +26,7 @@ from pvc_core.testing.sim_outside import KEY, PermitFiles, SimAsker, SimProcesse
 if TYPE_CHECKING:
     from pvc_core.testing.sim_ha import HaNode
 
+LOG = logging.getLogger("pvcguard")
 BEAT_S, SOON_S, HOLD_S, AGAIN_S = 1.0, 0.25, 0.5, 0.5
 """h; after a miss; between two looks whether promises are needed; until a life that is over has a successor."""
 
@@ -90,14 +91,12 @@ class SimGuard:
     @contextmanager
     def _process(self) -> Iterator[None]:
         """What it logs meanwhile is this node's."""
-        log = logging.getLogger("pvcguard")
-        log.addHandler(self._told)
-        before, log.propagate = log.propagate, False
+        before, propagate = LOG.handlers, LOG.propagate
+        LOG.handlers, LOG.propagate = [self._told], False
         try:
             yield
         finally:
-            log.propagate = before
-            log.removeHandler(self._told)
+            LOG.handlers, LOG.propagate = before, propagate
 
     # -- what it is asked ----------------------------------------------------------------------------------------------
 

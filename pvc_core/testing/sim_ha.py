@@ -8,6 +8,7 @@ What must be true is sim_ha_checks.py's, what happens is sim_ha_story.py's or a 
 from __future__ import annotations
 
 import heapq
+import os
 import random
 import shutil
 import tempfile
@@ -31,6 +32,7 @@ from pvc_core.loader import Hooks
 from pvc_core.model.node import DaemonState, NodeSeen
 from pvc_core.model.view import ClusterView
 from pvc_core.policy.suspicion import Patience
+from pvc_core.reconcile.faults import FaultsReconciler
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.ladder import Ladder
 from pvc_core.services.all import Services, services_on
@@ -50,6 +52,10 @@ from pvc_core.testing.store import FakeStoreServer
 from pvc_core.units import GIB, MIB
 
 POOL, STORAGE = "vms", "fake"
+IN_MEMORY = "/dev/shm"
+"""Where what a guard keeps in /run is kept: half of a seed's time went into files on a disk."""
+BUSY, QUIET = (0.02, 0.1, 0.2, 0.25), (0.2, 0.25, 0.4)
+"""Seconds from one turn to the next, while things happen and while nothing does: half of a seed is rest."""
 POST_S = 40.0
 DAEMON_S = 2.0
 """What a service manager takes to start a daemon again."""
@@ -285,7 +291,7 @@ class HaNode:
         )
         quick, slow = engines(
             ground, Uploads(), host_bridges={"upstream": "brupstream"}, log=ground.log, facts=lambda: facts,
-            health=lambda strangers: (),
+            health=lambda strangers: (), more=(FaultsReconciler(ground),),
         )  # fmt: skip
         care = availability(
             ground, questions(self), sim.ladder(self.name), proof=sim.setting.proof, patience=sim.setting.patience,
@@ -366,7 +372,7 @@ class HaCluster:
         self.net = SimNet(
             self.names, self.coordinators, lambda name: self.nodes[name].up, lambda name: name not in self.servers_down
         )
-        self.directory = Path(tempfile.mkdtemp(prefix="pvc-sim-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="pvc-sim-", dir=IN_MEMORY if os.path.isdir(IN_MEMORY) else None))
         weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
         self.nodes: dict[str, HaNode] = {}
         prepare(self.server.client("init"), "sim")
@@ -386,14 +392,14 @@ class HaCluster:
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
-    def run(self, seconds: float) -> None:
+    def run(self, seconds: float, moments: tuple[float, ...] = BUSY) -> None:
         end_s = self.now_s + seconds
         while self.now_s < end_s:
-            self.turn()
+            self.turn(moments)
 
-    def turn(self) -> None:
-        """A moment later: who has something to do does it, in an order by chance."""
-        self.clock.move(self.random.choice((0.02, 0.1, 0.2, 0.25)))
+    def turn(self, moments: tuple[float, ...] = BUSY) -> None:
+        """One of `moments` later: who has something to do does it, in an order by chance."""
+        self.clock.move(self.random.choice(moments))
         while self._later and self._later[0][0] <= self.now_s:
             _, _, call, args = heapq.heappop(self._later)
             call(*args)
@@ -550,14 +556,14 @@ class TimedLog(QuietLog):
 def cluster(seed: int, *vms: str, setting: Setting | None = None) -> HaCluster:
     """A cluster at rest, with a shared pool and these VMs running."""
     sim = HaCluster(seed, setting)
-    sim.run(12)
+    sim.run(12, QUIET)
     said = sim.ask(lambda pvc: pvc.storage.add_pool(POOL, by="test", driver=STORAGE, options={"shared": "true"}))
     assert said == "", said
-    sim.run(5)
+    sim.run(5, QUIET)
     for name in vms:
         sim.define(name, disk=not name.startswith("live"))
         assert sim.ask(lambda pvc, name=name: pvc.vms.start(name, by="test")) == ""  # type: ignore[misc]
-    sim.run(12)
+    sim.run(12, QUIET)
     return sim
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.layout import Kind
+from pvc_core.model.node import DaemonState
 from pvc_core.model.vm import Claim, Phase, VmWanted, Want
 from pvc_core.schema.records import decode
 
@@ -80,6 +81,18 @@ class HaWatcher:
             now = kept.want if kept else Want.REMOVE
             self.demand(want in (None, now), f"{want} was acknowledged for {uuid}, the store says {now}")
         self.demand(bool(sim.primary), "nobody is primary")
+        self._demand_told()
+
+    def _demand_told(self) -> None:
+        """Of every node that is given up there is a fault record, and of no other."""
+        lost = (DaemonState.DEAD, DaemonState.FENCED)
+        gone = {
+            f"DEAD_NODE_{name.upper()}"
+            for name, node in self.all(layout.NODE_SEEN).items()
+            if node.daemon_state in lost
+        }
+        told = {id for id in self.all(layout.FAULTS) if id.startswith("DEAD_NODE_")}
+        self.demand(gone == told, f"nodes that are lost: {sorted(gone)}; faults that say so: {sorted(told)}")
 
     def _fits(self, vm: VmWanted) -> bool:
         """Roughly: some node that is up has room for one more."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""A scenario: a cluster, what happens to it when, and what must have been said. Written by hand, or by a failing seed.
+"""A scenario: a cluster, what happens to it when, and what must have been said. Written by hand, or by a failing seed;
+read and written by sim_text.py.
 
 In YAML:
 
@@ -20,15 +21,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
-from pvc_core.errors import Invalid
-from pvc_core.policy.suspicion import Patience
 from pvc_core.testing.sim_actions import ACTIONS, calm, named, vouch
-from pvc_core.testing.sim_ha import HaCluster, Setting, cluster
+from pvc_core.testing.sim_ha import QUIET, HaCluster, Setting, cluster
 
 VOUCH_S = 40.0
 
@@ -94,11 +91,11 @@ def rest(sim: HaCluster, seconds: float) -> None:
     for name in sim.coordinators:
         if not sim.net.quorum() or not sim.nodes[name].power:  # without a store nothing is recovered at all
             sim.nodes[name].power_on(5.0)
-    sim.run(seconds)
+    sim.run(seconds, QUIET)
     for name in sim.names:
         if not sim.nodes[name].up:
             vouch(sim, name)
-    sim.run(VOUCH_S)
+    sim.run(VOUCH_S, QUIET)
     sim.checks.at_rest()
 
 
@@ -116,54 +113,3 @@ def judge(scenario: Scenario, sim: HaCluster) -> None:
     for vm, node in scenario.where.items():
         found_on = sim.where(vm)
         sim.checks.demand(found_on == ([node] if node else []), f"{scenario.name}: {vm} executes on {found_on}")
-
-
-# -- as text -----------------------------------------------------------------------------------------------------------
-
-
-def load(text: str) -> Scenario:
-    """Raises Invalid, naming what is wrong."""
-    data = yaml.safe_load(text)
-    if not isinstance(data, dict) or "name" not in data:
-        raise Invalid("a scenario is a mapping with at least a name")
-    known = {one.name for one in fields(Scenario)}
-    if unknown := sorted(set(data) - known):
-        raise Invalid(f"a scenario has no {', '.join(unknown)}", help=f"it may have: {', '.join(sorted(known))}")
-    steps = tuple(_step(one) for one in data.pop("steps", ()))
-    setting = _setting(data.pop("setting", {}))
-    lists: dict[str, Any] = {key: tuple(data.pop(key)) for key in ("vms", "expect", "refuse", "letters") if key in data}
-    return Scenario(steps=steps, setting=setting, **lists, **data)
-
-
-def dump(scenario: Scenario) -> str:
-    """As `load` reads it."""
-    data: dict[str, Any] = {"name": scenario.name, "seed": scenario.seed, "vms": list(scenario.vms)}
-    default = asdict(Setting())
-    data["setting"] = {key: _plain(value) for key, value in asdict(scenario.setting).items() if value != default[key]}
-    data["steps"] = [step.plain() for step in scenario.steps]
-    data["quiet"] = scenario.quiet
-    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _step(data: Mapping[str, Any]) -> Step:
-    rest = dict(data)
-    at, what = rest.pop("at", 0.0), rest.pop("do", None)
-    if what not in ACTIONS:
-        raise Invalid(f"{what!r} is nothing that can happen", help=f"choose among: {', '.join(sorted(ACTIONS))}")
-    return Step(at=float(at), do=what, args=rest)
-
-
-def _setting(data: Mapping[str, Any]) -> Setting:
-    given = dict(data)
-    if "patience" in given:
-        given["patience"] = Patience(**given["patience"])
-    if "rates" in given:
-        given["rates"] = tuple(given["rates"])
-    try:
-        return Setting(**given)
-    except TypeError as error:
-        raise Invalid(f"setting: {error}") from None

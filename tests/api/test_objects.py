@@ -35,6 +35,9 @@ def test_a_vms_life(client: httpx2.Client) -> None:
     ok(client.post("/vm/life/meta", data={"limit": ""}))
     meta = client.get("/vm/life/meta").json()
     assert (meta["node_limit"], meta["node_autostart"], meta["profile"]) == (None, "True", "small")
+    ok(client.post("/vm/life/meta", data={"priority": "7"}))
+    assert client.get("/vm/life/meta").json()["priority"] == client.get("/vm/life").json()[0]["priority"] == 7
+    assert client.post("/vm/life/meta", data={"priority": "1001"}).status_code == 400
     assert client.post("/vm/life/meta").status_code == 400
     assert client.post("/vm/life/meta", data={"limit": "nohost"}).status_code == 400
     ok(client.post("/vm/life/rename", data={"new_name": "death"}))

@@ -31,6 +31,7 @@ CASES: list[tuple[str, str, dict[str, list[str]]]] = [
     ("vm flush-locks vm1", "POST /vm/vm1/locks", {}),
     ("vm meta vm1 -l hv1,hv2 -A -m live", "POST /vm/vm1/meta",
      {"limit": ["hv1,hv2"], "autostart": ["false"], "migration_method": ["live"]}),
+    ("vm meta vm1 -P -5", "POST /vm/vm1/meta", {"priority": ["-5"]}),
     ("node flush hv1 -w", "POST /node/hv1/domain-state", {"state": ["flush"], "wait": ["false"]}),
     ("node ready hv1", "POST /node/hv1/domain-state", {"state": ["ready"], "wait": ["false"]}),
     ("node primary hv1 -w", "POST /node/hv1/coordinator-state", {"state": ["primary"]}),

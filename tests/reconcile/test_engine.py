@@ -48,6 +48,20 @@ def rig(step: Callable[[str], Outcome]) -> tuple[Engine, FakeClock, Log, Scripte
     return Engine((scripted,), clock, log), clock, log, scripted
 
 
+def test_of_keys_that_are_due_the_lowest_rank_is_taken_first() -> None:
+    clock = FakeClock()
+    ranks = {"a": 0, "b": -5, "c": 3}
+    engine = Engine((Scripted(lambda key: Outcome("")),), clock, Log(), rank=lambda kind, key: ranks[key])
+    engine.wake("thing", "a", in_s=1.0)
+    for key in "cb":
+        engine.wake("thing", key, in_s=2.0)
+    clock.move(1.5)
+    assert engine.take() == ("thing", "a"), "the others are not due"
+    engine.wake("thing", "c")
+    clock.move(1.0)
+    assert [engine.take(), engine.take(), engine.take()] == [("thing", "b"), ("thing", "c"), None]
+
+
 def test_a_wake_is_one_step() -> None:
     engine, _, _, _ = rig(lambda key: Outcome(f"did {key}"))
     engine.wake("thing", "a")

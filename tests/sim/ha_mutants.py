@@ -28,7 +28,7 @@ from pvc_core.reconcile.outcome import Outcome
 from pvc_core.reconcile.recovery import RecoveryReconciler
 from pvc_core.reconcile.vm_start import Starter
 from pvc_core.testing.sim_ha_story import story, wrong
-from pvc_core.testing.sim_scenario import load
+from pvc_core.testing.sim_text import load
 from tests.sim.mutants import planted
 
 SEEDS = 120

@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 
 from pvc_core.testing.sim_ha_story import shrunk, story, wrong
-from pvc_core.testing.sim_scenario import Scenario, load, play
+from pvc_core.testing.sim_scenario import Scenario, play
+from pvc_core.testing.sim_text import load
 
 FAST_SEEDS, SEEDS = 30, 200
 

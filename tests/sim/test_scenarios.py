@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from pvc_core.errors import Invalid
-from pvc_core.testing.sim_scenario import dump, load, play
+from pvc_core.testing.sim_scenario import play
+from pvc_core.testing.sim_text import dump, load
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "scenarios"

@@ -21,6 +21,9 @@ STATES = (
 )  # fmt: skip
 
 
+PRIORITIES = -1000, 1000
+
+
 class ListIn(Schema):
     limit = text()
     node = text()
@@ -34,6 +37,7 @@ class DefineIn(Schema):
     limit = Names()
     node = text()
     selector = choice("selector", tuple(Selector))
+    priority = whole(*PRIORITIES)
     autostart = flag(None)
     migration_method = choice("migration_method", tuple(MigrationMethod))
     migration_max_downtime = whole(1, 600_000)
@@ -111,6 +115,7 @@ def meta_from(given: Mapping[str, Any]) -> VmMeta:
     return VmMeta(
         node_limit=tuple(given["limit"]) if "limit" in given else None,
         node_selector=Selector(selector) if selector else None,
+        priority=given.get("priority"),
         autostart=given.get("autostart"),
         migration_method=MigrationMethod(method) if method else None,
         migration_max_downtime_ms=given.get("migration_max_downtime"),

@@ -7,7 +7,7 @@ from marshmallow import Schema
 from pvc_api_falcon.errors import BadParameters
 from pvc_api_falcon.fields import Names, choice, flag, text, whole
 from pvc_api_falcon.route import Answer, Call, Route, data, said
-from pvc_api_falcon.routes.vm import meta_from
+from pvc_api_falcon.routes.vm import PRIORITIES, meta_from
 from pvc_api_falcon.wire.vm import meta_body, tag_body
 from pvc_core.model.vm import MigrationMethod, Selector
 
@@ -15,6 +15,7 @@ from pvc_core.model.vm import MigrationMethod, Selector
 class MetaIn(Schema):
     limit = Names()
     selector = choice("selector", tuple(Selector))
+    priority = whole(*PRIORITIES)
     autostart = flag(None)
     profile = text()
     migration_method = choice("migration_method", tuple(MigrationMethod))

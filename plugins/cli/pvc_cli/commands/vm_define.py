@@ -14,6 +14,10 @@ from pvc_cli.errors import ApiError, Changed, CliError
 from pvc_cli.options import yes_option
 from pvc_cli.waiting import finish
 
+priority_option = click.option(
+    "-P", "--priority", type=int, help="After a loss the greatest starts first, from -1000 to 1000 [0]."
+)
+
 
 @click.command()
 @click.option("-t", "--target", "node", help="The node to run on first [chosen by the cluster].")
@@ -25,6 +29,7 @@ from pvc_cli.waiting import finish
 @click.option(
     "-a/-A", "--autostart/--no-autostart", "autostart", default=False, help="Start it when its node is ready."
 )
+@priority_option
 @click.option(
     "-m", "--method", type=click.Choice(METHODS), default="none", show_default=True,
     help="How it moves; none is live, else by shutting it down.",
@@ -43,6 +48,7 @@ def define(
     limit: str | None,
     selector: str,
     autostart: bool,
+    priority: int | None,
     method: str,
     max_downtime: int,
     tags: tuple[str, ...],
@@ -57,6 +63,7 @@ def define(
         limit=limit,
         selector=selector,
         autostart=autostart,
+        priority=priority,
         migration_method=method,
         migration_max_downtime=max_downtime,
         user_tags=tags,
@@ -69,6 +76,7 @@ def define(
 @click.option("-l", "--limit", help="Nodes it may run on, separated by commas; empty for all.")
 @click.option("-s", "--node-selector", "selector", type=click.Choice(SELECTORS), help="How a node is chosen.")
 @click.option("-a/-A", "--autostart/--no-autostart", "autostart", default=None, help="Start it when its node is ready.")
+@priority_option
 @click.option("-m", "--method", type=click.Choice(METHODS), help="How it moves.")
 @click.option("-d", "--max-downtime", type=click.IntRange(min=0), help="Longest pause of a migration, in milliseconds.")
 @click.option("-p", "--profile", help="The profile it was made from.")
@@ -79,19 +87,21 @@ def meta(
     limit: str | None,
     selector: str | None,
     autostart: bool | None,
+    priority: int | None,
     method: str | None,
     max_downtime: int | None,
     profile: str | None,
     domain: str,
 ) -> None:
     """Change where and how a VM runs. What is not given stays as it is."""
-    if all(value is None for value in (limit, selector, autostart, method, max_downtime, profile)):
+    if all(value is None for value in (limit, selector, autostart, priority, method, max_downtime, profile)):
         raise click.UsageError("Nothing to change: give at least one option.")
     answer = app.api.post(
         path("vm", domain, "meta"),
         limit=limit,
         selector=selector,
         autostart=autostart,
+        priority=priority,
         migration_method=method,
         migration_max_downtime=max_downtime,
         profile=profile,

@@ -86,6 +86,7 @@ def vm_long(out: Output, vm: dict[str, Any]) -> str:
         ("May run on", vm.get("node_limit") or "every node"),
         ("Node selector", vm.get("node_selector") or "the cluster's default"),
         ("Autostart", bool(vm.get("node_autostart"))),
+        ("Priority", vm.get("priority") or 0),
         (
             "Migration",
             f"{vm.get('migration_method') or 'the default'}, at most {vm.get('migration_max_downtime')} ms down",

@@ -1,0 +1,101 @@
+"""pvc-simulate as an operator meets it: its help, one clear sentence for a bad file, what it prints of many seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pvc_core.errors import Invalid
+from pvc_core.testing.sim_actions import ACTIONS
+from pvc_core.testing.sim_text import load
+from pvc_core.testing.simulate import EPILOG, main, progress
+
+LOST = """
+name: a node is lost
+vms: [web]
+steps:
+  - {at: 2, do: power_off, node: "@web"}
+  - {at: 30, do: must_execute, vm: web}
+expect: ["is given up", "running on"]
+quiet: 40
+"""
+
+
+def test_a_scenario_is_played_and_its_log_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "lost.yaml"
+    file.write_text(LOST)
+    assert main([str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "is given up" in said and said.endswith(f"{file}: a node is lost: as it must be\n")
+    file.write_text(LOST.replace("is given up", "is not given up"))
+    assert main(["-q", str(file)]) == 1
+    assert "NOT AS IT MUST BE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: [", "it is no YAML: "),
+        ("[]", "a scenario is a mapping"),
+        ("steps: []", "a scenario has a name"),
+        ("name: x\nnonsense: 1", "a scenario has no nonsense (it may have: expect, "),
+        ("name: x\nsteps: 5", "steps is a list, not 5"),
+        ("name: x\nsteps: [power_off]", "step 1 is a mapping"),
+        ("name: x\nsteps: [{do: fly}]", "step 1: 'fly' is nothing that can happen (choose among: "),
+        ("name: x\nsteps: [{do: heal}, {do: cut}]", "step 2: cut needs node"),
+        ("name: x\nsteps: [{do: heal, of: 1}]", "step 1: heal takes no of (it takes: nothing)"),
+        ("name: x\nsteps: [{do: heal, at: soon}]", "step 1: at is 'soon' (seconds after all VMs run)"),
+        ("name: x\nsteps: [{do: power_off, node: hv9}]", "step 1: there is no node 'hv9' (there are: hv1, hv2, hv3, "),
+        ("name: x\nvms: [a]\nsteps: [{do: stop, vm: b}]", "step 1: there is no VM 'b' (there are: a)"),
+        ("name: x\nsetting: {a: 1}", "setting has no a (it may have: "),
+        ("name: x\nsetting: {nodes: many}", "setting: nodes is 'many' (like 3)"),
+        ("name: x\nsetting: {nodes: 0}", "setting: nodes is 0 (from 1 to 50)"),
+        ("name: x\nsetting: {proof: none}", "setting: proof is 'none' (one or all)"),
+        ("name: x\nsetting: {patience: {silent: 1}}", "setting: patience has no silent"),
+        ("name: x\nexpect: ['(']", "'(' is no regular expression"),
+        ("name: x\nquiet: long", "quiet is 'long', which is not a number"),
+        ("name: x\nwhere: {z: hv1}", "where: there is no VM 'z'"),
+    ],
+)
+def test_what_is_no_scenario_is_refused_in_one_sentence(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    assert main([str(file)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"pvc-simulate: {file}: {said}") and told.count("\n") == 1
+    with pytest.raises(Invalid):
+        load(text)
+
+
+def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "no.yaml")]) == 2
+    assert "No such file" in capsys.readouterr().err
+    (tmp_path / "image").write_bytes(b"\xff\xfe\x80")
+    assert main([str(tmp_path / "image")]) == 2
+    assert "is no text" in capsys.readouterr().err
+
+
+def test_its_help_shows_a_scenario_that_plays_and_all_that_can_happen(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = EPILOG.partition("\n\n")[2].partition("\n\nTimes")[0]
+    assert load("\n".join(line[4:] for line in shown.splitlines())).steps
+    assert main(["--actions"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"{name}: " in said for name in ACTIONS)
+
+
+@pytest.mark.parametrize("args", [[], ["--seeds", "0"], ["--seeds", "many"], ["--jobs", "0", "--seeds", "1"]])
+def test_what_plays_nothing_is_refused(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(args)
+    assert caught.value.code == 2 and "error: " in capsys.readouterr().err
+
+
+def test_many_seeds_tell_hours_violations_and_where_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "2", "--first", "7", "--jobs", "1"]) == 0
+    assert capsys.readouterr().out.startswith("seeds 7 to 8: 2 seeds, 0.")
+    assert progress(range(100, 400), 7200.0, 1, 60.0) == (
+        "seeds 100 to 399: 300 seeds, 2.0 simulated hours, 1 violations; 300 seeds and 2.0 simulated hours a minute"
+    )
