@@ -14,17 +14,19 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.layout import volume_id
 from pvc_core.contracts.storage import Upload
 from pvc_core.daemon.ring import LogRing
-from pvc_core.errors import NotFound, PvcError, Refused
+from pvc_core.errors import NotFound, PvcError, Refused, Retry
 from pvc_core.model.storage import Snapshot, Volume
 from pvc_core.model.task import Task
 from pvc_core.peer import Answer, Handler
 from pvc_core.reconcile.fencing import rung_tests
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.kinds.guest_off import guest_off
+from pvc_core.reconcile.network import driver_of
 from pvc_core.reconcile.task import Job
 from pvc_core.units import format_size
 
 LINES_MAX, KEPT_MAX = 100_000, 1000
+LOOK_S = 5.0
 ANSWER_MAX = 200_000
 """Characters of a log in one answer; more than that is followed, or exported."""
 
@@ -97,6 +99,7 @@ class Bytes:
             "upload": self.upload,
             "export": self.export,
             "fence_test": self.fence_test,
+            "given_addresses": self.given_addresses,
         }
 
     def console(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
@@ -131,6 +134,17 @@ class Bytes:
     def fence_test(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         """How far this node would come if it had to fence `node`. Changes nothing; raises Refused without a ladder."""
         return Answer({"rungs": [asdict(rung) for rung in rung_tests(self._ground, str(args["node"]))]})
+
+    def given_addresses(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        """The leases of network `vni`, as its driver here knows them. Raises NotFound, Retry (not primary)."""
+        kept = self._ground.view.networks.get(str(args["vni"]))
+        if kept is None:
+            raise NotFound(f"there is no network {args['vni']}")
+        if not self._ground.is_primary():
+            raise Retry(f"node {self._ground.node} is not primary, and only the primary knows the leases")
+        driver = driver_of(self._ground.networks, kept.value)
+        given = driver.given_addresses(kept.value, deadline_s=LOOK_S)
+        return Answer({"given": [asdict(one) for one in given]})
 
     def upload(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         """Take the image; nothing of it is visible before all of it came. The task's end is put on record by its

@@ -15,6 +15,7 @@ from pvc_core.services.desk import Desk
 from pvc_core.services.faults import FaultService
 from pvc_core.services.fencing import FenceService
 from pvc_core.services.keys import KeyService
+from pvc_core.services.leases import LeaseService
 from pvc_core.services.networks import NetworkService
 from pvc_core.services.nodes import NodeService
 from pvc_core.services.plugins import PluginService
@@ -32,6 +33,7 @@ class Services:
     nodes: NodeService
     storage: StorageService
     networks: NetworkService
+    leases: LeaseService
     tasks: TaskService
     cluster: ClusterService
     backups: BackupService
@@ -76,6 +78,7 @@ def services_on(
         why=WhyService(desk, nodes),
         storage=StorageService(desk, tasks),
         networks=NetworkService(desk),
+        leases=LeaseService(desk),
         tasks=tasks,
         cluster=cluster,
         check=CheckService(desk, cluster, coordinators),

@@ -40,6 +40,7 @@ def check_network(network: Network, definitions: NetworkDefinitions, others: Ite
         _check_subnet(family, subnet)
         _check_overlap(network, family, subnet, others, host)
     _check_abilities(network, definitions)
+    _check_reservations(network)
     _check_mtu(network, definitions, host)
     for server in network.name_servers:
         if _parsed_address(server) is None:
@@ -146,6 +147,18 @@ def _check_abilities(network: Network, definitions: NetworkDefinitions) -> None:
             f"a {network.nettype} network cannot give addresses: its driver lacks the capability dhcp",
             help="leave DHCP out, or choose another type",
         )
+
+
+def _check_reservations(network: Network) -> None:
+    """Those that were made for the network as it was before."""
+    for one in network.reservations:
+        where = _parsed_network(network.ip4.network)
+        address = ip_address(one.address)
+        if where is None or address not in where or str(address) == network.ip4.gateway:
+            raise Refused(
+                f"{one.address}, which is reserved for {one.mac}, could not be had in network {network.ref} any more",
+                help="remove that reservation first",
+            )
 
 
 def _check_mtu(network: Network, definitions: NetworkDefinitions, host: HostSide) -> None:

@@ -84,7 +84,6 @@ def test_an_empty_list_is_a_list(client: httpx2.Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/network/<vni>/lease"),
         ("GET", "/sriov"),
         ("POST", "/provisioner/create"),
         ("GET", "/storage/ceph/osd/1"),

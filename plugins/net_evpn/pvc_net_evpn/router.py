@@ -18,7 +18,7 @@ from pvc_core.contracts.plugin import PluginContext
 from pvc_core.errors import PvcError, Retry
 from pvc_core.model.network import Network
 from pvc_net_evpn import dnsmasq
-from pvc_net_evpn.firewall import CLEARED, ruleset
+from pvc_net_evpn.firewall import ruleset
 from pvc_net_evpn.gateway import Gateways, addresses
 from pvc_net_evpn.kernel import Kernel, bridge_name
 from pvc_net_evpn.leases import LeaseBook, LeasePipe
@@ -54,6 +54,7 @@ class Router:
         """Networks as they were last made here, as primary or not."""
         self._acting: bool | None = None
         self._loaded = ""
+        self._forwards: list[str] = []
         self._why = ""
         self._ending = False
         self._thread: threading.Thread | None = None
@@ -180,10 +181,16 @@ class Router:
             if network.vni in changed:
                 self._gateways.take(network, self._context.node.name)
                 self.book.forget(network.id)
-        self._filter(CLEARED)
         if changed:
             self._context.hold({})
+        if self._context.node.coordinator:
+            self._let_through(with_gateway(networks))
         return False
+
+    def _let_through(self, routed: Sequence[Network]) -> None:
+        """On every coordinator, so that whoever becomes primary only needs the addresses."""
+        self._forward(routed)
+        self._filter(ruleset(routed, nat_address=self._floating()))
 
     # -- primary -------------------------------------------------------------------------------------------------------
 
@@ -191,8 +198,7 @@ class Router:
         routed = with_gateway(networks)
         if changed:
             self._context.hold({bridge_name(one.vni): [str(word) for word in addresses(one)] for one in routed})
-            self._forward(routed)
-        self._filter(ruleset(routed, nat_address=self._floating()))
+        self._let_through(routed)
         for network in networks:
             if network.vni in changed:
                 self._give(network)
@@ -266,8 +272,9 @@ class Router:
     def _forward(self, routed: Sequence[Network]) -> None:
         wanted = ["net.ipv4.ip_forward=1"] if any(one.ip4.gateway for one in routed) else []
         wanted += ["net.ipv6.conf.all.forwarding=1"] if any(one.ip6.gateway for one in routed) else []
-        if wanted:
+        if wanted and wanted != self._forwards:
             self._do(["sysctl", "-q", "-w", *wanted], b"")
+            self._forwards = wanted
 
     def _filter(self, text: str) -> None:
         if text != self._loaded:

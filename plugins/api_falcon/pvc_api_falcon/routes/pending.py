@@ -24,8 +24,6 @@ PENDING: tuple[tuple[str, str], ...] = (
     ("POST", "/vm/{vm}/mirror/promote"),
     ("POST", "/vm/autobackup"),
     ("POST", "/vm/automirror"),
-    ("GET POST", "/network/{vni}/lease"),
-    ("GET POST DELETE", "/network/{vni}/lease/{mac}"),
     ("GET POST", "/network/{vni}/acl"),
     ("GET POST DELETE", "/network/{vni}/acl/{description}"),
     ("GET", "/sriov"),

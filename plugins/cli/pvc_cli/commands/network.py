@@ -38,7 +38,10 @@ def words(command: Any) -> Any:
     return command
 
 
-@click.group(cls=LazyGroup)
+@click.group(
+    cls=LazyGroup,
+    lazy={"dhcp": ("pvc_cli.commands.network_dhcp:dhcp", "Addresses that guests get.")},
+)
 def network() -> None:
     """Networks for virtual machines. NET is a VNI or a network's description."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from pvc_cli.output import Output
@@ -45,6 +46,25 @@ def network_info(network: dict[str, Any]) -> str:
             ("Status", network.get("status", "")),
         ]
     )
+
+
+LEASES = (
+    Column("MAC", lambda lease: lease["mac_address"]),
+    Column("Address", lambda lease: lease["ip4_address"]),
+    Column("Host name", lambda lease: lease["hostname"]),
+    Column("Until", lambda lease: _until(lease["timestamp"])),
+)
+
+
+def lease_list(out: Output, leases: list[dict[str, Any]]) -> str:
+    return table(out, LEASES, leases, empty="No lease matches.")
+
+
+def _until(stamp: str) -> str:
+    """Seconds since 1970, or a word; 0 of a lease that never ends."""
+    if not stamp.isdecimal():
+        return stamp
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(stamp))) if int(stamp) else "for ever"
 
 
 def _shown(word: str) -> str:
