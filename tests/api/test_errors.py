@@ -88,7 +88,7 @@ def test_an_empty_list_is_a_list(client: httpx2.Client) -> None:
         ("POST", "/provisioner/create"),
         ("GET", "/storage/ceph/osd/1"),
         ("GET", "/metrics"),
-        ("POST", "/vm/web1/snapshot"),
+        ("POST", "/vm/<vm>/snapshot"),
     ],
 )
 def test_known_but_not_there_yet(client: httpx2.Client, method: str, path: str) -> None:

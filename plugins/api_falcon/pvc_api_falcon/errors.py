@@ -111,6 +111,26 @@ _STATUS: tuple[tuple[type[PvcError], int], ...] = (
 )
 
 
+STATUSES = {
+    400: "The input is wrong, or a rule forbids it as things stand.",
+    401: "No key, or none that is known.",
+    403: "This key may not.",
+    404: "There is no such object.",
+    408: "The body did not come in time.",
+    409: "Somebody wrote at the same moment, or the same request is being worked on.",
+    412: "Somebody changed it since it was read.",
+    413: "The body is too big.",
+    414: "The path is too long.",
+    415: "A body of this type is not understood.",
+    429: "Too many wrong keys from this address.",
+    431: "The head is too long.",
+    500: "A fault of PVC itself.",
+    501: "Not there in this version.",
+    503: "Not now; ask again after Retry-After seconds.",
+}
+"""What each means, for the OpenAPI document."""
+
+
 def problem(error: Exception, *, request_id: str, missing: int = 404) -> Problem:
     """The answer to an error. `missing` is the status of NotFound on this route (the wire has both 404 and 400)."""
     if not isinstance(error, PvcError):

@@ -87,6 +87,8 @@ class Route:
     """The status when the object is not there: 404 for GET and 400 for the rest, unless the wire has it otherwise."""
     open: bool = False
     """Needs no key."""
+    content_type: str = JSON
+    """Of what it answers."""
     asks: bool = False
     """For a GET: asks a node or waits, so it does not go with those that only look at the picture."""
     task: bool = False

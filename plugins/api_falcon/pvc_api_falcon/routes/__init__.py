@@ -7,6 +7,7 @@ from pvc_api_falcon.routes import (
     audit,
     backup,
     cluster,
+    doc,
     fault,
     key,
     lease,
@@ -44,6 +45,7 @@ THERE: tuple[Route, ...] = (
     *login.ROUTES,
     *key.ROUTES,
     *audit.ROUTES,
+    *doc.doc_routes(lambda: ROUTES),
 )
 
 ROUTES: tuple[Route, ...] = (*THERE, *pending.ROUTES)

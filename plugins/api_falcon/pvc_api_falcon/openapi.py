@@ -1,0 +1,199 @@
+"""The OpenAPI 3.1 document, made of the routes and their schemas when it is asked for: it cannot say anything else than
+they do. The page for readers is page.py's.
+
+apispec would do the same for fields; the few kinds we have do not pay for a dependency of the daemon. A test holds both
+equal.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from pvc_api_falcon.errors import STATUSES
+from pvc_api_falcon.fields import Names, Pairs, Several
+from pvc_api_falcon.idempotency import HEADER as IDEMPOTENCY_KEY
+from pvc_api_falcon.idempotency import KEY_MAX
+from pvc_api_falcon.paging import FieldsIn, PartIn, is_list
+from pvc_api_falcon.params import FORM
+from pvc_api_falcon.preconditions import has_version
+from pvc_api_falcon.roles import least_role
+from pvc_api_falcon.route import BYTES, JSON, TEXT, Route
+from pvc_api_falcon.settings import BASE
+from pvc_core.schema.fields import Size
+
+NO_KEY: list[dict[str, list[str]]] = []
+PATH_NAME = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[^/]+$"}
+FILE = {"schema": {"type": "string", "format": "binary"}}
+ALWAYS = (400, 401, 403, 408, 413, 414, 429, 431, 500, 503)
+WITH_OBJECT, WITH_CHANGE = (404,), (409, 412, 415)
+ERROR = {
+    "type": "object",
+    "required": ["message", "code", "help", "request_id"],
+    "properties": {
+        "message": {"description": "One sentence, or one for each wrong parameter.", "type": ["string", "object"]},
+        "code": {"type": "string", "description": "Stable, for programs."},
+        "help": {"type": "string"},
+        "request_id": {"type": "string"},
+        "fields": {"type": "object"},
+        "maybe_written": {"type": "boolean"},
+    },
+}
+MESSAGE = {"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}}
+STARTED = {
+    "type": "object",
+    "required": ["task_id", "task_name", "run_on"],
+    "properties": {name: {"type": "string"} for name in ("task_id", "task_name", "run_on")},
+}
+SOMETHING = {"type": ["object", "array"], "items": {"type": "object"}}
+
+
+def document(routes: tuple[Route, ...], version: str) -> dict[str, Any]:
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = operation(route, routes)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "PVC API", "version": version, "description": "PVC's API v1, with what is new on top."},
+        "servers": [{"url": BASE}],
+        "security": [{"key": []}, {"session": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "pvc_session"},
+            },
+            "schemas": {"Error": ERROR, "Message": MESSAGE, "Started": STARTED},
+        },
+    }
+
+
+def operation(route: Route, routes: tuple[Route, ...]) -> dict[str, Any]:
+    names = re.findall(r"\{(\w+)\}", route.path)
+    schema = None if route.takes is None else json_schema(route.takes())
+    parameters = [{"name": name, "in": "path", "required": True, "schema": PATH_NAME} for name in names]
+    found: dict[str, Any] = {
+        "operationId": operation_id(route),
+        "summary": route.help,
+        "tags": [route.path.split("/")[1] or "cluster"],
+        "description": _role(route),
+        "parameters": parameters,
+        "responses": responses(route, names),
+    }
+    if route.open:
+        found["security"] = NO_KEY
+    if schema and (route.method == "GET" or route.upload):
+        parameters += in_query(schema)
+    elif schema and schema["properties"]:
+        found["requestBody"] = {
+            "required": bool(schema["required"]),
+            "content": {JSON: {"schema": schema}, FORM: {"schema": schema}},
+        }
+    if route.upload:
+        found["requestBody"] = {"required": True, "content": {BYTES: FILE}}
+    if route.method == "GET" and route.takes is not None and not route.open:
+        parameters += in_query(json_schema(PartIn() if is_list(route, routes) else FieldsIn()))
+    parameters += _headers(route)
+    return found
+
+
+def operation_id(route: Route) -> str:
+    """get_vm_vm_state for GET /vm/{vm}/state."""
+    return "_".join([route.method.lower(), *re.findall(r"\w+", route.path)])
+
+
+def _role(route: Route) -> str:
+    least = least_role(route)
+    return f"Needs role {least}{' or more' if least != 'admin' else ''}." if least else "Needs no key."
+
+
+def _headers(route: Route) -> list[dict[str, Any]]:
+    found = []
+    if route.method == "POST" and not route.upload and not route.open:
+        key = {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": r"^[!-~]+$"}
+        found.append({"name": IDEMPOTENCY_KEY, "in": "header", "required": False, "schema": key})
+    if route.method != "GET" and has_version(route):
+        found.append({"name": "If-Match", "in": "header", "required": False, "schema": {"type": "string"}})
+    return found
+
+
+def responses(route: Route, names: list[str]) -> dict[str, Any]:
+    error = {"content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}}
+    pending = route.takes is None and not route.open
+    codes = {*ALWAYS, *(WITH_OBJECT if names else ()), *(WITH_CHANGE if route.method != "GET" else ())}
+    codes |= {501} if pending or route.free else set()
+    found = {} if pending else {"202" if route.task else "200": success(route)}
+    found |= {str(code): {"description": STATUSES[code], **error} for code in sorted(codes)}
+    return found | ({"204": {"description": "There is none."}} if route.path == "/status/primary_node" else {})
+
+
+def success(route: Route) -> dict[str, Any]:
+    if route.task:
+        link = {"Location": {"schema": {"type": "string"}, "description": "where the task is shown"}}
+        return {"description": "A task does it.", "headers": link, "content": _json("Started")}
+    if route.content_type != JSON:
+        return {"description": "Done.", "content": {route.content_type: FILE}}
+    if route.method != "GET":
+        return {"description": "Done.", "content": {JSON: {"schema": {"type": ["object", "array", "string"]}}}}
+    content: dict[str, Any] = {JSON: {"schema": SOMETHING}}
+    if route.asks:
+        content |= {TEXT: FILE, BYTES: FILE}
+    headers = {"ETag": {"schema": {"type": "string"}}} if has_version(route) else {}
+    return {"description": "How it is.", "content": content, **({"headers": headers} if headers else {})}
+
+
+def _json(name: str) -> dict[str, Any]:
+    return {JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+
+
+def in_query(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    required = schema["required"]
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": one}
+        for name, one in schema["properties"].items()
+    ]
+
+
+def json_schema(schema: Schema) -> dict[str, Any]:
+    """Of the parameters of one route. JSON Schema 2020-12."""
+    found = {field.data_key or name: field for name, field in schema.load_fields.items()}
+    return {
+        "type": "object",
+        "properties": {name: field_schema(field) for name, field in found.items()},
+        "required": [name for name, field in found.items() if field.required],
+        "additionalProperties": False,
+    }
+
+
+def field_schema(field: fields.Field) -> dict[str, Any]:
+    found: dict[str, Any] = _kind(field)
+    for rule in field.validators:
+        if isinstance(rule, validate.OneOf):
+            found["enum"] = [str(choice) for choice in rule.choices]
+        elif isinstance(rule, validate.Range) and found.get("type") == "integer":
+            found |= {"minimum": rule.min, "maximum": rule.max}
+        elif isinstance(rule, validate.Length):
+            limits = {"minLength": rule.min, "maxLength": rule.max}
+            found |= {name: limit for name, limit in limits.items() if limit is not None}
+    if words := field.metadata.get("description"):
+        found["description"] = words
+    return found
+
+
+def _kind(field: fields.Field) -> dict[str, Any]:
+    match field:
+        case fields.Boolean():
+            return {"type": "boolean"}
+        case fields.Integer():
+            return {"type": "integer"}
+        case Pairs():
+            return {"type": "array", "items": {"type": "string", "pattern": "^[^=]+=.*$"}}
+        case Names() | Several():
+            return {"type": "array", "items": {"type": "string", "maxLength": 1000}}
+        case Size():
+            return {"type": "string", "pattern": "^[1-9][0-9]{0,5}[KMGT]?$", "description": "like 20G, or bytes"}
+        case fields.String():
+            return {"type": "string"}
+    return {"type": ["object", "string"]}

@@ -1,0 +1,61 @@
+"""The documentation page: the OpenAPI document as HTML for people. One file, no script, nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from html import escape
+from typing import Any
+
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+nav a{margin-right:1rem} h2{border-bottom:1px solid #ccc;margin-top:3rem} h3 code{font-size:1rem}
+table{border-collapse:collapse;width:100%} td,th{text-align:left;padding:.2rem .8rem .2rem 0;vertical-align:top}
+.m{display:inline-block;min-width:4.5rem;font-weight:bold} .r{color:#666} code{background:#f2f2f2;padding:0 .2rem}
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818} code{background:#333} .r{color:#999}}
+"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+
+def page(document: dict[str, Any]) -> str:
+    nouns: dict[str, list[str]] = defaultdict(list)
+    for path, methods in document["paths"].items():
+        for method, what in methods.items():
+            nouns[what["tags"][0]].append(_operation(method, path, what))
+    title = escape(f"{document['info']['title']} {document['info']['version']}")
+    links = "".join(f'<a href="#{escape(noun)}">{escape(noun)}</a>' for noun in sorted(nouns))
+    parts = [f'<h2 id="{escape(noun)}">{escape(noun)}</h2>{"".join(nouns[noun])}' for noun in sorted(nouns)]
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{STYLE}</style></head>"
+        f"<body><h1>{title}</h1><p>All paths are below <code>/api/v1</code>; send an API key in the header "
+        f'<code>X-Api-Key</code>. For programs: <a href="openapi.json">openapi.json</a>.</p><nav>{links}</nav>'
+        f"{''.join(parts)}</body></html>"
+    )
+
+
+def _operation(method: str, path: str, what: dict[str, Any]) -> str:
+    body = next(iter(what.get("requestBody", {}).get("content", {}).values()), {}).get("schema", {})
+    rows = [_row(one["name"], one["in"], one["required"], one["schema"]) for one in what["parameters"]]
+    rows += [
+        _row(name, "body or query", name in body.get("required", []), one)
+        for name, one in body.get("properties", {}).items()
+    ]
+    answers = ", ".join(code for code in what["responses"])
+    table = f"<table><tr><th>name</th><th>in</th><th>what</th></tr>{''.join(rows)}</table>" if rows else ""
+    id, summary, who = (escape(what[key]) for key in ("operationId", "summary", "description"))
+    return (
+        f'<h3 id="{id}"><span class="m">{method.upper()}</span> <code>{escape(path)}</code></h3>'
+        f'<p>{summary} <span class="r">{who} Answers: {answers}.</span></p>{table}'
+    )
+
+
+def _row(name: str, where: str, required: bool, schema: dict[str, Any]) -> str:
+    kind = " or ".join(schema["type"]) if isinstance(schema["type"], list) else schema["type"]
+    words = [kind, *(["required"] if required else [])]
+    if "enum" in schema:
+        words.append("one of " + ", ".join(schema["enum"]))
+    if "minimum" in schema:
+        words.append(f"{schema['minimum']} to {schema['maximum']}")
+    if "description" in schema:
+        words.append(schema["description"])
+    return f"<tr><td><code>{escape(name)}</code></td><td>{where}</td><td>{escape('; '.join(words))}</td></tr>"

@@ -1,0 +1,73 @@
+"""The OpenAPI document says what the routes do: the parameters apispec reads out of the same schemas, every status."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx2
+import pytest
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+
+from pvc_api_falcon.openapi import document, json_schema
+from pvc_api_falcon.roles import least_role
+from pvc_api_falcon.route import Nothing
+from pvc_api_falcon.routes import ROUTES, THERE
+
+from .rig import Api
+
+
+@pytest.fixture(scope="module")
+def shown(api: Api) -> dict[str, Any]:
+    with api.client(key="") as nobody:
+        found: dict[str, Any] = nobody.get("/openapi.json").json()
+    return found
+
+
+def test_every_route_and_nothing_else_is_in_it(shown: dict[str, Any]) -> None:
+    told = {(method.upper(), path) for path, methods in shown["paths"].items() for method in methods}
+    assert told == {(route.method, route.path) for route in ROUTES}
+    assert shown == document(ROUTES, shown["info"]["version"])
+    ids = [one["operationId"] for methods in shown["paths"].values() for one in methods.values()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_parameters_are_those_of_the_schemas(shown: dict[str, Any]) -> None:
+    plugin = MarshmallowPlugin()
+    APISpec(title="", version="", openapi_version="3.1.0", plugins=[plugin])
+    assert plugin.converter is not None
+    for kind in {route.takes for route in THERE if route.takes not in (None, Nothing)}:
+        assert kind is not None
+        ours, theirs = json_schema(kind()), plugin.converter.schema2jsonschema(kind())
+        assert ours["properties"].keys() == theirs["properties"].keys()
+        assert sorted(ours["required"]) == sorted(theirs.get("required", []))
+        for name, one in ours["properties"].items():
+            said = theirs["properties"][name]
+            if "type" in said and one["type"] != "array":
+                assert one["type"] == _many(said["type"])[0], (kind, name)
+            for limit in ("enum", "minLength", "maxLength", "minimum", "maximum"):
+                if limit in said and limit in one:
+                    assert list(map(str, _many(one[limit]))) == list(map(str, _many(said[limit]))), (kind, name, limit)
+
+
+def _many(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_names_in_the_path_statuses_and_roles(shown: dict[str, Any]) -> None:
+    for route in ROUTES:
+        told = shown["paths"][route.path][route.method.lower()]
+        in_path = [one["name"] for one in told["parameters"] if one["in"] == "path"]
+        assert in_path == re.findall(r"\{(\w+)\}", route.path)
+        assert ("202" in told["responses"]) is (route.task and route in THERE)
+        assert ("security" in told) is route.open
+        assert least_role(route) in told["description"] or route.open
+
+
+def test_the_page_stands_alone(api: Api) -> None:
+    with httpx2.Client(base_url=f"{api.url}/api/v1") as nobody:
+        answer = nobody.get("/docs")
+    assert answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/html")
+    assert "http://" not in answer.text and "https://" not in answer.text and "<script" not in answer.text
+    assert all(route.path.replace("&", "&amp;") in answer.text for route in ROUTES)
