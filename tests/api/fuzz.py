@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         with tempfile.TemporaryDirectory() as tmp, running(rig, Path(tmp)) as api:
             command = [sys.executable, "-m", "schemathesis.cli", "run", f"{api.url}/api/v1/openapi.json"]
             command += ["--checks", ",".join(CHECKS), "-H", f"X-Api-Key: {api.key}", "--seed", str(options.seed)]
-            command += ["--url", f"{api.url}/api/v1", "--max-examples", str(options.examples), "--request-timeout", "20"]
+            command += ["--url", f"{api.url}/api/v1", "--max-examples", str(options.examples)]
             return subprocess.run([*command, "--continue-on-failure", *more], cwd=tmp, check=False).returncode
     finally:
         rig.close()

@@ -34,7 +34,8 @@ def page(document: dict[str, Any]) -> str:
 
 
 def _operation(method: str, path: str, what: dict[str, Any]) -> str:
-    body = next(iter(what.get("requestBody", {}).get("content", {}).values()), {}).get("schema", {})
+    contents: dict[str, Any] = what.get("requestBody", {}).get("content", {})
+    body: dict[str, Any] = next((one["schema"] for one in contents.values()), {})
     rows = [_row(one["name"], one["in"], one["required"], one["schema"]) for one in what["parameters"]]
     rows += [
         _row(name, "body or query", name in body.get("required", []), one)
