@@ -26,7 +26,7 @@ from pvc_core.model.cluster import (
 from pvc_core.model.fault import Fault
 from pvc_core.model.network import Network, NetworkSeen
 from pvc_core.model.node import Heartbeat, NodePeer, NodeSeen, NodeStats, NodeWanted, RemovedNode
-from pvc_core.model.storage import Pool, StorageSeen, Volume
+from pvc_core.model.storage import Pool, StorageReport, StorageSeen, Volume
 from pvc_core.model.task import Task
 from pvc_core.model.verdict import KeptProof, Verdict, Vouch
 from pvc_core.model.vm import Claim, VmSeen, VmWanted
@@ -82,6 +82,7 @@ FAULTS = Kind("fault", f"{STATE}/faults", Fault, by_api=True)
 HEARTBEATS = Kind("heartbeat", f"{LIVE}/heartbeats", Heartbeat)
 LEASE = Kind("lease", f"{LIVE}/lease", Lease)
 STATS = Kind("stats", f"{LIVE}/stats", NodeStats)
+STORAGE_REPORTS = Kind("storage report", f"{LIVE}/storage-reports", StorageReport)
 AUDIT = Kind("audit page", f"{LIVE}/audit", AuditPage, by_api=True)
 """Nobody keeps it in memory: it is read when somebody asks for it."""
 
@@ -89,7 +90,7 @@ KINDS: tuple[Kind, ...] = (
     ERA, ROLL_CALLS, LEVEL, BACKUPS,
     SETTINGS, LEADER, PRIMARY_WANTED, NODE_WANTED, NODE_SEEN, NODE_PEERS, REMOVED, STORAGE_SEEN, VM_WANTED,
     VM_NAMES, CLAIMS, VM_SEEN, TOMBSTONES, POOLS, VOLUMES, TASKS, KEYS, VERDICTS, PROOFS, VOUCHES, FAULTS, HEARTBEATS,
-    LEASE, STATS, AUDIT, NETWORKS, NETWORK_SEEN,
+    LEASE, STATS, STORAGE_REPORTS, AUDIT, NETWORKS, NETWORK_SEEN,
 )  # fmt: skip
 
 ONLY = "cluster"

@@ -30,7 +30,7 @@ _FIELDS: dict[Kind[Any], str] = {
     layout.KEYS: "keys", layout.VERDICTS: "verdicts", layout.PROOFS: "proofs", layout.VOUCHES: "vouches",
     layout.FAULTS: "faults",
     layout.HEARTBEATS: "heartbeats", layout.STATS: "stats", layout.NETWORKS: "networks",
-    layout.NETWORK_SEEN: "network_seen",
+    layout.NETWORK_SEEN: "network_seen", layout.STORAGE_REPORTS: "storage_reports",
 }  # fmt: skip
 
 

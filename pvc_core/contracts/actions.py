@@ -18,7 +18,8 @@ class Action:
     """`where` is "node" (the caller names one) or "primary".
 
     The driver half answers it in `Drivers.actions[name]`: called from a worker thread with the loaded arguments and a
-    Progress; must be idempotent, because it is called again after a crash; returns plain data for the task's result.
+    Progress; must be idempotent, because it is called again after a crash; returns plain data for the task's result, in
+    which `message` may be the sentence that tells its end.
     """
 
     name: str

@@ -16,7 +16,7 @@ from pvc_core.contracts.targets import DiskSource
 from pvc_core.contracts.where import on_node, once
 from pvc_core.errors import Refused
 from pvc_core.model.fence import FenceAnswer, WriteFence
-from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
+from pvc_core.model.storage import Pool, PoolUsage, Snapshot, StorageReport, Volume, VolumeFound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,8 @@ class StorageCapabilities:
     """export_diff and begin_diff: what changed between two snapshots, as a stream."""
     adopt: bool = False
     """adopt_volume: one that PVC did not make becomes a volume of PVC's."""
+    reports: bool = False
+    """report: figures of all pools and volumes at once."""
     snapshots: bool = False
     online_snapshots: bool = False
     """Snapshots may be taken while a guest uses the volume."""
@@ -116,6 +118,18 @@ class StorageDriver(ABC):
         """The pool is gone. Gone already: fine. Raises Refused while it holds anything, PVC's or not. A pool that is
         not shared has no home: there it is called on every node.
         """
+
+    @once
+    def change_pool(self, pool: Pool, *, deadline_s: float) -> None:
+        """The pool that is there is as its wishes say now; what the driver does not know of it is ignored."""
+        return None
+
+    @once
+    def report(self, pools: Sequence[Pool], *, deadline_s: float) -> StorageReport:
+        """What the driver knows of these pools (all it has) and of what is below them (capability reports). Called by
+        the primary alone, every 15 s.
+        """
+        raise Refused("this storage driver gives no reports")
 
     @abstractmethod
     @on_node

@@ -56,6 +56,7 @@ from pvc_core.reconcile.node import NodeReconciler
 from pvc_core.reconcile.place import PlaceReconciler
 from pvc_core.reconcile.pool import PoolReconciler
 from pvc_core.reconcile.rollcall import RollCallReconciler
+from pvc_core.reconcile.storage_report import StorageReportReconciler
 from pvc_core.reconcile.strangers import StrangersReconciler
 from pvc_core.reconcile.task import TaskReconciler
 from pvc_core.reconcile.vm import VmReconciler, urgency
@@ -191,7 +192,7 @@ def build_node(
         more=(
             *host.reconcilers(in_custody=bool(custody)),
             ReportReconciler(ground, config.paths.run),
-            *(() if custody else (FaultsReconciler(ground),)),
+            *(() if custody else (FaultsReconciler(ground), StorageReportReconciler(ground))),
             *_era(ground, served, in_custody=bool(custody)),
         ),
         held=lambda kind, key: "" if goes_on(keeper.view, kind, key) else node.standstill(),

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+from pvc_core.model.fault import Fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,31 @@ class VolumeFound:
     format: str
     id: str = ""
     snapshots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageReport:
+    """What a driver tells of all of its storage at once, collected by the primary. Plain data under the wire's names;
+    nothing is decided by it.
+    """
+
+    driver: str
+    status: str = ""
+    """For people's eyes, like `utilization`."""
+    utilization: str = ""
+    pools: dict[str, dict[str, int | float]] = field(default_factory=dict)
+    """Counters by pool."""
+    volumes: dict[str, int] = field(default_factory=dict)
+    """By "POOL/VOLUME": bytes in use."""
+    osds: tuple[dict[str, Any], ...] = ()
+    flags: tuple[str, ...] = ()
+    """Set for the whole cluster, as "noout"."""
+    faults: tuple[Fault, ...] = ()
+    """What is wrong; without times."""
+    benchmarks: tuple[dict[str, Any], ...] = ()
+    """Measured before, oldest first."""
+    at_s: float = 0.0
+    """Wall time of its collection, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from pvc_core.model.cluster import (
 from pvc_core.model.fault import Fault
 from pvc_core.model.network import Network, NetworkSeen
 from pvc_core.model.node import Heartbeat, NodePeer, NodeSeen, NodeStats, NodeWanted, RemovedNode
-from pvc_core.model.storage import Pool, StorageSeen, Volume
+from pvc_core.model.storage import Pool, StorageReport, StorageSeen, Volume
 from pvc_core.model.task import Task
 from pvc_core.model.verdict import KeptProof, Verdict, Vouch
 from pvc_core.model.vm import Claim, VmSeen, VmWanted
@@ -91,6 +91,8 @@ class ClusterView:
     faults: Mapping[str, Kept[Fault]] = field(default_factory=dict)
     heartbeats: Mapping[str, Kept[Heartbeat]] = field(default_factory=dict)
     stats: Mapping[str, Kept[NodeStats]] = field(default_factory=dict)
+    storage_reports: Mapping[str, Kept[StorageReport]] = field(default_factory=dict)
+    """By driver; only where /pvc/live is watched."""
     unread: Mapping[str, Unread] = field(default_factory=dict)
     """By key of the store: records that a newer PVC wrote. They are in none of the tables above."""
     fresh: bool = True

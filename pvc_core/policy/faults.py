@@ -1,7 +1,7 @@
 """What is wrong with the cluster, in sentences with a weight. Pure; who keeps them is reconcile/faults.py.
 
-Ids are the wire's own: DEAD_NODE_<NODE>, VM_FAILED_<VM>, NODE_PLUGIN_<PLUGIN>_<NODE>; ours are VM_WAITING_<VM> and
-CLUSTER_SPARE.
+Ids are the wire's own: DEAD_NODE_<NODE>, VM_FAILED_<VM>, NODE_PLUGIN_<PLUGIN>_<NODE>, CEPH_OSD_OUT_<OSD>,
+CEPH_WARN_<CHECK>, CEPH_ERR_<CHECK> and what else storage drivers report; ours are VM_WAITING_<VM> and CLUSTER_SPARE.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ NOWHERE = "fits nowhere"
 
 def faults_of(view: ClusterView, describe: Describe) -> dict[str, Fault]:
     """By id, without times."""
-    return {one.id: one for found in (_nodes(view), _vms(view), _spare(view, describe)) for one in found}
+    return {
+        one.id: one for found in (_nodes(view), _vms(view), _spare(view, describe), _storage(view)) for one in found
+    }
 
 
 def _nodes(view: ClusterView) -> Iterator[Fault]:
@@ -47,6 +49,14 @@ def _vms(view: ClusterView) -> Iterator[Fault]:
             yield _fault(f"VM_FAILED_{vm.name}", FAILED_VM, f"VM {vm.name} has failed: {seen.value.failed_reason}")
         elif NOWHERE in seen.value.sentence:
             yield _fault(f"VM_WAITING_{vm.name}", WAITING_VM, f"VM {vm.name} waits: {seen.value.sentence}")
+
+
+def _storage(view: ClusterView) -> Iterator[Fault]:
+    """As the drivers of pools that are still there tell it."""
+    drivers = {kept.value.driver for kept in view.pools.values()}
+    for name, kept in view.storage_reports.items():
+        if name in drivers:
+            yield from (_fault(one.id, one.weight, one.message) for one in kept.value.faults)
 
 
 def _spare(view: ClusterView, describe: Describe) -> Iterator[Fault]:

@@ -4,7 +4,8 @@ business.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pvc_core.model.network import Network
 from pvc_core.model.node import CoordinatorState, DaemonState, Heartbeat, NodeSeen, NodeStats, NodeWanted
@@ -77,6 +78,8 @@ class PoolPicture:
     volume_count: int
     shared: bool = False
     """As its options say; `fault` tells when it is not believed."""
+    counters: Mapping[str, int | float] = field(default_factory=dict)
+    """As its driver reports them; empty when it does not."""
     fault: str = ""
 
 
@@ -86,6 +89,10 @@ class VolumePicture:
     version: int
     users: tuple[str, ...]
     """Names of the VMs whose definitions name it."""
+    used_bytes: int | None = None
+    """None when its driver does not tell."""
+    parent: str = ""
+    """The volume whose data it shares, as POOL/VOLUME."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from marshmallow import ValidationError
 
-from pvc_core.errors import Invalid, NotFound
+from pvc_core.errors import Invalid, NotFound, Refused
 from pvc_core.model.node import PluginSeen
 from pvc_core.model.task import Task
 from pvc_core.services.desk import Desk
@@ -31,6 +31,16 @@ class PluginService:
                 else:
                     merged.setdefault(plugin.name, plugin)
         return [merged[name] for name in sorted(merged)]
+
+    def who_can(self, action: str) -> str:
+        """The plugin that has this action. Raises Refused when none has."""
+        for name, plugin in sorted(self.desk.plugins.items()):
+            if any(item.name == action for item in plugin.actions):
+                return name
+        raise Refused(
+            f"no plugin of this cluster can do that: none has an action {action!r}",
+            help="name a plugin that has it in pvc.yaml; `pvc plugin list` shows them",
+        )
 
     def run(self, name: str, action: str, args: Mapping[str, object], *, node: str | None, by: str) -> Task:
         """Run an action as a task. Raises NotFound (plugin, action), Invalid (arguments, node)."""

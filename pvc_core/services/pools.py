@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,9 @@ from marshmallow import ValidationError
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Add, Set
-from pvc_core.errors import Exists, Invalid, Refused
+from pvc_core.errors import Exists, Invalid, NotFound, Refused
 from pvc_core.ids import checked_name
-from pvc_core.model.storage import Pool, PoolUsage, VolumePhase
+from pvc_core.model.storage import Pool, PoolUsage, StorageReport, VolumePhase
 from pvc_core.services.filters import name_filter
 from pvc_core.services.pictures import PoolPicture
 from pvc_core.services.volumes import Volumes
@@ -65,9 +65,35 @@ class Pools(Volumes):
         return self.pool(name)
 
     def set_pool_pgs(self, name: str, pgs: int, *, by: str) -> PoolPicture:
+        """0 leaves the number to the driver."""
         kept = self._need_pool(name)
-        self.desk.commit(Set(layout.POOLS, name, replace(kept.value, pgs=pgs, asked_by=by), kept.version))
+        task = self._task("pool.change", "", {"pool": name}, by, f"pool {name}: {pgs} placement groups")
+        new = replace(kept.value, pgs=pgs, asked_by=by)
+        self.desk.commit(Set(layout.POOLS, name, new, kept.version), Add(layout.TASKS, task.id, task))
+        self._done(task)
         return self.pool(name)
+
+    def reports(self) -> list[StorageReport]:
+        """What drivers told last of all of their storage."""
+        return [kept.value for _name, kept in sorted(self.desk.view.storage_reports.items())]
+
+    def await_report(self, true: Callable[[StorageReport], bool], *, timeout_s: float = 20.0) -> None:
+        """Wait until what was done shows; not for ever, because it is done all the same."""
+        self.desk.wait_until(
+            lambda view: any(true(kept.value) for kept in self.desk.view.storage_reports.values()), timeout_s=timeout_s
+        )
+
+    def osds(self, limit: str | None = None) -> list[dict[str, Any]]:
+        """Of every driver that has such a thing."""
+        matches = name_filter(limit)
+        return [osd for report in self.reports() for osd in report.osds if matches(str(osd["id"]))]
+
+    def osd(self, number: str) -> dict[str, Any]:
+        found = next((osd for osd in self.osds() if str(osd["id"]) == number), None)
+        if found is None:
+            known = ", ".join(str(osd["id"]) for osd in self.osds()) or "none"
+            raise NotFound(f"there is no OSD {number!r}", help=f"OSDs: {known}")
+        return found
 
     def remove_pool(self, name: str, *, by: str) -> None:
         """Remove the pool and its volumes. Raises Refused while any VM names a volume in it."""
@@ -95,6 +121,7 @@ class Pools(Volumes):
         return PoolPicture(
             pool=pool, usage=self._usage(pool, seen), volume_count=count, shared=shared,
             fault="; ".join([*faults, *([doubt] if doubt else [])]),
+            counters=next((one.pools[pool.name] for one in self.reports() if pool.name in one.pools), {}),
         )  # fmt: skip
 
     def _usage(self, pool: Pool, seen: list[Any]) -> PoolUsage | None:

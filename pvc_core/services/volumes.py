@@ -20,9 +20,16 @@ class Volumes(StorageTasks):
 
     def volumes(self, *, pool: str | None = None, limit: str | None = None) -> list[VolumePicture]:
         matches = name_filter(limit)
-        using = self._users_by_volume()
+        using, used = self._users_by_volume(), self._used_by_volume()
+        names = {kept.value.id: kept.value.ref for kept in self.desk.view.volumes.values()}
         found = [
-            VolumePicture(volume=kept.value, version=kept.version, users=tuple(using.get(kept.value.ref, ())))
+            VolumePicture(
+                volume=kept.value,
+                version=kept.version,
+                users=tuple(using.get(kept.value.ref, ())),
+                used_bytes=used.get(kept.value.ref),
+                parent=names.get(kept.value.parent, ""),
+            )
             for kept in self.desk.view.volumes.values()
             if kept.value.phase is VolumePhase.READY and matches(kept.value.name) and pool in (None, kept.value.pool)
         ]
@@ -30,9 +37,21 @@ class Volumes(StorageTasks):
 
     def volume(self, pool: str, name: str) -> VolumePicture:
         kept = self._need_volume(pool, name)
-        return VolumePicture(
-            volume=kept.value, version=kept.version, users=tuple(vm.name for vm in users(self.desk, kept.value.ref))
+        parent = next(
+            (one.value.ref for one in self.desk.view.volumes.values() if one.value.id == kept.value.parent), ""
         )
+        return VolumePicture(
+            volume=kept.value,
+            version=kept.version,
+            users=tuple(vm.name for vm in users(self.desk, kept.value.ref)),
+            used_bytes=self._used_by_volume().get(kept.value.ref),
+            parent=parent,
+        )
+
+    def _used_by_volume(self) -> dict[str, int]:
+        """As the drivers reported it last."""
+        reports = self.desk.view.storage_reports.values()
+        return {ref: count for kept in reports for ref, count in kept.value.volumes.items()}
 
     def add_volume(self, pool: str, name: str, size_bytes: int, *, by: str, force: bool = False) -> VolumePicture:
         """A new, empty volume. Returns when it can be used. Raises Exists, NotFound (pool), Refused (no room)."""

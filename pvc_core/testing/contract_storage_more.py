@@ -160,6 +160,22 @@ class MoreQuestions:
             states[f"s{number}"] = user.read(volume)
         return states
 
+    # --- reports
+
+    @about("reports")
+    def test_a_report_tells_of_every_volume(self, user: StorageUser) -> None:
+        volume, _data = user.make_filled("a")
+        user.make("b")
+        if not user.can.reports:
+            with pytest.raises(Refused):
+                user.driver.report([user.pool], deadline_s=DEADLINE_S)
+            return
+        report = user.driver.report([user.pool], deadline_s=DEADLINE_S)
+        used = report.volumes
+        assert used.keys() == {f"{user.pool.name}/a", f"{user.pool.name}/b"}
+        assert used[f"{user.pool.name}/a"] == volume.size_bytes > used[f"{user.pool.name}/b"]
+        assert all(fault.id and fault.weight and fault.message for fault in report.faults)
+
     # --- volumes that PVC did not make
 
     @about("adopt")

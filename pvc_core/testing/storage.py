@@ -26,14 +26,14 @@ from pvc_core.contracts.targets import DiskSource, File
 from pvc_core.errors import Exists, Invalid, NotFound, Permanent, PvcError, Refused, Retry
 from pvc_core.ids import checked_name
 from pvc_core.model.fence import FenceAnswer, WriteFence
-from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
+from pvc_core.model.storage import Pool, PoolUsage, Snapshot, StorageReport, Volume, VolumeFound
 from pvc_core.testing.storage_clients import FakeClients
 from pvc_core.testing.storage_diffs import FakeDiff, written
 from pvc_core.units import TIB, format_size
 
 ALL_CAPABILITIES = StorageCapabilities(
-    disk_sources=(File,), shrink=True, clone=True, thin_clone=True, diffs=True, adopt=True, snapshots=True,
-    online_snapshots=True, online_resize="driver",
+    disk_sources=(File,), shrink=True, clone=True, thin_clone=True, diffs=True, adopt=True, reports=True,
+    snapshots=True, online_snapshots=True, online_resize="driver",
 )  # fmt: skip
 NO_CAPABILITIES = StorageCapabilities(disk_sources=(File,))
 
@@ -216,6 +216,14 @@ class FakeStorage(StorageDriver):
         with self.call("pool_usage", deadline_s):
             used, total = self._used(pool), self._capacity(pool)
             return PoolUsage(total_bytes=total, used_bytes=used, free_bytes=total - used, stored_bytes=used)
+
+    def report(self, pools: Sequence[Pool], *, deadline_s: float) -> StorageReport:
+        self._declared(self._can.reports, "report")
+        with self.call("report", deadline_s):
+            volumes = {
+                f"{pool.name}/{one.name}": one.used_bytes() for pool in pools for one in self._volumes(pool).values()
+            }
+            return StorageReport(driver=self.world.name, status="all is well", volumes=volumes)
 
     def list_volumes(self, pool: Pool, *, deadline_s: float) -> list[VolumeFound]:
         with self.call("list_volumes", deadline_s):

@@ -86,7 +86,7 @@ def test_an_empty_list_is_a_list(client: httpx2.Client) -> None:
     [
         ("GET", "/sriov"),
         ("POST", "/provisioner/create"),
-        ("GET", "/storage/ceph/osd/1"),
+        ("GET", "/provisioner/profile/web"),
         ("GET", "/metrics"),
         ("POST", "/vm/<vm>/snapshot"),
     ],

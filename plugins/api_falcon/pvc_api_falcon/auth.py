@@ -57,4 +57,3 @@ class Doorkeeper:
             self._attempts.failed(address)
             raise Unauthenticated("X-Api-Key Authentication required.", help="this key is not known; was it removed?")
         return Caller(found.name, found.role)
-

@@ -93,5 +93,3 @@ def _refuse(call: Call, new: Description, before: tuple[str, ...]) -> None:
             f"{call.role}, and that needs role admin",
             help="leave it out, or ask an admin",
         )
-
-

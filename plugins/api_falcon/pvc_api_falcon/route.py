@@ -119,7 +119,7 @@ def said(sentence: str) -> Answer:
     return data({"message": sentence})
 
 
-def started(task: Task, primary: str) -> Answer:
+def started(task: Task, primary: str, *, name: str = "") -> Answer:
     """202, as everywhere the wire's table says task."""
-    body = {"task_id": task.id, "task_name": task.kind, "run_on": task.node or primary}
+    body = {"task_id": task.id, "task_name": name or task.kind, "run_on": task.node or primary}
     return Answer(202, msgspec.json.encode(body), {"Location": f"{BASE}/tasks/{task.id}"})

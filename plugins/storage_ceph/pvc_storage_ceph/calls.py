@@ -11,8 +11,8 @@ from typing import Any
 from pvc_core.contracts.actions import Progress
 from pvc_core.errors import Refused
 from pvc_core.model.fence import FenceAnswer, WriteFence
-from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
-from pvc_storage_ceph import keyring, snapshots, thin
+from pvc_core.model.storage import Pool, PoolUsage, Snapshot, StorageReport, Volume, VolumeFound
+from pvc_storage_ceph import keyring, report, snapshots, thin
 from pvc_storage_ceph.cluster import Cluster
 from pvc_storage_ceph.diffing import DiffExport, DiffStaging, rewind
 from pvc_storage_ceph.exports import Export
@@ -48,6 +48,23 @@ class Calls:
     def pool_usage(self, pool: Pool, *, deadline_s: float) -> PoolUsage:
         objects = sum(one.used_bytes for one in self._volumes(pool).list())
         return self._pools.usage(pool, objects)
+
+    def change_pool(self, pool: Pool, *, deadline_s: float) -> None:
+        self._pools.change(pool)
+
+    def report(self, pools: tuple[Pool, ...], *, deadline_s: float) -> StorageReport:
+        return report.collected(self._cluster, pools, self._pools.name)
+
+    def ask(self, prefix: str, words: dict[str, Any], *, deadline_s: float) -> Any:
+        """A monitor's answer."""
+        return self._cluster.command(prefix, **words)
+
+    def make_hidden(self, pool: str, name: str, size_bytes: int, *, deadline_s: float) -> None:
+        """An image that no list shows, for a measurement."""
+        self._hidden(pool).make(name, size_bytes)
+
+    def remove_hidden(self, pool: str, name: str, *, deadline_s: float) -> None:
+        self._hidden(pool).remove(name)
 
     def status(self, *, deadline_s: float) -> dict[str, Any]:
         """As `ceph status` has it."""
@@ -194,6 +211,10 @@ class Calls:
         if self._upload is None:
             raise Refused("this upload is over")
         return self._upload
+
+    def _hidden(self, pool: str) -> Images:
+        io = self._cluster.pool(f"{self._cluster.config['pool_prefix']}{pool}")
+        return Images(self._cluster.rbd, io, self._cluster.client())
 
     def _volumes(self, pool: Pool) -> Volumes:
         io = self._cluster.pool(self._pools.name(pool))

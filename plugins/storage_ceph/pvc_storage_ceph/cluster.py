@@ -92,6 +92,15 @@ class Cluster:
         """The one that the monitors have."""
         return str(self._handle.get_fsid())
 
+    def text(self, prefix: str, *, of_manager: bool = False) -> str:
+        """The same for people's eyes."""
+        ask = self._handle.mgr_command if of_manager else self._handle.mon_command
+        code, out, said = ask(json.dumps({"prefix": prefix, "format": "plain"}), b"")
+        if code:
+            with in_words(f'the command "{prefix}"'):
+                raise OSError(abs(code), said)
+        return str(out.decode("utf-8", "replace")).rstrip()
+
     def forget_note(self) -> None:
         """Nothing of ours is left behind in Ceph: nobody needs to shut us out."""
         with suppress(FileNotFoundError):

@@ -35,6 +35,7 @@ class CephDefinitions(StorageDefinitions):
         thin_clone=True,
         diffs=True,
         adopt=True,
+        reports=True,
         snapshots=True,
         online_snapshots=True,
         online_resize="driver",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pvc_core.contracts.actions import Progress
@@ -14,14 +15,14 @@ from pvc_core.contracts.storage import StorageDriver
 from pvc_core.contracts.targets import Rbd
 from pvc_core.errors import Conflict, NotFound, PvcError, Refused, Retry, StoreUnavailable
 from pvc_core.model.fence import FenceAnswer, NoProof, Why, WriteFence
-from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumeFound
+from pvc_core.model.storage import Pool, PoolUsage, Snapshot, StorageReport, Volume, VolumeFound
 from pvc_storage_ceph.children import Children
 from pvc_storage_ceph.definitions import UPLOAD_FORMATS
 from pvc_storage_ceph.fencing import RUNG, ip_of, own_addresses
 from pvc_storage_ceph.keys import NodeKeys, fence_key
 from pvc_storage_ceph.uploads import CephDiff, CephUpload
 
-_READ_S = 120.0
+_READ_S, _LIST_S = 120.0, 8.0
 _DEAD_S = 86400.0
 """How long a client stays shut out that has ended: its connections are closed."""
 _NAMESPACE = uuid.UUID("5b6d3f0a-7a53-4b0e-9f53-6d0a3c1f7e11")
@@ -36,6 +37,7 @@ class CephStorage(StorageDriver):
         self._keys = NodeKeys(context)
         self._children = Children(self._keys.config, context.clock, context.stopping)
         self._letting_in = threading.Lock()
+        self.benchmarks: Callable[[], list[dict[str, Any]]] = list
 
     def health(self) -> dict[str, Any]:
         """Ceph's own status, asked now."""
@@ -61,6 +63,38 @@ class CephStorage(StorageDriver):
             return
         except (StoreUnavailable, Conflict) as error:
             raise Retry(f"pool {pool.name} is gone, but the store could not be told: {error.message}") from error
+
+    def change_pool(self, pool: Pool, *, deadline_s: float) -> None:
+        self._children.call("change_pool", pool, deadline_s=deadline_s)
+
+    def report(self, pools: Sequence[Pool], *, deadline_s: float) -> StorageReport:
+        found: StorageReport = self._children.call("report", tuple(pools), deadline_s=deadline_s)
+        used: dict[str, int] = {}
+        for pool in pools:
+            try:
+                listed = self.list_volumes(pool, deadline_s=min(_LIST_S, deadline_s))
+            except PvcError as error:  # told as a fault of the pool; the rest is still worth telling
+                self._context.log.debug(
+                    "the volumes of a pool are not in the report", pool=pool.name, reason=str(error)
+                )
+                continue
+            used |= {f"{pool.name}/{one.name}": one.used_bytes for one in listed}
+        return replace(found, volumes=used, benchmarks=tuple(self.benchmarks()))
+
+    def connection(self) -> Mapping[str, Any]:
+        """The plugin's configuration with the user that this node's daemon is to Ceph, and its key's file."""
+        return self._keys.config(20.0)
+
+    def make_hidden(self, pool: str, name: str, size_bytes: int) -> None:
+        """An image beside the volumes, for a measurement. Raises NotFound (the pool)."""
+        self._children.call("make_hidden", pool, name, size_bytes, deadline_s=60.0)
+
+    def remove_hidden(self, pool: str, name: str) -> None:
+        self._children.call("remove_hidden", pool, name, deadline_s=600.0)
+
+    def ask(self, prefix: str, *, deadline_s: float = 60.0, **words: Any) -> Any:
+        """What Ceph's monitors answer."""
+        return self._children.call("ask", prefix, words, deadline_s=deadline_s)
 
     def pool_usage(self, pool: Pool, *, deadline_s: float) -> PoolUsage:
         usage: PoolUsage = self._children.call("pool_usage", pool, deadline_s=deadline_s)

@@ -6,7 +6,9 @@ from typing import ClassVar
 
 from marshmallow import Schema, fields, validate
 
+from pvc_core.contracts.actions import Action
 from pvc_core.contracts.plugin import Drivers, Plugin, PluginContext
+from pvc_storage_ceph.actions import ACTIONS
 from pvc_storage_ceph.definitions import CephDefinitions
 
 _PATH = validate.Regexp(r"/[^\0]*", error="{input!r} is not an absolute path")
@@ -39,6 +41,16 @@ class Config(Schema):
         validate=_PATH,
         metadata={"description": "directory for the key of the guests' disks and notes about running calls"},
     )
+    osd_mode = fields.String(
+        load_default="lvm",
+        validate=validate.OneOf(("lvm", "raw")),
+        metadata={"description": "how ceph-volume keeps a new OSD on its disk"},
+    )
+    bootstrap = fields.String(
+        load_default="/var/lib/ceph/bootstrap-osd/ceph.keyring",
+        validate=_PATH,
+        metadata={"description": "where ceph-volume looks for the key with which it makes OSDs known"},
+    )
 
 
 class StorageCeph(Plugin):
@@ -51,9 +63,21 @@ class StorageCeph(Plugin):
     def storage(self) -> CephDefinitions:
         return CephDefinitions()
 
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        return ACTIONS
+
     def build_drivers(self, context: PluginContext) -> Drivers:
+        from pvc_storage_ceph.benchmark import Benchmark
         from pvc_storage_ceph.driver import CephStorage
         from pvc_storage_ceph.health import Health
+        from pvc_storage_ceph.osds import Osds
 
         driver = CephStorage(context)
-        return Drivers(storage=driver, hooks=Health(driver.health))
+        osds, benchmark = Osds(context, driver), Benchmark(context, driver)
+        driver.benchmarks = benchmark.kept
+        return Drivers(
+            storage=driver,
+            hooks=Health(driver.health, context.is_primary),
+            actions={**osds.actions(), "benchmark": benchmark.run},
+        )

@@ -35,6 +35,16 @@ class Pools:
             self._make(pool, name)
         self._is_for_rbd(name)
 
+    def change(self, pool: Pool) -> None:
+        """Its number of placement groups, or 0 for Ceph's own choice, and its copies are as wanted."""
+        name = self.name(pool)
+        copies, fewest = self._copies(pool)
+        mode = "off" if pool.pgs else "on"
+        wanted = {"pg_autoscale_mode": mode, "pg_num": pool.pgs, "size": copies, "min_size": fewest}
+        for var, value in wanted.items():
+            if value and str(self._cluster.command("osd pool get", pool=name, var=var).get(var)) != str(value):
+                self._cluster.command("osd pool set", pool=name, var=var, val=str(value))
+
     def remove(self, pool: Pool) -> None:
         """Raises Refused while it holds anything."""
         name = self.name(pool)
@@ -71,15 +81,22 @@ class Pools:
         return {"stored": 0, "max_avail": int(raw["total_avail_bytes"]) // copies}
 
     def _make(self, pool: Pool, name: str) -> None:
-        try:
-            copies, fewest = copies_of(pool.options, pool.replcfg)
-        except ValidationError as error:
-            raise Permanent(f'the options of pool "{pool.name}" are wrong: {error}') from error
+        copies, fewest = self._copies(pool)
         words = {"size": copies} if copies else {}
         rule = {"rule": self._rule(pool.tier)} if pool.tier != _DEFAULT_TIER else {}
-        self._cluster.command("osd pool create", pool=name, pool_type="replicated", pg_num=pool.pgs, **words, **rule)
+        self._cluster.command(
+            "osd pool create", pool=name, pool_type="replicated", pg_num=pool.pgs or 1, **words, **rule
+        )
+        mode = "off" if pool.pgs else "on"
+        self._cluster.command("osd pool set", pool=name, var="pg_autoscale_mode", val=mode)
         if fewest:
             self._cluster.command("osd pool set", pool=name, var="min_size", val=str(fewest))
+
+    def _copies(self, pool: Pool) -> tuple[int, int]:
+        try:
+            return copies_of(pool.options, pool.replcfg)
+        except ValidationError as error:
+            raise Permanent(f'the options of pool "{pool.name}" are wrong: {error}') from error
 
     def _rule(self, tier: str) -> str:
         """The CRUSH rule that takes only OSDs of this device class."""

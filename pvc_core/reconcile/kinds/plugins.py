@@ -22,7 +22,7 @@ def action(job: Job) -> Done:
     result = job.ground.calls(
         f"action/{name}/{what}", f"{name} {what}", found.deadline_s, lambda: call(args, job.progress)
     )
-    return Done(status=f"{name} {what} is done", result=result)
+    return Done(status=str(result.get("message") or f"{name} {what} is done"), result=result)
 
 
 KINDS: Mapping[str, TaskKind] = {"plugin.action": TaskKind(do=action)}

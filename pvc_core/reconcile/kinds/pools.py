@@ -29,6 +29,15 @@ def unadd(job: Job, error: PvcError) -> tuple[Write, ...]:
     return (Drop(layout.POOLS, kept.value.name, kept.version),)
 
 
+def change(job: Job) -> Done:
+    pool = job.ground.pool(str(job.task.args["pool"]))
+    driver = job.ground.driver(pool)
+    job.ground.calls(
+        f"pool/{pool.name}", "changing the pool", POOL_S, lambda: driver.change_pool(pool, deadline_s=POOL_S)
+    )
+    return Done(status=f"pool {pool.name} is as wanted")
+
+
 def remove(job: Job) -> Done:
     name = str(job.task.args["pool"])
     kept = job.ground.repository.find(layout.POOLS, name)
@@ -47,4 +56,8 @@ def remove(job: Job) -> Done:
     return Done(status=f"pool {name} is removed", writes=(Drop(layout.POOLS, name, kept.version),))
 
 
-KINDS: Mapping[str, TaskKind] = {"pool.add": TaskKind(do=add, undo=unadd), "pool.remove": TaskKind(do=remove)}
+KINDS: Mapping[str, TaskKind] = {
+    "pool.add": TaskKind(do=add, undo=unadd),
+    "pool.change": TaskKind(do=change),
+    "pool.remove": TaskKind(do=remove),
+}

@@ -16,9 +16,9 @@ class ListIn(Schema):
 
 
 class MakeIn(Schema):
-    """`pgs` and `replcfg` mean something to Ceph only, so only its driver insists on them."""
+    """`pgs` and `replcfg` mean something to Ceph only, so only its driver insists on them; 0 `pgs`: Ceph's choice."""
 
-    pgs = whole(1, PGS_MAX, load_default=1)
+    pgs = whole(0, PGS_MAX, load_default=1)
     replcfg = text(load_default="")
     tier = choice("tier", ("hdd", "ssd", "nvme", "default"), load_default="default")
     driver = text()
@@ -30,7 +30,7 @@ class AddIn(MakeIn):
 
 
 class SetIn(Schema):
-    pgs = whole(1, PGS_MAX, required=True)
+    pgs = whole(0, PGS_MAX, required=True)
 
 
 class RemoveIn(Schema):
@@ -57,7 +57,8 @@ def add_pool(call: Call) -> Answer:
 
 def set_pool(call: Call) -> Answer:
     pool = call.services.storage.set_pool_pgs(call.names["pool"], call.args["pgs"], by=call.by)
-    return said(f"Pool {pool.pool.name} has {pool.pool.pgs} placement groups.")
+    how_many = f"{pool.pool.pgs} placement groups" if pool.pool.pgs else "as many placement groups as Ceph thinks right"
+    return said(f"Pool {pool.pool.name} has {how_many}.")
 
 
 def remove_pool(call: Call) -> Answer:

@@ -11,11 +11,13 @@ def show_storage(call: Call) -> Answer:
 
 
 def show_status(call: Call) -> Answer:
-    return _text(call, "status", overview(call.services.storage.pools()))
+    own = [report.status for report in call.services.storage.reports() if report.status]
+    return _text(call, "status", "\n\n".join(own) or overview(call.services.storage.pools()))
 
 
 def show_utilization(call: Call) -> Answer:
-    return _text(call, "utilization", utilization(call.services.storage.pools()))
+    own = [report.utilization for report in call.services.storage.reports() if report.utilization]
+    return _text(call, "utilization", "\n\n".join(own) or utilization(call.services.storage.pools()))
 
 
 def _text(call: Call, kind: str, text: str) -> Answer:

@@ -23,7 +23,7 @@ def pool() -> None:
 
 @pool.command()
 @click.argument("name")
-@click.argument("pgs", type=click.IntRange(min=1))
+@click.argument("pgs", type=click.IntRange(min=0))
 @click.option(
     "-t", "--tier", type=click.Choice(("default", "hdd", "ssd", "nvme")), default="default", show_default=True,
     help="The kind of disks it uses.",
@@ -35,7 +35,7 @@ def pool() -> None:
 @click.option("-O", "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the driver.")
 @click.pass_obj
 def add(app: App, name: str, pgs: int, tier: str, replcfg: str, driver: str | None, options: tuple[str, ...]) -> None:
-    """Make the pool NAME. PGS is its number of placement groups; drivers without such a thing ignore it."""
+    """Make the pool NAME. PGS is its number of placement groups, 0 Ceph's own choice; other drivers ignore it."""
     answer = app.api.post(POOLS, pool=name, pgs=pgs, tier=tier, replcfg=replcfg, driver=driver, option=options)
     finish(app, answer)
 
@@ -52,11 +52,11 @@ def remove(app: App, name: str, yes: bool) -> None:
 
 @pool.command("set-pgs")
 @click.argument("name", shell_complete=names(POOLS))
-@click.argument("pgs", type=click.IntRange(min=1))
+@click.argument("pgs", type=click.IntRange(min=0))
 @yes_option
 @click.pass_obj
 def set_pgs(app: App, name: str, pgs: int, yes: bool) -> None:
-    """Change a pool's number of placement groups; data moves."""
+    """Change a pool's number of placement groups; data moves; 0 is Ceph's own choice."""
     app.confirm(f"Change pool {name} to {pgs} placement groups?", yes=yes)
     finish(app, app.api.put(path("storage", "ceph", "pool", name), pgs=pgs))
 
