@@ -12,6 +12,7 @@ from pvc_core.services.backups import BackupService
 from pvc_core.services.check import CheckService
 from pvc_core.services.cluster import ClusterService
 from pvc_core.services.desk import Desk
+from pvc_core.services.events import EventLog
 from pvc_core.services.faults import FaultService
 from pvc_core.services.fencing import FenceService
 from pvc_core.services.keys import KeyService
@@ -45,6 +46,7 @@ class Services:
     fencing: FenceService
     faults: FaultService
     audit: AuditService
+    events: EventLog
     close: Callable[[], None] = field(default=lambda: None)
 
     def __enter__(self) -> Services:
@@ -88,6 +90,7 @@ def services_on(
         rebalance=RebalanceService(desk, tasks),
         fencing=FenceService(desk, coordinators),
         faults=FaultService(desk),
+        events=EventLog(desk),
         audit=AuditService(desk, node or coordinators[0]),
         close=close,
     )

@@ -32,6 +32,7 @@ TABLE = [
     (own.TooBig("m"), 413, "too_big"),
     (own.Unsupported("m"), 415, "unsupported_media_type"),
     (own.TooMany("m"), 429, "too_many_attempts"),
+    (own.Behind("m"), 400, "behind"),
     (own.NotYet("m"), 501, "not_implemented"),
     (ValueError("secret detail"), 500, "internal"),
 ]

@@ -206,6 +206,7 @@ class Dispatcher:
     ) -> Call:
         base = Call(
             services=self._services, vm_bodies=self._vm_bodies, by=caller.name, role=caller.role, names=names, args={},
+            last_event_id=req.get_header("Last-Event-ID") or "",
             if_match=req.get_header("If-Match") or "", secure=bool(self._settings.certificate) and not visit.local,
         )  # fmt: skip
         if schema is None:

@@ -17,6 +17,7 @@ from pvc_core.errors import (
     Retry,
     StoreUnavailable,
 )
+from pvc_core.services.events import Behind
 
 
 class BadParameters(Invalid):
@@ -104,6 +105,7 @@ _STATUS: tuple[tuple[type[PvcError], int], ...] = (
     (Retry, 503),
     (StoreUnavailable, 503),
     # The wire knows 400 for all that is refused; `code` tells programs which it was.
+    (Behind, 400),
     (Invalid, 400),
     (Exists, 400),
     (Refused, 400),

@@ -59,6 +59,7 @@ class Call:
     args: Mapping[str, Any]
     """Parameters, loaded by the route's schema."""
     if_match: str = ""
+    last_event_id: str = ""
     secure: bool = False
     """It came over TLS."""
     upload: Iterable[bytes] = ()

@@ -8,6 +8,7 @@ from pvc_api_falcon.routes import (
     backup,
     cluster,
     doc,
+    event,
     fault,
     key,
     lease,
@@ -47,6 +48,7 @@ THERE: tuple[Route, ...] = (
     *login.ROUTES,
     *key.ROUTES,
     *audit.ROUTES,
+    *event.ROUTES,
     *doc.doc_routes(lambda: ROUTES),
 )
 

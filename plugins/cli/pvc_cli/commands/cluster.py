@@ -12,6 +12,7 @@ import click
 from pvc_cli.api import Value
 from pvc_cli.app import App
 from pvc_cli.commands.audit import audit
+from pvc_cli.commands.events import events
 from pvc_cli.commands.fault import fault
 from pvc_cli.commands.task import show_or_wait
 from pvc_cli.errors import ExitCode
@@ -172,6 +173,7 @@ def task(app: App, task_id: str | None, wait: bool, format_: str) -> None:
 
 cluster.add_command(fault)
 cluster.add_command(audit)
+cluster.add_command(events)
 
 
 def read_passphrase(source: TextIO | None) -> str:

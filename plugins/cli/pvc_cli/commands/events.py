@@ -1,0 +1,50 @@
+"""`pvc cluster events`: what changes, as it changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from pvc_cli.app import App
+from pvc_cli.errors import NoAnswer
+
+SHOWN = ("state", "daemon_state", "domain_state", "node", "status", "reason")
+KINDS = ("vm", "node", "network", "pool", "volume", "task", "fault", "cluster")
+
+
+@click.command()
+@click.option("-k", "--kind", type=click.Choice(KINDS), multiple=True, help="Only these.")
+@click.option("-f", "--format", "format_", type=click.Choice(["pretty", "json"]), default="pretty", help="[pretty]")
+@click.pass_obj
+def events(app: App, kind: tuple[str, ...], format_: str) -> None:
+    """Show what changes, a line each, until interrupted; json has one object a line."""
+    pieces = app.api.follow("/events", kind=list(kind) or None)
+    for name, body in told(pieces or iter(())):
+        if name != "ready":
+            app.out.say(json.dumps({"event": name, **body}) if format_ == "json" else line(name, body))
+        if name == "cut":
+            raise NoAnswer(f"The API cut this off: {body.get('reason', '')}.", help=str(body.get("help", "")))
+
+
+def told(pieces: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(event, data) out of a stream of server-sent events."""
+    rest, fields = "", {}
+    for piece in pieces:
+        *lines, rest = (rest + piece).split("\n")
+        for one in lines:
+            if one and not one.startswith(":"):
+                key, _, value = one.partition(": ")
+                fields[key] = value
+            elif not one and fields:
+                yield fields.get("event", ""), json.loads(fields.get("data", "{}"))
+                fields = {}
+
+
+def line(name: str, body: dict[str, Any]) -> str:
+    if body.get("removed"):
+        return f"{name:<8} {body.get('name') or body['id']}: removed"
+    words = [str(body[key]) for key in SHOWN if body.get(key)]
+    return f"{name:<8} {body.get('name') or body.get('id', '')}: {', '.join(words) or 'changed'}"
