@@ -56,6 +56,7 @@ class VmMeta:
     migration_method: MigrationMethod | None = None
     migration_max_downtime_ms: int | None = None
     profile: str | None = None
+    user_data: str | None = None
 
     def changes(self) -> dict[str, Any]:
         return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}

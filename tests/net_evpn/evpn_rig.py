@@ -92,7 +92,7 @@ class World:
         fabric = Fabric(context, run=self.place / node, enter=enter)
         self.routers[node] = Router(
             context, self.kernel(node), Gateways(partial(NetNS, self.space(node), flags=0)), local=fabric.local,
-            run=self.place / node, place=self.place / "programs", enter=enter,
+            run=self.place / node, place=self.place / "programs", enter=enter, metadata=("127.0.0.1", 0),
         )  # fmt: skip
         return fabric
 

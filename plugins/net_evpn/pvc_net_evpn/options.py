@@ -16,7 +16,18 @@ YES, NO = frozenset({"yes", "true", "on", "1"}), frozenset({"no", "false", "off"
 LEASE_MIN_S, LEASE_MAX_S, LEASE_S = 120, 31_536_000, 86_400
 """dnsmasq gives none below two minutes; RFC 2131 knows no upper limit, a year will do."""
 VNI_MAX = 16_777_215
-_DHCP_OPTION = re.compile(r"(option6?:)?[a-z0-9-]+,[ -~]+", re.IGNORECASE)
+_DHCP_OPTION = re.compile(r"(?:option:([a-z0-9-]+)|([0-9]{1,3})),([ -~]+)")
+_OWN = frozenset({1, 3, 6, 12, 26, 28, 50, 51, 53, 54, 55, 58, 59, 61, 82})
+"""Numbers that are the server's own to give (RFC 2132), or told by other words: gateway, MTU, lease_s."""
+KNOWN = frozenset(
+    {
+        "time-offset", "log-server", "lpr-server", "swap-server", "root-path", "static-route", "default-ttl",
+        "nis-domain", "nis-server", "netbios-ns", "netbios-dd", "netbios-nodetype", "netbios-scope", "tftp-server",
+        "bootfile-name", "smtp-server", "pop3-server", "nntp-server", "irc-server", "posix-timezone",
+        "tzdb-timezone", "sip-server", "classless-static-route", "tftp-server-address",
+    }
+)  # fmt: skip
+"""Names of options as dnsmasq has them (`dnsmasq --help dhcp`), without those that other words tell."""
 _BOOT_FILE = re.compile(r"[\w./:@%+=-]{1,127}")
 
 
@@ -52,9 +63,15 @@ def _seconds(text: str) -> None:
 
 
 def _dhcp_options(text: str) -> None:
-    for word in text.split(";"):
-        if word.strip() and not _DHCP_OPTION.fullmatch(word.strip()):
-            raise ValidationError(f"{word.strip()!r} is no DHCP option; like 'option:tftp-server,10.0.0.5'")
+    for word in filter(None, map(str.strip, text.split(";"))):
+        found = _DHCP_OPTION.fullmatch(word)
+        if found is None:
+            raise ValidationError(f"{word!r} is no DHCP option; like 'option:tftp-server,10.0.0.5' or '150,10.0.0.5'")
+        name, number, _value = found.groups()
+        if name and name not in KNOWN:
+            raise ValidationError(f"no DHCP option is called {name!r}; give its number, like '150,10.0.0.5'")
+        if number and (not 1 <= int(number) <= 254 or int(number) in _OWN):
+            raise ValidationError(f"DHCP option {number} cannot be given: it is the server's own, or none")
 
 
 def _boot_file(text: str) -> None:

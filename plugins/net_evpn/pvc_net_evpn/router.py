@@ -11,17 +11,19 @@ import os
 import re
 import threading
 from collections.abc import Sequence
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
 from pvc_core.contracts.plugin import PluginContext
-from pvc_core.errors import PvcError, Retry
+from pvc_core.errors import Permanent, PvcError, Retry
 from pvc_core.model.network import Network
 from pvc_net_evpn import dnsmasq
+from pvc_net_evpn.definitions import HEADERS_BYTES
 from pvc_net_evpn.firewall import ruleset
 from pvc_net_evpn.gateway import Gateways, addresses
 from pvc_net_evpn.kernel import Kernel, bridge_name
 from pvc_net_evpn.leases import LeaseBook, LeasePipe
+from pvc_net_evpn.metadata import ADDRESS, Asker, Metadata
 from pvc_net_evpn.options import serves_dhcp, with_gateway
 from pvc_net_evpn.serving import Serving
 
@@ -43,13 +45,17 @@ class Router:
         run: Path,
         place: Path = PLACE,
         enter: Sequence[str] = (),
+        metadata: tuple[str, int] = ADDRESS,
     ) -> None:
         self._context, self._kernel, self._gateways, self._local = context, kernel, gateways, local
         self._run, self._place, self._enter = run, place, list(enter)
         self.book = LeaseBook(context.state, context.clock)
+        self._metadata = Metadata(self._asker, metadata)
         self._lock = threading.Condition()
         self._networks: dict[int, Network] = {}
         self._changed: set[int] = set()
+        self._faults: dict[int, str] = {}
+        """Why a network's dnsmasq cannot be started; the others are served."""
         self._done: dict[int, Network] = {}
         """Networks as they were last made here, as primary or not."""
         self._acting: bool | None = None
@@ -75,6 +81,8 @@ class Router:
             self._lock.wait_for(lambda: self._done.get(network.vni) == network or self._why, WAIT_S)
             if self._done.get(network.vni) != network:
                 raise Retry(self._why or "its gateway is being made", again_in_s=1.0)
+            if network.vni in self._faults:
+                raise Permanent(self._faults[network.vni], help="`pvc network modify` with what is wrong corrected")
 
     def forget(self, network: Network) -> None:
         """It is being removed. Raises Retry, StoreUnavailable."""
@@ -110,6 +118,7 @@ class Router:
         self.wake()
         if self._thread is not None:
             self._thread.join(RUN_S)
+        self._metadata.stop()
 
     def _role(self, acting: bool) -> None:
         """What was given may be taken away already, by whoever took the floating addresses: all is looked at anew."""
@@ -175,6 +184,7 @@ class Router:
 
     def _rest(self, networks: Sequence[Network], changed: set[int]) -> bool:
         assert self._serving is not None
+        self._metadata.stop()
         for name in self._serving.running():
             self._serving.stop(name)
         for network in networks:
@@ -202,6 +212,8 @@ class Router:
         for network in networks:
             if network.vni in changed:
                 self._give(network)
+        if any(one.ip4.gateway for one in routed):
+            self._metadata.start()
         return self._serve(routed, changed)
 
     def _give(self, network: Network) -> None:
@@ -222,13 +234,17 @@ class Router:
         for network in wanted:
             if network.vni in changed and str(network.vni) not in self._serving.running():
                 self.book.load(network.id)
-            self._serving.network(
-                network,
-                mtu=network.mtu or self._kernel.mtu_of(self._local) - 50,
-                names=self._names(network),
-                leases=self.book.of(network.id),
-                tftp_root=str(self._context.config.get("tftp_root") or ""),
-            )
+            try:
+                self._serving.network(
+                    network,
+                    mtu=network.mtu or self._kernel.mtu_of(self._local) - HEADERS_BYTES,
+                    names=self._names(network),
+                    leases=self.book.of(network.id),
+                    tftp_root=str(self._context.config.get("tftp_root") or ""),
+                )
+                self._faults.pop(network.vni, None)
+            except Permanent as error:
+                self._faults[network.vni] = str(error)
         self.book.write()
         self._aggregate(routed)
         return not self._serving.tell()
@@ -255,6 +271,19 @@ class Router:
             label = _NO_LABEL.sub("-", guest.name.lower()).strip("-")[:63]
             found.update({nic.mac: label for nic in guest.nics if nic.network == str(network.vni)})
         return found
+
+    def _asker(self, address: str) -> Asker | None:
+        """Networks do not overlap, and the firewall lets each speak for itself only: the address says which it is."""
+        with self._lock:
+            networks = list(self._networks.values())
+        asked = ip_address(address)
+        for network in networks:
+            if network.ip4.network and asked in ip_network(network.ip4.network):
+                fixed = {one.address: one.mac for one in network.reservations}
+                mac = self.book.mac_at(network.id, address) or fixed.get(address, "")
+                guest = self._context.guest_of(mac) if mac else None
+                return Asker(guest=guest, network=network, address=address, mac=mac) if guest else None
+        return None
 
     def _heard(self, vni: int, given: dnsmasq.Given | None, gone: str) -> None:
         with self._lock:

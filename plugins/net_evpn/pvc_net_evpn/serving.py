@@ -102,14 +102,22 @@ class Serving:
             if changed:
                 self._hups.add(name)
             return
-        self.stop(name)
         folder = self._folder(name)
         _write(folder / "dnsmasq.conf", text)
+        self._test(name, folder / "dnsmasq.conf")
+        self.stop(name)
         words = [f"PVC_FOLDER={folder}", f"PVC_PIPE={self._pipe}", *env]
         argv = [*self._enter, "setpriv", f"--reuid={USER}", f"--regid={GROUP}", "--clear-groups"]
         argv += [f"--{which}-caps={CAPABILITIES}" for which in ("inh", "ambient")] + [f"--bounding-set={CAPABILITIES}"]
         argv += ["--pdeathsig=KILL", "env", *words, "dnsmasq", f"--conf-file={folder / 'dnsmasq.conf'}"]
         self._programs[name] = (self._context.supervise(argv), text, self._context.clock.boottime_s())
+
+    def _test(self, name: str, conf: Path) -> None:
+        """Before the one that runs is stopped for it. Raises Permanent."""
+        done = self._context.run(["dnsmasq", "--test", f"--conf-file={conf}"], deadline_s=5.0)
+        if done.returncode:
+            said = " ".join(done.stderr.split())
+            raise Permanent(f"dnsmasq does not take the configuration of network {name}: {said}")
 
     def _folder(self, name: str) -> Path:
         folder = self._run / "dns" / name

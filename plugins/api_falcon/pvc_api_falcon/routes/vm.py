@@ -120,6 +120,7 @@ def meta_from(given: Mapping[str, Any]) -> VmMeta:
         migration_method=MigrationMethod(method) if method else None,
         migration_max_downtime_ms=given.get("migration_max_downtime"),
         profile=given.get("profile"),
+        user_data=given.get("user_data"),
     )
 
 

@@ -11,6 +11,9 @@ from pvc_api_falcon.routes.vm import PRIORITIES, meta_from
 from pvc_api_falcon.wire.vm import meta_body, tag_body
 from pvc_core.model.vm import MigrationMethod, Selector
 
+USER_DATA_MAX = 16_384
+"""EC2's own limit; every node keeps it in memory."""
+
 
 class MetaIn(Schema):
     limit = Names()
@@ -18,6 +21,7 @@ class MetaIn(Schema):
     priority = whole(*PRIORITIES)
     autostart = flag(None)
     profile = text()
+    user_data = text(longest=USER_DATA_MAX)
     migration_method = choice("migration_method", tuple(MigrationMethod))
     migration_max_downtime = whole(1, 600_000)
 

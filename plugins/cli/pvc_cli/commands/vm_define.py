@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 import click
 
@@ -80,6 +80,7 @@ def define(
 @click.option("-m", "--method", type=click.Choice(METHODS), help="How it moves.")
 @click.option("-d", "--max-downtime", type=click.IntRange(min=0), help="Longest pause of a migration, in milliseconds.")
 @click.option("-p", "--profile", help="The profile it was made from.")
+@click.option("--user-data", type=click.File(), help="A file for its first start (cloud-init), - for standard input.")
 @domain_argument
 @click.pass_obj
 def meta(
@@ -91,10 +92,11 @@ def meta(
     method: str | None,
     max_downtime: int | None,
     profile: str | None,
+    user_data: TextIO | None,
     domain: str,
 ) -> None:
     """Change where and how a VM runs. What is not given stays as it is."""
-    if all(value is None for value in (limit, selector, autostart, priority, method, max_downtime, profile)):
+    if all(value is None for value in (limit, selector, autostart, priority, method, max_downtime, profile, user_data)):
         raise click.UsageError("Nothing to change: give at least one option.")
     answer = app.api.post(
         path("vm", domain, "meta"),
@@ -105,6 +107,7 @@ def meta(
         migration_method=method,
         migration_max_downtime=max_downtime,
         profile=profile,
+        user_data=user_data.read() if user_data else None,
     )
     finish(app, answer)
 
