@@ -15,6 +15,7 @@ from pvc_core.cluster.layout import volume_id
 from pvc_core.contracts.storage import Upload
 from pvc_core.daemon.ring import LogRing
 from pvc_core.errors import NotFound, PvcError, Refused, Retry
+from pvc_core.model.network import Acl, AclDirection, Network
 from pvc_core.model.storage import Snapshot, Volume
 from pvc_core.model.task import Task
 from pvc_core.peer import Answer, Handler
@@ -100,6 +101,8 @@ class Bytes:
             "export": self.export,
             "fence_test": self.fence_test,
             "given_addresses": self.given_addresses,
+            "check_acl": self.check_acl,
+            "acl_counts": self.acl_counts,
         }
 
     def console(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
@@ -145,6 +148,32 @@ class Bytes:
         driver = driver_of(self._ground.networks, kept.value)
         given = driver.given_addresses(kept.value, deadline_s=LOOK_S)
         return Answer({"given": [asdict(one) for one in given]})
+
+    def check_acl(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        """Whether this node would take the rule for network `vni`. Changes nothing. Raises Refused with the words of
+        what reads it, NotFound.
+        """
+        network = self._network(args)
+        direction = AclDirection(str(args["direction"]))
+        acl = Acl(name=str(args["name"]), direction=direction, rule=str(args["rule"]))
+        driver_of(self._ground.networks, network).check_acl(network, acl, deadline_s=LOOK_S)
+        return Answer()
+
+    def acl_counts(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        """What each ACL of network `vni` has matched here. Raises NotFound."""
+        network = self._network(args)
+        counts = driver_of(self._ground.networks, network).acl_counts(network, deadline_s=LOOK_S)
+        return Answer({"counts": [asdict(one) for one in counts]})
+
+    def _network(self, args: Mapping[str, Any]) -> Network:
+        """Also one that was made a moment ago."""
+        vni = str(args["vni"])
+        if vni not in self._ground.view.networks:
+            self._ground.keeper.settle([layout.NETWORKS.key(vni)])
+        kept = self._ground.view.networks.get(vni)
+        if kept is None:
+            raise NotFound(f"there is no network {vni}")
+        return kept.value
 
     def upload(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         """Take the image; nothing of it is visible before all of it came. The task's end is put on record by its

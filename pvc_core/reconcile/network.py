@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Drop
 from pvc_core.contracts.network import NetworkDriver
-from pvc_core.errors import Conflict, Permanent, Refused
+from pvc_core.errors import Conflict, Permanent, Refused, Retry
 from pvc_core.model.network import Network, NetworkPhase, NetworkSeen
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.reconcile.ground import Ground
@@ -66,6 +66,9 @@ class NetworkReconciler:
         except (Permanent, Refused) as error:
             self._say(key, fault=str(error))
             return Outcome(f"network {network.ref} cannot be made here: {error}", LOOK_S)
+        except Retry as error:  # it does not work as long as this lasts, a trunk that is away or FRR that starts
+            self._say(key, fault=str(error))
+            raise
         self._say(key, usable=network.id)
         return Outcome(f"network {network.ref} is usable", LOOK_S)
 

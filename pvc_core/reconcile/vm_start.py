@@ -14,7 +14,7 @@ from pvc_core.errors import Invalid, NotFound, Permanent, Refused, Retry
 from pvc_core.model.network import NetworkPhase
 from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.view import Kept
-from pvc_core.model.vm import Claim, Description, GuestState, Phase, VmSeen, VmWanted
+from pvc_core.model.vm import Claim, Description, GuestState, NicSpec, Phase, VmSeen, VmWanted
 from pvc_core.policy.placement import crowded, loads, need_of, objection
 from pvc_core.reconcile.clients import Clients
 from pvc_core.reconcile.ground import Ground, writes
@@ -98,6 +98,9 @@ class Starter:
         self.ground.permits.revoke(uuid)
         if self._look(uuid).guest is not GuestState.OFF:
             raise Retry("a start that was still on its way has begun the guest; looking again", again_in_s=0.5)
+        vm = self.ground.view.vm_wanted.get(uuid)
+        for nic in self.ground.descriptions.of(vm.value).nics if vm else ():
+            self.unplug(uuid, nic)
         for ref in claim.volumes:
             self.let_go_of(uuid, ref)
 
@@ -245,6 +248,25 @@ class Starter:
             ATTACH_S,
             lambda: driver.plug(network, vm_uuid=uuid, mac=mac, deadline_s=ATTACH_S),
         )
+
+    def unplug(self, uuid: str, nic: NicSpec) -> None:
+        """The network driver forgets the NIC, which is not here any more. Nothing waits for that: a filter or function
+        that stays behind is taken over when the NIC is plugged in again, or with its network.
+        """
+        kept = self.ground.view.networks.get(nic.network or "")
+        if kept is None:
+            return
+        network = kept.value
+        try:
+            driver = driver_of(self.ground.networks, network)
+            self.ground.calls(
+                f"network/{network.vni}",
+                f"unplugging NIC {nic.mac} from network {network.ref}",
+                ATTACH_S,
+                lambda: driver.unplug(network, vm_uuid=uuid, mac=nic.mac, deadline_s=ATTACH_S),
+            )
+        except (Permanent, Refused, Retry) as error:
+            self.ground.log.warning(f"NIC {nic.mac} was not unplugged: {error}", object=f"vm/{uuid}")
 
     def _detach(self, uuid: str, volume: Volume) -> None:
         pool = self.ground.pool(volume.pool)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from pvc_core.cluster.heard import Heard
+from pvc_core.services.acls import AclService
 from pvc_core.services.audit import AuditService
 from pvc_core.services.backups import BackupService
 from pvc_core.services.check import CheckService
@@ -35,6 +36,7 @@ class Services:
     storage: StorageService
     networks: NetworkService
     leases: LeaseService
+    acls: AclService
     tasks: TaskService
     cluster: ClusterService
     backups: BackupService
@@ -81,6 +83,7 @@ def services_on(
         storage=StorageService(desk, tasks),
         networks=NetworkService(desk),
         leases=LeaseService(desk),
+        acls=AclService(desk),
         tasks=tasks,
         cluster=cluster,
         check=CheckService(desk, cluster, coordinators),

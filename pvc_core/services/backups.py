@@ -59,9 +59,7 @@ class BackupService:
             **sealed,
         )
 
-    def restore(
-        self, data: Mapping[str, Any], *, by: str, passphrase: str = "", without: Sequence[str] = ()
-    ) -> Task:
+    def restore(self, data: Mapping[str, Any], *, by: str, passphrase: str = "", without: Sequence[str] = ()) -> Task:
         """Make what is wanted be what it was; the ended task. `without`: nodes that a person knows to be off for good.
 
         Raises Invalid; Refused while a node is silent or a guest unaccounted for.

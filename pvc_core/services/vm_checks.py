@@ -22,12 +22,31 @@ def check_definition(desk: Desk, vm: VmWanted, description: Description) -> None
     _check_unique([disk.dev for disk in description.disks], "disk target")
     _check_unique([nic.mac for nic in description.nics], "MAC address")
     for nic in description.nics:
+        check_mac(desk, vm, nic.mac)
         if nic.network and nic.network not in HOST_NETWORKS:
-            _check_network(desk, vm, nic.network)
+            check_network(desk, vm, nic.network)
     desk.checks.check("pvc_check_vm_define", vm=vm, description=description)
 
 
-def _check_network(desk: Desk, vm: VmWanted, word: str) -> None:
+def check_mac(desk: Desk, vm: VmWanted, mac: str) -> None:
+    """A MAC names one NIC of the cluster: switches, leases and filters know it by that. Raises Invalid, Refused."""
+    if not mac:
+        return
+    if int(mac[:2], 16) & 1 or not int(mac.replace(":", ""), 16):
+        raise Invalid(
+            f"{mac} cannot be the MAC of a NIC: it names a group of them, or none",
+            help="leave <mac> out to get one, or begin it with 52:54:00",
+            fields={"xml": "no MAC of a NIC"},
+        )
+    for kept in desk.view.vm_wanted.values():
+        other = kept.value
+        if other.uuid != vm.uuid and any(nic.mac == mac for nic in desk.descriptions.of(other).nics):
+            raise Refused(
+                f"MAC {mac} belongs to a NIC of VM {other.name}", help="leave <mac> out to get one, or choose another"
+            )
+
+
+def check_network(desk: Desk, vm: VmWanted, word: str) -> None:
     kept = desk.view.networks.get(word)
     if kept is None:
         raise Refused(f"VM {vm.name} wants network {word}, which does not exist", help="make the network first")

@@ -14,7 +14,7 @@ from pvc_core.ids import checked_name, checked_uuid
 from pvc_core.model.cluster import NameIndex
 from pvc_core.model.task import Task
 from pvc_core.model.view import Kept
-from pvc_core.model.vm import GuestState, MigrationMethod, Phase, Selector, Tag, VmWanted, Want
+from pvc_core.model.vm import GuestState, MigrationMethod, NicSpec, Phase, Selector, Tag, VmWanted, Want
 from pvc_core.policy.affinity import APART, TOGETHER
 from pvc_core.services.consoles import Consoles, need_node
 from pvc_core.services.desk import Desk
@@ -23,7 +23,7 @@ from pvc_core.services.following import LogFlow
 from pvc_core.services.moves import Moves
 from pvc_core.services.pictures import VmPicture, vm_state
 from pvc_core.services.tasks import TaskService
-from pvc_core.services.vm_checks import check_definition, check_stays_the_same
+from pvc_core.services.vm_checks import HOST_NETWORKS, check_definition, check_mac, check_network, check_stays_the_same
 
 SHUTDOWN_WAIT_S = 200.0
 """Longer than a guest is given to obey (180 s)."""
@@ -353,7 +353,11 @@ class VmService:
                 f"VM {picture.wanted.name} does not run",
                 help="change its definition; it gets the device with its next start",
             )
-        self.desk.compute.describe_device(device)
+        found = self.desk.compute.describe_device(device)
+        if isinstance(found, NicSpec) and kind.endswith("attach"):
+            check_mac(self.desk, picture.wanted, found.mac)
+            if found.network and found.network not in HOST_NETWORKS:
+                check_network(self.desk, picture.wanted, found.network)
         args: dict[str, object] = {"uuid": picture.wanted.uuid, "device": device}
         verb = "attaching a device to" if kind.endswith("attach") else "detaching a device from"
         status = f"{verb} VM {picture.wanted.name}"

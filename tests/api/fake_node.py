@@ -8,15 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pvc_core.clock import SystemClock
 from pvc_core.cluster import layout
 from pvc_core.cluster.layout import volume_id
 from pvc_core.cluster.repository import Add, Drop, Repository, Set
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.errors import Conflict, NotFound, Retry
+from pvc_core.model.network import Acl, AclDirection
 from pvc_core.model.storage import Snapshot, VolumePhase
 from pvc_core.model.task import Task, TaskState
 from pvc_core.model.view import Kept
 from pvc_core.model.vm import Claim, GuestState, Phase, VmSeen, VmWanted, Want
+from pvc_core.testing.context import FakeContext
+from pvc_net_common.filters import Filters
 
 NODE = "hv1"
 
@@ -42,6 +46,7 @@ class FakeNode:
         self.following: list[FakeReply] = []
         self.content = b"\0" * 3_000_000
         self.bmc_answers = True
+        self.nodes_answer = True
         self.lazy = False
         """True: does nothing that is wanted."""
         self._stopping = False
@@ -75,6 +80,17 @@ class FakeNode:
         steps = [{"name": "record", "passed": True, "said": f"{args['node']} is on record"}]
         steps.append({"name": "login", "passed": self.bmc_answers, "said": "its BMC answers, or not"})
         return FakeReply({"rungs": [{"rung": "fence_ipmi", "steps": steps}]})
+
+    def answer_check_acl(self, args: Mapping[str, Any], body: None) -> FakeReply:
+        """By the real nft, in a namespace of its own."""
+        if not self.nodes_answer:
+            raise Retry("the node does not answer")
+        filters = Filters(FakeContext({}).run, SystemClock(), enter=("unshare", "-rn"))
+        filters.check(Acl(name=args["name"], direction=AclDirection(args["direction"]), rule=args["rule"]))
+        return FakeReply({})
+
+    def answer_acl_counts(self, args: Mapping[str, Any], body: None) -> FakeReply:
+        return FakeReply({"counts": [{"name": "web", "packets": 3, "bytes": 180}]})
 
     def answer_node_log(self, args: Mapping[str, Any], body: None) -> FakeReply:
         return self._log(args)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from pvc_core.cluster.descriptions import Descriptions
 from pvc_core.cluster.repository import Repository
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.contracts.actions import Action
+from pvc_core.contracts.network import NetworkCapabilities
 from pvc_core.contracts.plugin import Plugin
+from pvc_core.contracts.targets import Bridge
 from pvc_core.model.cluster import Leader
 from pvc_core.model.node import (
     ActionSeen,
@@ -37,12 +40,16 @@ from pvc_core.model.node import (
 from pvc_core.model.storage import Pool, PoolUsage, StorageSeen
 from pvc_core.services import Services, services_on
 from pvc_core.services.desk import Desk
+from pvc_core.services.network_checks import HostSide
+from pvc_core.testing.network import FakeNetworkDefinitions
 from pvc_core.testing.storage import FakeStorageDefinitions
 from pvc_core.testing.store import FakeStoreServer
 from pvc_core.units import GIB, MIB
 
 from .fake_compute import FakeDefinitions
 from .fake_node import NODE, FakeNode
+
+MANAGED = NetworkCapabilities(nic_targets=(Bridge,), vni_max=16_777_215, gateway=True, dhcp=True, acls=True)
 
 
 class Log:
@@ -112,6 +119,11 @@ def new_rig() -> Rig:
         checks=NoChecks(),
         ask=node.ask,
         default_pool_driver="storage_fake",
+        networks={
+            "managed": FakeNetworkDefinitions(MANAGED),
+            "bridged": FakeNetworkDefinitions(NetworkCapabilities(nic_targets=(Bridge,), vni_max=4094)),
+        },
+        host_side=HostSide(mtus={"cluster": 1500}, subnets={"cluster": ip_network("10.1.0.0/24")}),
     )
     services = services_on(desk, cluster_name="cluster1", coordinators=(NODE,), upstream_floating="10.0.0.250/24")
     node.start()
@@ -162,7 +174,12 @@ def _fill(repository: Repository) -> None:
         "link_speed": 10**10,
     }
     beat = Heartbeat(
-        node=NODE, incarnation="1", beat=1, memory_total_bytes=64 * GIB, memory_free_bytes=60 * GIB, load=0.5,
+        node=NODE,
+        incarnation="1",
+        beat=1,
+        memory_total_bytes=64 * GIB,
+        memory_free_bytes=60 * GIB,
+        load=0.5,
         interfaces={"ens0": {**interface, "state": "up"}},
     )
     repository.add(layout.HEARTBEATS, NODE, beat)

@@ -14,6 +14,7 @@ from typing import Any
 
 from pyroute2 import NetNS, netns
 
+from pvc_core.clock import SystemClock
 from pvc_core.contracts.network import NetworkDriver
 from pvc_core.contracts.plugin import NodeFacts
 from pvc_core.contracts.targets import Bridge, NicTarget
@@ -21,6 +22,7 @@ from pvc_core.errors import Retry
 from pvc_core.model.network import Network
 from pvc_core.testing.context import FakeContext, FakeState
 from pvc_core.testing.network_rig import NetworkRig
+from pvc_net_common.filters import Filters
 from pvc_net_evpn.definitions import EvpnDefinitions
 from pvc_net_evpn.driver import EvpnNetworks
 from pvc_net_evpn.fabric import Fabric
@@ -64,6 +66,10 @@ class World:
     def kernel(self, node: str) -> Kernel:
         return Kernel(partial(NetNS, self.space(node), flags=0))
 
+    def filters(self, node: str) -> Filters:
+        enter = ("nsenter", f"--net=/run/netns/{self.space(node)}")
+        return Filters(self.contexts[node].run, SystemClock(), enter=enter)
+
     def close(self) -> None:
         for node, fabric in self.fabrics.items():
             self.routers[node].stop()
@@ -105,12 +111,14 @@ class EvpnRig(NetworkRig):
         self.guests: list[Guest] = []
 
     def driver(self, node: str) -> NetworkDriver:
-        return EvpnNetworks(self.world.fabrics[node], self.world.kernel(node), self.world.routers[node])
+        return EvpnNetworks(
+            self.world.fabrics[node], self.world.kernel(node), self.world.routers[node], self.world.filters(node)
+        )
 
     def guest(self, node: str, target: NicTarget, mac: str, address: str) -> object:
         assert isinstance(target, Bridge)
         number = len(self.guests) + 1
-        made = Guest(self.world.space(f"g{number}"), node, f"tap{number}")
+        made = Guest(self.world.space(f"g{number}"), node, target.device)
         with NetNS(made.space) as inside, NetNS(self.world.space(node), flags=0) as host:
             peer = {"ifname": "eth0", "net_ns_fd": made.space, "address": mac}
             host.link("add", ifname=made.tap, kind="veth", peer=peer)

@@ -45,7 +45,7 @@ class TestEvpn(NetworkContract):
 def test_a_network_is_not_removed_from_under_a_guest(rig: EvpnRig) -> None:
     network = rig.network()
     guest = plugged(rig, "hv1", network, 0)
-    with pytest.raises(Refused, match="still has guests plugged in here: tap1"):
+    with pytest.raises(Refused, match="still has guests plugged in here: tap5254"):
         rig.driver("hv1").remove_network(network, deadline_s=10)
     rig.unplugged(guest)
     rig.driver("hv1").remove_network(network, deadline_s=10)

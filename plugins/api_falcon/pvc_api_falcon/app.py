@@ -86,9 +86,7 @@ class Frame:
 class Dispatcher:
     def __init__(self, settings: Settings, services: Services, log: Any) -> None:
         self._settings, self._services, self._log = settings, services, log
-        self._doorkeeper = Doorkeeper(
-            services, key_required=settings.key_required, failures=settings.failed_logins
-        )
+        self._doorkeeper = Doorkeeper(services, key_required=settings.key_required, failures=settings.failed_logins)
         self._vm_bodies = VmBodies(services)
         self._look = Workers("pvc-api-look", settings.lookers, _WAITING)
         self._work = Workers("pvc-api-work", settings.workers, _WAITING)

@@ -39,8 +39,7 @@ class GuardedNetworks(NetworkDriver):
 
     @on_node
     def ensure_network(self, network: Network, *, deadline_s: float) -> bool:
-        filtered = self._filters.ensure(network, self._macs(network.vni))
-        return self.ensure_devices(network, deadline_s=deadline_s) or filtered
+        return self._made(network, deadline_s)
 
     @on_node
     def remove_network(self, network: Network, *, deadline_s: float) -> None:
@@ -53,7 +52,7 @@ class GuardedNetworks(NetworkDriver):
     def plug(self, network: Network, *, vm_uuid: str, mac: str, deadline_s: float) -> Bridge:
         with self._coming_lock:
             self._coming.setdefault(network.vni, set()).add(mac.lower())
-        self.ensure_network(network, deadline_s=deadline_s)
+        self._made(network, deadline_s)
         return Bridge(bridge=bridge_name(network.vni), device=tap_name(mac), mtu=network.mtu)
 
     @on_node
@@ -70,6 +69,10 @@ class GuardedNetworks(NetworkDriver):
     @on_node
     def acl_counts(self, network: Network, *, deadline_s: float) -> list[AclCount]:
         return self._filters.counts(network)
+
+    def _made(self, network: Network, deadline_s: float) -> bool:
+        filtered = self._filters.ensure(network, self._macs(network.vni))
+        return self.ensure_devices(network, deadline_s=deadline_s) or filtered
 
     def _macs(self, vni: int) -> set[str]:
         """NICs whose ports are in the bridge, or will be."""

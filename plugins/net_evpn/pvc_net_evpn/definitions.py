@@ -17,7 +17,9 @@ HEADERS_BYTES = 50
 class EvpnDefinitions(NetworkDefinitions):
     """The pure half."""
 
-    capabilities = NetworkCapabilities(nic_targets=(Bridge,), vni_max=VNI_MAX, gateway=True, dhcp=True)
+    capabilities = NetworkCapabilities(
+        nic_targets=(Bridge,), vni_max=VNI_MAX, gateway=True, dhcp=True, acls=True, anti_spoofing=True
+    )
     network_options = NetworkOptions
 
     def mtu_max(self, host_mtus: Mapping[str, int]) -> int:

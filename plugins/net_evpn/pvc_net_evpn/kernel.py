@@ -38,11 +38,11 @@ class Kernel:
     """`open` gives a netlink socket in the namespace that is meant; each call has one of its own."""
 
     def __init__(self, open: Callable[[], Any] = IPRoute) -> None:
-        self._open = open
+        self.open = open
 
     def mtu_of(self, address: str) -> int:
         """Of the device that has this address. Raises Retry: it is not there yet."""
-        with self._open() as ip:
+        with self.open() as ip:
             for message in ip.get_addr():
                 if message.get("address") == address:
                     return int(ip.get_links(message["index"])[0].get("ifla_mtu"))
@@ -53,30 +53,33 @@ class Kernel:
         of other nodes. Raises Permanent, Retry.
         """
         try:
-            with self._open() as ip:
+            with self.open() as ip:
                 changed = self._ensure(ip, vni, id, local, mtu or self.mtu_of(local) - HEADERS_BYTES)
                 return _suppressed(ip, ip.link_lookup(ifname=vxlan_name(vni))[0], suppress) or changed
         except NetlinkError as error:
             raise _told(error, f"make network {vni}") from None
 
-    def remove(self, vni: int, id: str) -> None:
-        """Raises Refused while anything but its own VXLAN device is in the bridge."""
+    def remove(self, vni: int, id: str) -> bool:
+        """False when what is there is another network's. Raises Refused while anything but its own VXLAN device is in
+        the bridge.
+        """
         try:
-            with self._open() as ip:
+            with self.open() as ip:
                 bridge = _find(ip, bridge_name(vni))
                 if bridge is not None and _id(bridge) not in ("", id):
-                    return
+                    return False
                 vxlan = _find(ip, vxlan_name(vni))
                 if bridge is not None:
                     _demand_empty(ip, vni, bridge["index"])
                 for link in (vxlan, bridge):  # the bridge last: its alias says whose the rest is
                     if link is not None:
                         ip.link("del", index=link["index"])
+                return True
         except NetlinkError as error:
             raise _told(error, f"remove network {vni}") from None
 
     def list(self) -> list[NetworkFound]:
-        with self._open() as ip:
+        with self.open() as ip:
             names = [(link.get("ifla_ifname"), _id(link)) for link in ip.get_links()]
         return [
             NetworkFound(vni=int(name.removeprefix("vmbr")), id=id)

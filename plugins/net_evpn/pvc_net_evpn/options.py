@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import ValidationError, fields
 
 from pvc_core.model.network import Network
+from pvc_net_common.options import FilterOptions
 
 YES, NO = frozenset({"yes", "true", "on", "1"}), frozenset({"no", "false", "off", "0"})
 LEASE_MIN_S, LEASE_MAX_S, LEASE_S = 120, 31_536_000, 86_400
@@ -83,7 +84,7 @@ def _text(check: Any, what: str) -> fields.String:
     return fields.String(validate=check, metadata={"description": what})
 
 
-class NetworkOptions(Schema):
+class NetworkOptions(FilterOptions):
     """`option=key=value` of a managed network. All values are text."""
 
     nat = _text(_yes, "guests reach upstream under the cluster's address there (IPv4)")

@@ -51,6 +51,7 @@ class NetEvpn(Plugin):
         return EvpnDefinitions()
 
     def build_drivers(self, context: PluginContext) -> Drivers:
+        from pvc_net_common.filters import Filters
         from pvc_net_evpn.driver import EvpnNetworks
         from pvc_net_evpn.fabric import RUN, Fabric
         from pvc_net_evpn.gateway import Gateways
@@ -64,4 +65,4 @@ class NetEvpn(Plugin):
             router.stop()
             fabric.stop()
 
-        return Drivers(network=EvpnNetworks(fabric, kernel, router), stop=stop)
+        return Drivers(network=EvpnNetworks(fabric, kernel, router, Filters(context.run, context.clock)), stop=stop)

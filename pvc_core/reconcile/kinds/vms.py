@@ -96,6 +96,7 @@ def detach(job: Job, starter: Starter) -> Done:
         job.ground.calls(
             uuid, "detaching a NIC", DEVICE_S, lambda: compute.detach_nic(uuid, device.mac, deadline_s=DEVICE_S)
         )
+        starter.unplug(uuid, device)
         return Done(status=f"NIC {device.mac} is detached")
     known = _is_known(job, uuid, text, device)
     job.ground.calls(

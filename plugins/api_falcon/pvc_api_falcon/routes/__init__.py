@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pvc_api_falcon.route import Route
 from pvc_api_falcon.routes import (
+    acl,
     audit,
     backup,
     cluster,
@@ -45,6 +46,7 @@ THERE: tuple[Route, ...] = (
     *plugin.ROUTES,
     *network.ROUTES,
     *lease.ROUTES,
+    *acl.ROUTES,
     *login.ROUTES,
     *key.ROUTES,
     *audit.ROUTES,

@@ -24,8 +24,6 @@ PENDING: tuple[tuple[str, str], ...] = (
     ("POST", "/vm/{vm}/mirror/promote"),
     ("POST", "/vm/autobackup"),
     ("POST", "/vm/automirror"),
-    ("GET POST", "/network/{vni}/acl"),
-    ("GET POST DELETE", "/network/{vni}/acl/{description}"),
     ("GET", "/sriov"),
     ("GET", "/sriov/pf"),
     ("GET", "/sriov/pf/{node}"),

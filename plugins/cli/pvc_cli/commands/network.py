@@ -40,7 +40,10 @@ def words(command: Any) -> Any:
 
 @click.group(
     cls=LazyGroup,
-    lazy={"dhcp": ("pvc_cli.commands.network_dhcp:dhcp", "Addresses that guests get.")},
+    lazy={
+        "acl": ("pvc_cli.commands.network_acl:acl", "Rules for what guests may send and get."),
+        "dhcp": ("pvc_cli.commands.network_dhcp:dhcp", "Addresses that guests get."),
+    },
 )
 def network() -> None:
     """Networks for virtual machines. NET is a VNI or a network's description."""

@@ -18,7 +18,7 @@ from pvc_cli.views.vm import NICS
 
 @click.group(cls=LazyGroup)
 def network() -> None:
-    """Network cards of a VM. NET is a VNI, or upstream, cluster or storage."""
+    """Network cards of a VM. NET is a VNI, a network's description, or upstream, cluster or storage."""
 
 
 @network.command()
@@ -72,7 +72,7 @@ def add(
             help='use --sriov-mode macvtap, or "pvc vm modify" with libvirt\'s XML for it',
         )
     mac = checked_mac(macaddr)
-    nic = macvtap_nic(net, mac, model) if sriov else bridge_nic(net, mac, model)
+    nic = macvtap_nic(net, mac, model) if sriov else bridge_nic(_vni(app, net), mac, model)
     change_device(app, domain, lambda xml: with_nic(xml, nic), how="attach", live=live, restart=restart, yes=yes)
 
 
@@ -100,6 +100,8 @@ def remove(
 
     if net is None and mac_address is None:
         raise click.UsageError("Give NET or --mac-address.")
+    if net is not None and not sriov:
+        net = _vni(app, net)
     change_device(
         app,
         domain,
@@ -109,3 +111,12 @@ def remove(
         restart=restart,
         yes=yes,
     )
+
+
+def _vni(app: App, net: str) -> str:
+    """`net` as definitions name it. A description is asked of the cluster."""
+    from pvc_cli.domxml.nics import HOST_NETWORKS
+
+    if net.isdecimal() or net in HOST_NETWORKS:
+        return net
+    return str(app.api.one(path("network", net), f'network "{net}"').body["vni"])

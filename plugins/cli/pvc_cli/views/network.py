@@ -22,6 +22,23 @@ NETWORKS = (
 )
 
 
+ACLS = (
+    Column("Direction", lambda a: a["direction"]),
+    Column("Order", lambda a: a["order"], right=True),
+    Column("Description", lambda a: a["description"]),
+    Column("Rule", lambda a: a["rule"]),
+)
+COUNTED = (
+    Column("Packets", lambda a: a.get("packets", ""), right=True),
+    Column("Bytes", lambda a: a.get("bytes", ""), right=True),
+)
+
+
+def acl_list(out: Output, acls: list[dict[str, Any]]) -> str:
+    columns = (*ACLS, *COUNTED) if any("packets" in one for one in acls) else ACLS
+    return table(out, columns, acls, empty="No rule matches.")
+
+
 def network_list(out: Output, networks: list[dict[str, Any]]) -> str:
     return table(out, NETWORKS, sorted(networks, key=lambda n: int(n["vni"])), empty="No network matches.")
 
