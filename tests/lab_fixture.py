@@ -74,16 +74,17 @@ class RunningLab:
         """Nobody is given up and nobody freezes meanwhile (maintenance): for tests of what a lost node or store does
         to others, longer than high availability would wait.
         """
-        self.api.call("POST", "/status", {"state": "true"})
+        self.eventually(lambda: self._in_maintenance("true"), "there is maintenance")
         time.sleep(ARMING_S)
         try:
             yield
         finally:
-            self.eventually(self._armed, "maintenance is over")
+            self.eventually(lambda: self._in_maintenance("false"), "maintenance is over")
 
-    def _armed(self) -> bool:
+    def _in_maintenance(self, state: str) -> bool:
+        """Whether it was taken: the primary may be moving just now."""
         try:
-            self.api.call("POST", "/status", {"state": "false"})
+            self.api.call("POST", "/status", {"state": state})
         except LabError:
             return False
         return True
@@ -212,7 +213,7 @@ class RunningLab:
 
     def leave_up(self) -> None:
         """It outlives this process."""
-        leash.let_go(self._leash)
+        self._leash.kill()
 
     def down(self) -> None:
         up.take_down(self._lab)

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pvc_core.clock import SystemClock
-from pvc_core.config import Config, HostNetwork
+from pvc_core.config import Config, HostNetwork, ZookeeperStore, load
 from pvc_core.daemon.given import as_yaml
-from pvc_core.errors import Permanent
+from pvc_core.daemon.members import write_value
+from pvc_core.errors import Permanent, Refused
 from pvc_core.founding import ensemble, firstkey, pki, revoked
+from pvc_core.founding.files import File, write_all
 from pvc_core.founding.places import cluster_address, pki_of
-from pvc_core.founding.secrets import GROUP, ensure_secrets
+from pvc_core.founding.secrets import GROUP, STORE_API, ensure_secrets, read_secret, secret_file
 from pvc_core.loader import Loaded, load_all
 
 TEMPLATE = """\
@@ -42,11 +44,15 @@ def init(
     first_key: str | None = None,
     cluster: str = "cluster1",
     networks: Mapping[str, HostNetwork] | None = None,
+    fresh_store: bool = False,
 ) -> int:
     """Exit code 0; prints what it made. `cluster` and `networks` go into the pvc.yaml that is made if there is none.
 
-    Raises Permanent, ConfigError.
+    `fresh_store`: all coordinators are lost; this one, with the old /etc/pvc, begins an empty store alone. Raises
+    Permanent, ConfigError, Refused (`fresh_store`: the store is not lost).
     """
+    if fresh_store:
+        _alone(file, node)
     made = _write_config(file, cluster, networks or {})
     config, loaded = load_all(file, node=node)
     for path in _found(config):
@@ -54,10 +60,41 @@ def init(
     prepare(config, loaded)
     if first_key:
         print(firstkey.make(config.paths.state, first_key, SystemClock()))
-    print(
-        f"made {file}; look it over, then start the daemons" if made else f"{file} is there already and stays as it is"
-    )
+    if made:
+        print(f"made {file}; look it over, then start the daemons")
+    elif not fresh_store:
+        print(f"{file} is there already and stays as it is")
     return 0
+
+
+def _alone(file: Path, node: str | None) -> None:
+    """Its server may begin without data and without the others. Raises Refused while there is data."""
+    config = load(file, node=node)
+    if not isinstance(config.store, ZookeeperStore) or not pki.Place(pki_of(config)).ca_key.exists():
+        raise Refused(
+            f"no fresh store for cluster {config.cluster.name}: this is for a coordinator's machine that has the old "
+            "pvc.yaml, with ZooKeeper, and the cluster's authority",
+            help="copy a coordinator's /etc/pvc here, or begin a new cluster by `pvcnoded init`",
+        )
+    data = ensemble.place_of(config) / "data" / "version-2"
+    if data.exists():
+        raise Refused(
+            f"no fresh store for cluster {config.cluster.name}: there is data of the old one in {data}",
+            help="start pvc-zookeeper with it; if it is worth nothing, move it away",
+        )
+    write_value(file, ("cluster", "coordinators"), f"[{config.node}]", node=node)
+    ensemble.let_vote_empty(config.paths.state)
+    _let_the_api_read(config)
+    print(f"{config.node} begins an empty store alone; docs/backup.md says how it goes on")
+
+
+def _let_the_api_read(config: Config) -> None:
+    """A copy of the old files may have come without their group, or with the old machine's number for it."""
+    place, directory = pki.Place(pki_of(config)), config.paths.secrets
+    files = [secret_file(directory, STORE_API, read_secret(directory, STORE_API))]
+    if place.api_key.exists():
+        files.append(File(place.api_key, place.need(place.api_key), group=GROUP))
+    write_all(files)
 
 
 def prepare(config: Config, loaded: Loaded) -> None:

@@ -73,10 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--first-key", metavar="NAME", help="make and print an admin's API key of this name, too")
     made.add_argument("--cluster", default="cluster1", metavar="NAME", help="its name in that file")
     _network(made, "for that file: a host network")
+    made.add_argument(
+        "--fresh-store", action="store_true",
+        help="all coordinators are lost: begin an empty store here, with the old /etc/pvc, for a backup to be restored",
+    )  # fmt: skip
     made.set_defaults(
         run=lambda options: init(
             Path(options.config), options.node, first_key=options.first_key, cluster=options.cluster,
-            networks=networks(options.network),
+            networks=networks(options.network), fresh_store=options.fresh_store,
         )
     )  # fmt: skip
     made = commands.add_parser("hostnet", help="make this host's networks as pvc.yaml names them, and end")

@@ -17,6 +17,8 @@ def replaced(text: str, path: Sequence[str], value: str) -> str:
     node = _find(yaml.compose(text, Loader=yaml.SafeLoader), path)
     first, end = node.start_mark.index, _end(text, node)
     lead = "" if text[:first].endswith((" ", "\t")) else " "
+    if isinstance(node, yaml.SequenceNode) and not node.flow_style:
+        lead = "  "  # its dashes may stand below the key's first letter, where another value would be another key
     return text[:first] + lead + value + text[end:] if first else value + text[end:]
 
 

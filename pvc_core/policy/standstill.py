@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pvc_core.cluster import layout
+from pvc_core.model.cluster import Era
 from pvc_core.model.view import ClusterView
 
 ALWAYS = frozenset({"cluster.restore", "cluster.init", "node.remove"})
@@ -32,7 +33,7 @@ def standstill(view: ClusterView, served: Served, *, level: int) -> str:
             "stopped or moved here; upgrade PVC on this node"
         )
     era = kept.value
-    if era.era < served.era or (era.era == served.era and served.id and era.id != served.id):
+    if is_another(era, served):
         return (
             f"the store is not the one this node has served (its era is {era.era} {era.id}, served was {served.era} "
             f"{served.id}): nothing is started, stopped or moved; bring the old one back, or `pvc cluster restore FILE`"
@@ -48,6 +49,11 @@ def standstill(view: ClusterView, served: Served, *, level: int) -> str:
             f"{', '.join(view.unheard)} has said what runs there"
         )
     return ""
+
+
+def is_another(era: Era, served: Served) -> bool:
+    """Whether a store in `era` is not the one that was served: older, or begun anew in its place."""
+    return era.era < served.era or (era.era == served.era and served.id != "" and era.id != served.id)
 
 
 def goes_on(view: ClusterView, kind: str, key: str) -> bool:

@@ -16,7 +16,7 @@ from pvc_core.errors import Conflict, Exists
 from pvc_core.model.cluster import RollCall
 from pvc_core.model.view import ClusterView
 from pvc_core.model.vm import Claim, GuestState, Phase
-from pvc_core.policy.standstill import Served, first_generation
+from pvc_core.policy.standstill import Served, first_generation, is_another
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
 
@@ -44,7 +44,7 @@ class RollCallReconciler:
         if kept is None or not view.fresh:
             return Outcome("", AGAIN_S)
         era = kept.value
-        if era.restoring or era.era < self.served().era:
+        if era.restoring or is_another(era, self.served()):
             return Outcome("", AGAIN_S)
         if said is not None and (said.value.era, said.value.era_id) == (era.era, era.id):
             return Outcome("")

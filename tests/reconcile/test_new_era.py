@@ -75,6 +75,14 @@ def scene() -> Scene:
     return Scene()
 
 
+def test_a_store_begun_anew_in_the_old_ones_place_is_never_served(scene: Scene) -> None:
+    scene.guests["hv1"] = [runs("u1")]
+    scene.noted["hv1"] = Served(era=3, id="old")
+    assert scene.say("hv1").sentence == "" and scene.noted["hv1"].id == "old"
+    assert "not the one this node has served" in scene.why(scene.noted["hv1"])
+    assert scene.keeper.view.claims == {}
+
+
 def runs(uuid: str, guest: GuestState = GuestState.RUNNING) -> Observation:
     return Observation(uuid=uuid, guest=guest)
 
