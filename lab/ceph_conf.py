@@ -1,6 +1,8 @@
 """The ceph.conf of a small real Ceph: quick to start, small in memory, on files. Who runs what is for the callers.
 
 Figures that look odd were measured: closing a BlueStore file waits for bdev_aio_poll_ms, an election for its timeout,
+which begins when the leader was silent for twice mon_lease; after an OSD was lost with its node the others answer
+nothing for the read lease, osd_heartbeat_grace times its ratio;
 and Debian's ceph-osd, built without tcmalloc, keeps its caches small only when they are not tuned by itself.
 """
 
@@ -75,6 +77,7 @@ ms_bind_ipv4 = true
 ms_bind_ipv6 = false
 auth_allow_insecure_global_id_reclaim = false
 osd_pool_default_pg_num = 8
+osd_pool_default_read_lease_ratio = 0.4
 osd_pool_default_pgp_num = 8
 osd_pool_default_pg_autoscale_mode = off
 ms_async_op_threads = 2
@@ -97,6 +100,7 @@ osd_heartbeat_grace = 10
 paxos_propose_interval = 0.1
 rocksdb_cache_size = 33554432
 mon_election_timeout = 1
+mon_lease = 2
 [mgr]
 mgr_data = {directory}/mgr.$id
 mgr_initial_modules =

@@ -26,6 +26,8 @@ from pvc_core.reconcile.verdict import keep_proof
 
 WORD, READ, ON = "word", "read", "on"
 SOON_S, AGAIN_S, AGAIN_MAX_S = 0.5, 5.0, 30.0
+STORAGE_AGAIN_S = 1.0
+"""Shutting out harms nobody, and guests wait for it."""
 WORD_S = 4.0
 """What a condemned that answers has to kill its guests and see them gone, before its power is pulled all the same."""
 ACT_S = 1.0
@@ -39,7 +41,8 @@ class Ladder:
 
     power: Mapping[str, float] = field(default_factory=dict)
     storage: Mapping[str, StorageDriver] = field(default_factory=dict)
-    storage_s: float = 5.0
+    storage_s: float = 8.0
+    """Longer than storage whose own leader was on the lost node takes to find another."""
 
     @property
     def rungs(self) -> dict[str, ProofKind]:
@@ -194,7 +197,8 @@ class LadderReconciler:
         if answer.why is Why.NOT_ALLOWED:
             return Outcome(answer.text, SOON_S)
         self._failed[key] = self._failed.get(key, 0) + 1
-        return Outcome(answer.text, min(AGAIN_MAX_S, AGAIN_S * self._failed[key]))
+        again_s = STORAGE_AGAIN_S if answer.rung in self.ladder.storage else AGAIN_S
+        return Outcome(answer.text, min(AGAIN_MAX_S, again_s * self._failed[key]))
 
     # -- before any verdict --------------------------------------------------------------------------------------------
 

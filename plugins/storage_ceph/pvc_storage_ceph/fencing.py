@@ -65,11 +65,13 @@ class Fencing:
             return self._none(Why.UNKNOWN, "no address of it on the storage network is known: a list proves nothing")
         self._known = {*self.fence.noted, *own}
         disputed = sorted(one for one in self._known if self._others(one))
-        self._shut_out(self._known.difference(disputed))
+        with ThreadPoolExecutor(1) as meanwhile:  # one round of the monitors for both
+            down = meanwhile.submit(self._mark_down, [one for one in own if one not in disputed])
+            self._shut_out(self._known.difference(disputed))
+            down.result()
         if disputed:
             other = self._others(disputed[0])
             return self._none(Why.UNATTRIBUTABLE, f"address {disputed[0]} is on record for node {other}, too")
-        self._mark_down(own)
         for _round in range(2):  # what came in while the first were shut out
             found = self._users()
             strangers = sorted(one for one in found if not self._is_targets(one) and not self._others(one))
