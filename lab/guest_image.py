@@ -3,7 +3,8 @@
 Nothing is installed for it: the two Debian packages are downloaded with apt-get and unpacked. The result is cached and
 made anew when a file in lab/guest/ or a package's version changes. Flavours: `demo` is quiet, `tick` counts seconds
 on its console, `pulse` counts every 5 ms (what a guest's downtime is measured with), `hungry` is a `tick` that writes
-memory faster than a slow network carries it.
+memory faster than a slow network carries it, `blocks` one that writes numbered, checksummed blocks onto its second
+disk.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from lab import LabError
 from lab.cpio import CpioWriter
 
 KERNEL_META = "linux-image-cloud-amd64"
-FLAVOURS = {"demo": "", "tick": "tick", "pulse": "tick=0.005", "hungry": "tick hungry"}
+FLAVOURS = {"demo": "", "tick": "tick", "pulse": "tick=0.005", "hungry": "tick hungry", "blocks": "tick blocks"}
 IMAGE_MIB = 24
 MODULES = (
     # what the guest needs to see its disks, NICs, memory balloon and power button, also when they are hot-plugged
@@ -42,6 +43,7 @@ FILES = {  # file in lab/guest/ -> path in the guest, mode
     "profile": ("etc/profile", 0o644),
     "ticker": ("usr/bin/ticker", 0o755),
     "hungry": ("usr/bin/hungry", 0o755),
+    "blocks": ("usr/bin/blocks", 0o755),
 }
 # The password is public: it stands in the banner. crypt(3) of "pvc" with MD5, the cheapest busybox knows: login is
 # quick under TCG.

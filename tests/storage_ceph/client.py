@@ -32,7 +32,6 @@ class Client:
             self._image.write(b"x" * 512, 0)
             self._image.flush()
         except (self._rados.Error, self._rbd.Error):
-            self._image = None  # a next write opens it anew, with the connection that there is
             return False
         return True
 
