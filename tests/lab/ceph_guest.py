@@ -4,11 +4,12 @@ which of its lives wrote what, and whether anything is missing or foreign.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab import guests
+from lab import LabError, guests
 from lab.guest_xml import guest_xml
 
 if TYPE_CHECKING:
@@ -32,12 +33,20 @@ class Writer:
         """With two disks from the start; returns when it writes."""
         wish = guests.Wish(name=VM, node=node, flavour="blocks")
         guests.ensure_volume(self.lab.api, wish)
-        self.lab.api.post("/storage/ceph/volume", pool="vms", volume=DATA, size="8M")
+        self.lab.eventually(self._has_volume, "its second volume is there")
         xml = guest_xml(VM, pool="vms", volume=wish.volume)
         xml = xml.replace("</disk>", f"</disk>{disk_xml(DATA, 'sdb')}", 1)
         words = {"xml": xml, "node": node, "selector": "mem", "autostart": "true", "migration_method": "live"}
         self.lab.api.call("POST", "/vm", {}, form=words)
         self.start()
+
+    def _has_volume(self) -> bool:
+        """A busy machine's API may close a connection; who asks again finds what was made."""
+        with contextlib.suppress(LabError):
+            self.lab.api.post("/storage/ceph/volume", pool="vms", volume=DATA, size="8M")
+        with contextlib.suppress(LabError):
+            return bool(self.lab.api.get(f"/storage/ceph/volume/vms/{DATA}"))
+        return False
 
     def start(self) -> None:
         self.lab.api.post(f"/vm/{VM}/state", state="start")
@@ -48,9 +57,9 @@ class Writer:
         self.lab.eventually(lambda: self.shown()["state"] == "stop", "the guest is off")
 
     def shown(self) -> dict[str, str]:
-        """As GET /vm/VM shows it."""
-        answer: dict[str, str] = self.lab.api.get(f"/vm/{VM}")
-        return answer
+        """As GET /vm shows it."""
+        answer: list[dict[str, str]] = self.lab.api.get(f"/vm/{VM}")
+        return answer[0]
 
     @property
     def node(self) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 from ceph_guest import DATA, EXTRA, VM, Writer, disk_xml
 
 from lab import LabError
+from tests.lab_fixture import ARMING_S
 from tests.lab_fixture import RunningLab as MakeLab
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def ceph_lab() -> Iterator[RunningLab]:
 
 @pytest.fixture(scope="module")
 def writer(ceph_lab: RunningLab) -> Writer:
+    """In maintenance, but for the test of fencing: a machine that is busy for seconds condemns nobody."""
+    ceph_lab.api.call("POST", "/status", {"state": "true"})
     made = Writer(ceph_lab)
     made.begin("hv2")
     return made
@@ -111,6 +115,8 @@ def test_a_lost_node_that_goes_on_writing_is_shut_out_by_storage_alone(ceph_lab:
     others = [node for node in lab.nodes if node != lost]
     user = writer.user(lost)
     key_file = f"/run/pvc/storage_ceph/{user.removeprefix(f'pvc.{lost}.')}.guest.key"
+    lab.api.call("POST", "/status", {"state": "false"})
+    time.sleep(ARMING_S)
     lab.bmc(lost, "dead")
     lab.kill(lost, "pvcguard", signal="SIGSTOP")
     lab.eventually(lambda: _lives_on(writer, others), "it runs elsewhere", deadline_s=FAILOVER_S)
@@ -125,6 +131,7 @@ def test_a_lost_node_that_goes_on_writing_is_shut_out_by_storage_alone(ceph_lab:
     lab.eventually(lambda: f"{ADDRESSES[lost]}:0/0" not in _shut_out(lab), "the node is let in again", deadline_s=120)
     assert user.removeprefix("pvc.") not in lab.exec("hv1", "ceph", "auth", "ls")
     lab.eventually(lambda: _is_back(lab, lost), "the node is back", deadline_s=120)
+    lab.api.call("POST", "/status", {"state": "true"})
     writer.move(lost)
     assert writer.user(lost).startswith(f"pvc.{lost}.") and writer.user(lost) != user
     writer.await_more(len(writer.blocks()))
