@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lab import LabError, guests
+from lab.api import ApiError
 from lab.guest_xml import guest_xml
 
 if TYPE_CHECKING:
@@ -32,21 +35,19 @@ class Writer:
     def begin(self, node: str) -> None:
         """With two disks from the start; returns when it writes."""
         wish = guests.Wish(name=VM, node=node, flavour="blocks")
-        guests.ensure_volume(self.lab.api, wish)
-        self.lab.eventually(self._has_volume, "its second volume is there")
+        root = partial(guests.ensure_volume, self.lab.api, wish)
+        self.lab.eventually(lambda: _done(root), "its first volume is there", deadline_s=180)
+        self.lab.eventually(lambda: _done(self._make_data), "its second volume is there", deadline_s=180)
         xml = guest_xml(VM, pool="vms", volume=wish.volume)
         xml = xml.replace("</disk>", f"</disk>{disk_xml(DATA, 'sdb')}", 1)
         words = {"xml": xml, "node": node, "selector": "mem", "autostart": "true", "migration_method": "live"}
         self.lab.api.call("POST", "/vm", {}, form=words)
         self.start()
 
-    def _has_volume(self) -> bool:
-        """A busy machine's API may close a connection; who asks again finds what was made."""
-        with contextlib.suppress(LabError):
+    def _make_data(self) -> None:
+        with contextlib.suppress(ApiError):  # it is there, when an answer was lost
             self.lab.api.post("/storage/ceph/volume", pool="vms", volume=DATA, size="8M")
-        with contextlib.suppress(LabError):
-            return bool(self.lab.api.get(f"/storage/ceph/volume/vms/{DATA}"))
-        return False
+        self.lab.api.get(f"/storage/ceph/volume/vms/{DATA}")
 
     def start(self) -> None:
         self.lab.api.post(f"/vm/{VM}/state", state="start")
@@ -93,3 +94,12 @@ class Writer:
         """Who its disks are to Ceph, by libvirt on `node`."""
         xml = self.lab.exec(node, "virsh", "dumpxml", VM)
         return xml.partition("<auth username='")[2].partition("'")[0]
+
+
+def _done(call: Callable[[], object]) -> bool:
+    """A busy machine's API may close a connection, or have no store for a second: asked again."""
+    try:
+        call()
+    except LabError:
+        return False
+    return True
