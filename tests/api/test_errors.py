@@ -87,8 +87,8 @@ def test_an_empty_list_is_a_list(client: httpx2.Client) -> None:
     [
         ("GET", "/sriov"),
         ("POST", "/provisioner/create"),
-        ("GET", "/provisioner/profile/web"),
-        ("GET", "/metrics"),
+        ("GET", "/provisioner/profile/<profile>"),
+        ("GET", "/metrics/ceph"),
         ("POST", "/vm/<vm>/snapshot"),
     ],
 )

@@ -39,8 +39,8 @@ class Replays:
 
         Raises BadParameters (another request had this key), Conflict (it is being worked on).
         """
-        if not 0 < len(key) <= KEY_MAX or not key.isprintable():
-            raise BadParameters({HEADER: f"must have 1 to {KEY_MAX} printable characters"})
+        if not 0 < len(key) <= KEY_MAX or not all("!" <= letter <= "~" for letter in key):
+            raise BadParameters({HEADER: f"must have 1 to {KEY_MAX} printable ASCII characters and no blank"})
         self._forget()
         kept = self._kept.get((call.by, key))
         if kept is None:

@@ -27,6 +27,8 @@ from pvc_core.schema.fields import Size
 NO_KEY: list[dict[str, list[str]]] = []
 PATH_NAME = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[^/]+$"}
 FILE = {"schema": {"type": "string", "format": "binary"}}
+EVENTS = "text/event-stream"
+EVENT = {"schema": {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}}
 ALWAYS = (400, 401, 403, 408, 413, 414, 429, 431, 500, 503)
 WITH_OBJECT, WITH_CHANGE = (404,), (409, 412, 415)
 ERROR = {
@@ -121,10 +123,9 @@ def _headers(route: Route) -> list[dict[str, Any]]:
 
 def responses(route: Route, names: list[str]) -> dict[str, Any]:
     error = {"content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}}
-    pending = route.takes is None and not route.open
     codes = {*ALWAYS, *(WITH_OBJECT if names else ()), *(WITH_CHANGE if route.method != "GET" else ())}
-    codes |= {501} if pending or route.free else set()
-    found = {} if pending else {"202" if route.task else "200": success(route)}
+    codes |= {501} if route.free else set()
+    found = {"202" if route.task else "200": success(route)}
     found |= {str(code): {"description": STATUSES[code], **error} for code in sorted(codes)}
     return found | ({"204": {"description": "There is none."}} if route.path == "/status/primary_node" else {})
 
@@ -134,7 +135,7 @@ def success(route: Route) -> dict[str, Any]:
         link = {"Location": {"schema": {"type": "string"}, "description": "where the task is shown"}}
         return {"description": "A task does it.", "headers": link, "content": _json("Started")}
     if route.content_type != JSON:
-        return {"description": "Done.", "content": {route.content_type: FILE}}
+        return {"description": "Done.", "content": {route.content_type: EVENT if route.content_type == EVENTS else FILE}}
     if route.method != "GET":
         return {"description": "Done.", "content": {JSON: {"schema": {"type": ["object", "array", "string"]}}}}
     content: dict[str, Any] = {JSON: {"schema": SOMETHING}}
@@ -172,8 +173,9 @@ def field_schema(field: fields.Field) -> dict[str, Any]:
     for rule in field.validators:
         if isinstance(rule, validate.OneOf):
             found["enum"] = [str(choice) for choice in rule.choices]
-        elif isinstance(rule, validate.Range) and found.get("type") == "integer":
-            found |= {"minimum": rule.min, "maximum": rule.max}
+        elif isinstance(rule, validate.Range) and found.get("type") in ("integer", "number"):
+            limits = {"minimum": rule.min, "maximum": rule.max}
+            found |= {name: limit for name, limit in limits.items() if limit is not None}
         elif isinstance(rule, validate.Length):
             limits = {"minLength": rule.min, "maxLength": rule.max}
             found |= {name: limit for name, limit in limits.items() if limit is not None}
@@ -188,6 +190,8 @@ def _kind(field: fields.Field) -> dict[str, Any]:
             return {"type": "boolean"}
         case fields.Integer():
             return {"type": "integer"}
+        case fields.Float():
+            return {"type": "number"}
         case Pairs():
             return {"type": "array", "items": {"type": "string", "pattern": "^[^=]+=.*$"}}
         case Names() | Several():

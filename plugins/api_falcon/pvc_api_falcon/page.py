@@ -56,7 +56,7 @@ def _row(name: str, where: str, required: bool, schema: dict[str, Any]) -> str:
     if "enum" in schema:
         words.append("one of " + ", ".join(schema["enum"]))
     if "minimum" in schema:
-        words.append(f"{schema['minimum']} to {schema['maximum']}")
+        words.append(f"{schema['minimum']} to {schema.get('maximum', 'any')}")
     if "description" in schema:
         words.append(schema["description"])
     return f"<tr><td><code>{escape(name)}</code></td><td>{where}</td><td>{escape('; '.join(words))}</td></tr>"

@@ -14,6 +14,7 @@ from pvc_api_falcon.routes import (
     key,
     lease,
     login,
+    metrics,
     network,
     node,
     osd,
@@ -50,8 +51,9 @@ THERE: tuple[Route, ...] = (
     *login.ROUTES,
     *key.ROUTES,
     *audit.ROUTES,
+    *metrics.ROUTES,
     *event.ROUTES,
-    *doc.doc_routes(lambda: ROUTES),
+    *doc.doc_routes(lambda: THERE),
 )
 
 ROUTES: tuple[Route, ...] = (*THERE, *pending.ROUTES)

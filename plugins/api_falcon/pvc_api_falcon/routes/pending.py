@@ -6,9 +6,6 @@ from pvc_api_falcon.errors import NotYet
 from pvc_api_falcon.route import Answer, Call, Handler, Route
 
 PENDING: tuple[tuple[str, str], ...] = (
-    ("GET", "/metrics"),
-    ("GET", "/metrics/health"),
-    ("GET", "/metrics/resource"),
     ("GET", "/metrics/ceph"),
     ("GET", "/metrics/zookeeper"),
     ("POST DELETE", "/vm/{vm}/backup"),

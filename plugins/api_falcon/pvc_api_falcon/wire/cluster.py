@@ -43,7 +43,7 @@ def status_body(services: Services) -> dict[str, Any]:
         "upstream_ip": services.cluster.upstream_floating,
         "nodes": _counted(f"{node.seen.daemon_state},{node.seen.domain_state}" for node in nodes),
         "vms": _counted(vm.state for vm in vms),
-        "networks": 0,
+        "networks": len(services.networks.list(None)),
         "osds": {"total": 0},
         "pools": len(pools),
         "volumes": len(volumes),
