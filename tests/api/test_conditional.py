@@ -121,7 +121,9 @@ def test_pages_and_fields(client: httpx2.Client) -> None:
 
 
 def test_the_link_leads_on(client: httpx2.Client) -> None:
-    answer = client.get("/vm", params={"limit": "^page", "per_page": "2"})
+    for number in range(1, 6):
+        client.post("/vm", data={"xml": definition(f"link{number}")})
+    answer = client.get("/vm", params={"limit": "^link", "per_page": "2"})
     link = next(part for part in answer.headers["Link"].split(", ") if 'rel="next"' in part)
     target = link.partition(">")[0].lstrip("<").removeprefix("/api/v1")
-    assert [vm["name"] for vm in client.get(target).json()] == ["page2", "page3"]
+    assert [vm["name"] for vm in client.get(target).json()] == ["link3", "link4"]

@@ -135,7 +135,8 @@ def success(route: Route) -> dict[str, Any]:
         link = {"Location": {"schema": {"type": "string"}, "description": "where the task is shown"}}
         return {"description": "A task does it.", "headers": link, "content": _json("Started")}
     if route.content_type != JSON:
-        return {"description": "Done.", "content": {route.content_type: EVENT if route.content_type == EVENTS else FILE}}
+        body = EVENT if route.content_type == EVENTS else FILE
+        return {"description": "Done.", "content": {route.content_type: body}}
     if route.method != "GET":
         return {"description": "Done.", "content": {JSON: {"schema": {"type": ["object", "array", "string"]}}}}
     content: dict[str, Any] = {JSON: {"schema": SOMETHING}}
