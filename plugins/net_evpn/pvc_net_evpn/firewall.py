@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 
 from pvc_core.model.network import Network
-from pvc_net_evpn.kernel import bridge_name
+from pvc_net_evpn.kernel import gateway_name
 from pvc_net_evpn.options import wishes
 
 TABLE = "pvc_evpn"
@@ -31,7 +31,7 @@ def ruleset(networks: Sequence[Network], *, nat_address: str = "") -> str:
     """
     if not networks:
         return CLEARED
-    names = [bridge_name(one.vni) for one in networks]
+    names = [gateway_name(one.vni) for one in networks]
     body = [
         f"table inet {TABLE} {{",
         _set("managed", "ifname", names),
@@ -49,9 +49,9 @@ def _allowed(networks: Sequence[Network]) -> list[tuple[str, str]]:
     """(in, out) of connections that may be opened."""
     known, pairs = {one.vni for one in networks}, [(bridge, bridge) for bridge in HOST_BRIDGES]
     for one in networks:
-        wants, name = wishes(one), bridge_name(one.vni)
+        wants, name = wishes(one), gateway_name(one.vni)
         pairs.append((name, name))
-        pairs += [(name, bridge_name(vni)) for vni in sorted({*wants.route_to} & known - {one.vni})]
+        pairs += [(name, gateway_name(vni)) for vni in sorted({*wants.route_to} & known - {one.vni})]
         if wants.upstream:
             pairs.append((name, UPSTREAM))
             pairs += [] if wants.nat else [(UPSTREAM, name)]
@@ -75,7 +75,7 @@ def _input(networks: Sequence[Network]) -> list[str]:
     """To the node itself: ICMP, DNS, DHCP, NTP, TFTP, and the metadata service for whoever has an address of the very
     network he asks from.
     """
-    own = [f"  iifname {_q(bridge_name(one.vni))} ip saddr {_net(one)} accept" for one in networks if one.ip4.network]
+    own = [f"  iifname {_q(gateway_name(one.vni))} ip saddr {_net(one)} accept" for one in networks if one.ip4.network]
     return [
         " chain metadata {",
         *own,

@@ -38,5 +38,5 @@ def frr_conf(me: Peer, nodes: Sequence[Peer], asn: int) -> str:
         lines.append(f"  neighbor {peer.address} activate")
         if me.coordinator:
             lines.append(f"  neighbor {peer.address} route-reflector-client")
-    lines += ["  advertise-all-vni", "  advertise-svi-ip", " exit-address-family", "exit", ""]
+    lines += ["  advertise-all-vni", " exit-address-family", "exit", ""]
     return "\n".join(lines)

@@ -1,13 +1,16 @@
-"""The gateway's addresses on a network's bridge, over netlink: given and taken together with the MAC that goes with
-them. Who may have them is router.py's.
+"""The gateway of a network, over netlink: a cable whose one end is plugged into the network's bridge like a guest's,
+and whose other end has the addresses and the MAC. Who may have it is router.py's.
 
-Address and MAC move as one, so that nobody has to notice: a guest's ARP entry stays right, and EVPN alone says where
-the MAC is now (advertise-svi-ip in frrconf.py). An address whose MAC changed would not be noticed on other nodes.
+Address and MAC move as one, so that nobody has to notice: a guest's ARP entry stays right, and EVPN says where the MAC
+is now. The addresses are not on the bridge itself: a bridge's own MAC is no guest that can move, and as long as the
+node that died has not been missed, its route would win over the new one (seen in a lab: gateway gone for good).
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import threading
 from collections.abc import Callable
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Any
@@ -17,12 +20,13 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from pvc_core.errors import Retry
 from pvc_core.model.network import Network
-from pvc_net_evpn.kernel import bridge_name
+from pvc_net_evpn.kernel import NO_LINK_LOCAL, bridge_name, gateway_name, port_name
 
-PROTOCOL = 0x72
-"""Who made an address (IFA_PROTO, Linux 5.18): so an earlier life's is known, also when it is no longer wanted."""
 NODAD = 0x02
 """IFA_F_NODAD, linux/if_addr.h: the claim on it is the primary's lease, and a second of waiting would be lost."""
+TRIES = 100
+REACHABLE, NTF_MASTER, NTF_USE = 0x02, 0x04, 0x01
+"""linux/neighbour.h: an entry of the bridge as if it had been learned, which ages and may move."""
 METADATA = IPv4Interface("169.254.169.254/32")
 Interface = IPv4Interface | IPv6Interface
 
@@ -30,11 +34,6 @@ Interface = IPv4Interface | IPv6Interface
 def gateway_mac(network: Network) -> str:
     """The gateway's, wherever it is: locally administered (IEEE 802 2.2), and never another network's."""
     return _mac(f"gateway {network.id}")
-
-
-def node_mac(network: Network, node: str) -> str:
-    """Of the bridge of a node without the gateway. Given, because a bridge's own changes with its ports."""
-    return _mac(f"{node} {network.id}")
 
 
 def addresses(network: Network) -> list[Interface]:
@@ -65,38 +64,94 @@ class Gateways:
 
     def give(self, network: Network) -> bool:
         """True if anything was changed. Raises Retry."""
-        return self._set(network, gateway_mac(network), addresses(network))
-
-    def take(self, network: Network, node: str) -> bool:
-        """The bridge has no address of ours any more, also none of an earlier life. Gone altogether: fine."""
-        return self._set(network, node_mac(network, node), [])
-
-    def _set(self, network: Network, mac: str, wanted: list[Interface]) -> bool:
         try:
             with self._open() as ip:
-                found = ip.link_lookup(ifname=bridge_name(network.vni))
-                return bool(found) and _made(ip, found[0], mac, wanted)
+                return _given(ip, network)
         except NetlinkError as error:
-            raise Retry(f"the kernel did not set the gateway of network {network.ref}: {error}") from None
+            raise _told(error, network) from None
+
+    def take(self, network: Network) -> bool:
+        """No address and no MAC of ours is there any more, also none of an earlier life. Gone already: fine."""
+        try:
+            with self._open() as ip:
+                found = ip.link_lookup(ifname=gateway_name(network.vni))
+                for index in found:
+                    ip.link("del", index=index)
+                return bool(found)
+        except NetlinkError as error:
+            raise _told(error, network) from None
 
 
-def _made(ip: Any, index: int, mac: str, wanted: list[Interface]) -> bool:
-    there = {ip_interface(f"{one.get_attr('IFA_ADDRESS')}/{one['prefixlen']}"): one for one in ip.get_addr(index=index)}
-    changed = False
-    for address, message in there.items():
-        if address not in wanted and (message.get_attr("IFA_PROTO") or 0) == PROTOCOL:
-            ip.addr("del", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
-            changed = True
-    if ip.get_links(index)[0].get("ifla_address") != mac:  # before the addresses: nobody hears of them with another
-        ip.link("set", index=index, address=mac)
+def _given(ip: Any, network: Network) -> bool:
+    """The port comes up last, and its MAC is told to the bridge as if it had been heard there: so EVPN takes it for a
+    guest that moved, whose new place outweighs the old one at once (RFC 7432 15), also while the old one's node has not
+    been missed yet.
+    """
+    mac, wanted, changed = gateway_mac(network), addresses(network), False
+    bridge = ip.link_lookup(ifname=bridge_name(network.vni))
+    if not bridge:
+        raise Retry(f"there is no {bridge_name(network.vni)} for the gateway of network {network.ref}")
+    mtu = ip.get_links(bridge[0])[0].get("ifla_mtu")
+    found, port = ip.link_lookup(ifname=gateway_name(network.vni)), ip.link_lookup(ifname=port_name(network.vni))
+    if found and (not port or ip.get_links(found[0])[0].get("ifla_address") != mac):
+        ip.link("del", index=found[0])
+        found = []
+    if not found:
+        peer = {"ifname": port_name(network.vni), "mtu": mtu}
+        ip.link("add", ifname=gateway_name(network.vni), kind="veth", address=mac, mtu=mtu, peer=peer)
+        found, port = ip.link_lookup(ifname=gateway_name(network.vni)), ip.link_lookup(ifname=port_name(network.vni))
+        for index in (found[0], port[0]):
+            ip.link("set", index=index, IFLA_AF_SPEC=NO_LINK_LOCAL)
         changed = True
+    for index in (found[0], port[0]):
+        if ip.get_links(index)[0].get("ifla_mtu") != mtu:
+            ip.link("set", index=index, mtu=mtu)
+            changed = True
+    changed = _addressed(ip, found[0], wanted) or changed
+    if changed or ip.get_links(port[0])[0].get("ifla_master") != bridge[0]:
+        ip.link("set", index=found[0], state="up")
+        ip.link("set", index=port[0], master=bridge[0], state="up")
+        _learned(ip, port[0], mac)
+        _speak(ip, found[0], wanted)
+        changed = True
+    return changed
+
+
+def _learned(ip: Any, port: int, mac: str) -> None:
+    """The bridge takes it once the port forwards, which the kernel brings about in its own time: milliseconds."""
+    for again in range(TRIES):
+        try:
+            ip.fdb("replace", ifindex=port, lladdr=mac, state=REACHABLE, flags=NTF_MASTER)
+            return
+        except NetlinkError as error:
+            if error.code != errno.EPERM or again == TRIES - 1:
+                raise
+        threading.Event().wait(0.01)
+
+
+def _speak(ip: Any, index: int, wanted: list[Interface]) -> None:
+    """The kernel asks for a neighbour, in broadcast, from the gateway's MAC: every bridge hears where it is. Without it
+    nothing was delivered before the gateway spoke by itself (seen by running), although the bridge had its entry.
+    """
+    for address in wanted:
+        if address.network.num_addresses > 2 and not address.is_link_local:
+            other = next(one for one in address.network.hosts() if one != address.ip)
+            ip.neigh("replace", dst=str(other), ifindex=index, state=0, flags=NTF_USE)
+
+
+def _addressed(ip: Any, index: int, wanted: list[Interface]) -> bool:
+    there = {ip_interface(f"{one.get_attr('IFA_ADDRESS')}/{one['prefixlen']}") for one in ip.get_addr(index=index)}
+    for address in there - {*wanted}:
+        ip.addr("del", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
     for address in wanted:
         if address not in there:
             more: dict[str, Any] = {"flags": NODAD} if address.version == 6 else {}
-            more |= {"address": str(address.ip), "prefixlen": address.network.prefixlen, "proto": PROTOCOL}
-            ip.addr("add", index=index, **more)
-            changed = True
-    return changed
+            ip.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen, **more)
+    return there != {*wanted}
+
+
+def _told(error: NetlinkError, network: Network) -> Retry:
+    return Retry(f"the kernel did not set the gateway of network {network.ref}: {error}")
 
 
 def _mac(word: str) -> str:

@@ -34,6 +34,16 @@ def vxlan_name(vni: int) -> str:
     return f"vxlan{vni}"
 
 
+def gateway_name(vni: int) -> str:
+    """The end of the gateway's cable that has the addresses."""
+    return f"vmgw{vni}"
+
+
+def port_name(vni: int) -> str:
+    """The end that is in the bridge."""
+    return f"vmgp{vni}"
+
+
 class Kernel:
     """`open` gives a netlink socket in the namespace that is meant; each call has one of its own."""
 
@@ -144,7 +154,7 @@ def _attr(link: Any, name: str) -> Any:
 
 def _demand_empty(ip: Any, vni: int, bridge: int) -> None:
     ports = [link.get("ifla_ifname") for link in ip.get_links() if link.get("ifla_master") == bridge]
-    others = [name for name in ports if name != vxlan_name(vni)]
+    others = [name for name in ports if name not in (vxlan_name(vni), port_name(vni))]
     if others:
         raise Refused(
             f"network {vni} still has guests plugged in here: {', '.join(sorted(others))}",

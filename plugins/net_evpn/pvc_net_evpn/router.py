@@ -21,7 +21,7 @@ from pvc_net_evpn import dnsmasq
 from pvc_net_evpn.definitions import HEADERS_BYTES
 from pvc_net_evpn.firewall import ruleset
 from pvc_net_evpn.gateway import Gateways, addresses
-from pvc_net_evpn.kernel import Kernel, bridge_name
+from pvc_net_evpn.kernel import Kernel, gateway_name
 from pvc_net_evpn.leases import LeaseBook, LeasePipe
 from pvc_net_evpn.metadata import ADDRESS, Asker, Metadata
 from pvc_net_evpn.options import serves_dhcp, with_gateway
@@ -95,6 +95,7 @@ class Router:
         with self._lock:
             if not self._lock.wait_for(lambda: self._gone(network), WAIT_S):
                 raise Retry(self._why or "its gateway is being taken down", again_in_s=1.0)
+        self._gateways.take(network)
         if self._context.is_primary():
             self.book.drop(network.id)
 
@@ -184,12 +185,14 @@ class Router:
 
     def _rest(self, networks: Sequence[Network], changed: set[int]) -> bool:
         assert self._serving is not None
+        for network in networks:  # before all else: another node has the same addresses by now
+            if network.vni in changed:
+                self._gateways.take(network)
         self._metadata.stop()
         for name in self._serving.running():
             self._serving.stop(name)
         for network in networks:
             if network.vni in changed:
-                self._gateways.take(network, self._context.node.name)
                 self.book.forget(network.id)
         if changed:
             self._context.hold({})
@@ -207,7 +210,7 @@ class Router:
     def _act(self, networks: Sequence[Network], changed: set[int]) -> bool:
         routed = with_gateway(networks)
         if changed:
-            self._context.hold({bridge_name(one.vni): [str(word) for word in addresses(one)] for one in routed})
+            self._context.hold({gateway_name(one.vni): [str(word) for word in addresses(one)] for one in routed})
         self._let_through(routed)
         for network in networks:
             if network.vni in changed:
@@ -222,7 +225,7 @@ class Router:
         if network.ip4.gateway or network.ip6.gateway:
             self._gateways.give(network)
         else:
-            self._gateways.take(network, self._context.node.name)
+            self._gateways.take(network)
 
     def _serve(self, routed: Sequence[Network], changed: set[int]) -> bool:
         assert self._serving is not None
