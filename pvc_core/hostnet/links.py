@@ -125,7 +125,7 @@ class Links:
             lambda: self._ip.addr(
                 "del", index=link.index, address=str(interface.ip), prefixlen=interface.network.prefixlen
             ),
-            well=(99,),  # EADDRNOTAVAIL
+            well=(19, 99),  # ENODEV: the device went with it; EADDRNOTAVAIL
         )
 
     # routes
