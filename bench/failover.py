@@ -20,10 +20,7 @@ from lab.state import Lab
 from tests.lab.failover import Rig
 from tests.lab_fixture import RunningLab
 
-PROFILES = {
-    "default": "",
-    "fast": "{heartbeat_s: 0.5, suspicion_s: 3, promise_s: 1.5, self_fence_s: 5}",
-}
+PROFILES = {"default": "", "fast": "{profile: fast}"}
 GOALS_S = {"default": 30.0, "fast": 15.0}
 EXECUTES = "executes"
 UNITS = ("pvcguard", "pvcnoded")

@@ -85,6 +85,8 @@ class Fencing:
 class Intervals:
     """Seconds; rules.py holds what they must satisfy together."""
 
+    profile: str = "default"
+    """Where the values came from that pvc.yaml does not name (schema/config.py)."""
     heartbeat_s: float = 1.0
     suspicion_s: float = 5.0
     self_fence_s: float = 8.0

@@ -31,9 +31,12 @@ def availability(
     patience: Patience,
     serving: Callable[[], frozenset[str] | None],
     log: Any,
+    docket: Docket | None = None,
 ) -> Engine:
-    """`proof`: fencing.proof of pvc.yaml; `serving`: coordinators whose store servers answered lately."""
-    docket = Docket(ground.clock)
+    """`proof`: fencing.proof of pvc.yaml; `serving`: coordinators whose store servers answered lately; `docket`: where
+    what the judge finds is kept, for whoever tells of it.
+    """
+    docket = docket or Docket(ground.clock)
     demand = Demand(proof=proof, rungs=ladder.rungs)
     climbing = LadderReconciler(ground, docket, questions, ladder)
     engine = Engine(
@@ -56,7 +59,7 @@ def availability(
 
 
 def build_availability(
-    config: Config, ground: Ground, loaded: Loaded, drivers: Mapping[str, Drivers], log: Any
+    config: Config, ground: Ground, loaded: Loaded, drivers: Mapping[str, Drivers], docket: Docket, log: Any
 ) -> Engine:
     """As pvc.yaml names its rungs and intervals. Empty on a node that is no coordinator, and in a cluster of one."""
     if not config.coordinator:
@@ -70,6 +73,7 @@ def build_availability(
         patience=Patience(silent_s=intervals.suspicion_s, sick_s=intervals.sick_s, boot_grace_s=intervals.boot_grace_s),
         serving=Serving(config, ground.clock),
         log=log,
+        docket=docket,
     )
 
 

@@ -41,6 +41,7 @@ from pvc_core.peer.relay import MORE_S, relayed
 from pvc_core.policy.standstill import goes_on, standstill
 from pvc_core.reconcile.arrival import Arrivals, LeftoversReconciler
 from pvc_core.reconcile.calls import ThreadCalls
+from pvc_core.reconcile.docket import Docket
 from pvc_core.reconcile.engine import Engine, Reconciler
 from pvc_core.reconcile.faults import FaultsReconciler
 from pvc_core.reconcile.fence_care import FenceCare
@@ -160,14 +161,14 @@ def build_node(
     uploads, served = Uploads(), ServedFile(config.paths.state, config.cluster.name)
     restoring = Restoring(ground, served.get, lambda: [*node.quick.running(), *node.slow.running()])
     offered = {name: made.fence for name, made in drivers.items() if made.fence is not None}
-    fence = FenceCare(ground, offered)
+    fence, docket = FenceCare(ground, offered), Docket(clock)
     node = Node(
         config=config,
         store=store,
         keeper=keeper,
         ground=ground,
         quick=Engine((), clock, log),
-        care=Engine((), clock, log) if custody else build_availability(config, ground, loaded, drivers, log),
+        care=Engine((), clock, log) if custody else build_availability(config, ground, loaded, drivers, docket, log),
         slow=Engine((), clock, log),
         bytes=Bytes(ground, uploads, ring),
         hooks=hooks,
@@ -192,7 +193,7 @@ def build_node(
         more=(
             *host.reconcilers(in_custody=bool(custody)),
             ReportReconciler(ground, config.paths.run),
-            *(() if custody else (FaultsReconciler(ground), StorageReportReconciler(ground))),
+            *(() if custody else (FaultsReconciler(ground, lambda: docket.silent), StorageReportReconciler(ground))),
             *_era(ground, served, in_custody=bool(custody)),
         ),
         held=lambda kind, key: "" if goes_on(keeper.view, kind, key) else node.standstill(),

@@ -68,6 +68,8 @@ class Docket:
         self.memory = Memory()
         self.asked: dict[str, Asked] = {}
         self.cases: dict[str, Case] = {}
+        self.silent: dict[str, str] = {}
+        """Nodes that this judge does not hear -> what hinders their verdict, on the primary."""
         self.read_off: set[str] = set()
         """Lives whose power was read off without anybody's acting."""
         self.to_read: tuple[tuple[str, str], ...] = ()

@@ -6,7 +6,7 @@ maintenance none is added or changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pvc_core.cluster import layout
@@ -24,7 +24,10 @@ AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True)
 class FaultsReconciler:
+    """`silent`: nodes that the judge on this node does not hear and may not give up, with the reason."""
+
     ground: Ground
+    silent: Callable[[], Mapping[str, str]] = dict
     kind: str = "faults"
 
     def keys(self, view: ClusterView) -> Iterable[str]:
@@ -39,7 +42,8 @@ class FaultsReconciler:
         if not self.ground.is_primary() or not view.fresh or view.maintenance:
             return Outcome("", LOOK_S)
         now_s = self.ground.clock.wall_s()
-        writes = list(_writes(faults_of(view, self.ground.descriptions.of), view.faults, now_s))[:AT_ONCE]
+        found = faults_of(view, self.ground.descriptions.of, self.silent())
+        writes = list(_writes(found, view.faults, now_s))[:AT_ONCE]
         if writes:
             self.ground.commit(self.ground.lead(), *writes)
         return Outcome("", LOOK_S)

@@ -54,6 +54,7 @@ class JudgeReconciler:
         old, docket.to_read = docket.to_read, tuple((one.node, one.beat.incarnation) for one in found if one.if_off)
         if docket.to_read != old:
             docket.read()
+        docket.silent = {one.node: one.hindrance for one in found if one.hindrance}
         for suspect in found:
             if self._may_condemn(suspect):
                 return self._condemn(suspect)

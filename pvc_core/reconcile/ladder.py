@@ -196,6 +196,8 @@ class LadderReconciler:
             case.reasons[key] = answer.text
         if answer.why is Why.NOT_ALLOWED:
             return Outcome(answer.text, SOON_S)
+        if answer.why is Why.UNREACHABLE:  # asking costs nobody anything, and it may come back with its machine's power
+            return Outcome(answer.text, AGAIN_S)
         self._failed[key] = self._failed.get(key, 0) + 1
         again_s = STORAGE_AGAIN_S if answer.rung in self.ladder.storage else AGAIN_S
         return Outcome(answer.text, min(AGAIN_MAX_S, again_s * self._failed[key]))

@@ -20,7 +20,7 @@ from pvc_core.reconcile.arrival import Arrivals, arriving
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.moving import Mover
 from pvc_core.reconcile.outcome import Outcome
-from pvc_core.reconcile.vm_start import STEADY_S, Starter
+from pvc_core.reconcile.vm_start import CRASHES_MAX, STEADY_S, Starter
 
 SHUTDOWN_LIMIT_S = 180.0
 """How long a guest may take to obey before it is switched off."""
@@ -162,8 +162,12 @@ class VmReconciler:
             return Outcome("off; starting again as asked", 0.0)
         if rebooted:
             return Outcome(f"node {self.ground.node} was restarted; starting the guest again", 0.0)
-        wait_s = self.starter.hold_back(vm.uuid, crashes)
-        return Outcome(f"the guest ended by itself ({reason}); starting it again in {wait_s:.0f} s", wait_s)
+        if crashes >= CRASHES_MAX:
+            why = f"it ended by itself {crashes} times in a row ({reason}) and is not started again by itself"
+            return self.starter.failed(vm, replace(off, crashes=0), f"{why}; `pvc vm start {vm.name}` does")
+        wait_s = self.starter.hold_back(vm.uuid, crashes, reason)
+        times = f"{crashes} times in a row" if crashes > 1 else "by itself"
+        return Outcome(f"the guest ended {times} ({reason}); starting it again in {wait_s:.0f} s", wait_s)
 
     def _adopt(self, claim: Kept[Claim], what: str) -> Outcome:
         """The guest runs here and nobody else may have it: say so in the claim before anything else."""
@@ -180,11 +184,13 @@ class VmReconciler:
     def _show_running(self, vm: VmWanted, claim: Claim, there: Observation) -> VmSeen:
         kept = self.ground.view.vm_seen.get(vm.uuid)
         old = self._seen(vm.uuid)
+        steady = bool(old.crashes) and self.ground.clock.wall_s() - old.started_at_s > STEADY_S
         done = vm.restart if claim.request_id == f"restart-{vm.restart}" else old.restart_done
         new = replace(
             old,
             node=self.ground.node,
             guest=there.guest,
+            crashes=0 if steady else old.crashes,
             failed_reason="",
             failed_asked=-1,
             restart_done=max(done, old.restart_done),

@@ -27,6 +27,8 @@ BACK_OFF_MAX_S = 60.0
 WAIT_S, BUSY_S = 5.0, 2.0
 STEADY_S = 300.0
 """A guest that ran this long is not in a crash loop."""
+CRASHES_MAX = 10
+"""So often in a row a guest may end by itself, some four minutes with what is waited between; then it has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Starter:
             self.clients.shut_out(claim.value)
             there = self._launch(vm, description, mine.generation)
         except (Permanent, Refused, Invalid, NotFound) as error:
-            return self._failed(vm, seen, str(error))
+            return self.failed(vm, seen, str(error))
         except Retry as error:  # each attempt writes the claim, which wakes this VM: only the clock may bring the next
             self._hold(vm.uuid, error.again_in_s, str(error))
             raise
@@ -76,10 +78,11 @@ class Starter:
         self._not_before.pop(uuid, None)
         self.clients.forget(uuid)
 
-    def hold_back(self, uuid: str, crashes: int) -> float:
+    def hold_back(self, uuid: str, crashes: int, reason: str) -> float:
         """How long to wait before the next start of a guest that keeps ending by itself: 0, 1, 2, 4 ... 60 seconds."""
         wait_s = 0.0 if crashes <= 1 else min(BACK_OFF_MAX_S, 2.0 ** (crashes - 2))
-        self._hold(uuid, wait_s, f"the guest ended by itself {crashes} times; starting it again")
+        limit = f"it is started again up to {CRASHES_MAX - 1} times in a row, {wait_s:.0f} s after this one"
+        self._hold(uuid, wait_s, f"the guest ended by itself {crashes} times in a row ({reason}); {limit}")
         return wait_s
 
     def _hold(self, uuid: str, wait_s: float, why: str) -> None:
@@ -297,7 +300,7 @@ class Starter:
         self._save(vm.uuid, new)
         self.ground.hooks.notify("pvc_vm_started", key=vm.uuid, vm=vm)
 
-    def _failed(self, vm: VmWanted, seen: VmSeen, reason: str) -> Outcome:
+    def failed(self, vm: VmWanted, seen: VmSeen, reason: str) -> Outcome:
         """It cannot start here. The claim is given up only when the guest was seen off: nothing may be in flight."""
         self.ground.permits.revoke(vm.uuid)
         if self._look(vm.uuid).guest is not GuestState.OFF:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from importlib.metadata import entry_points
 from ipaddress import ip_interface
 from pathlib import Path
@@ -177,6 +178,22 @@ def test_what_loads_satisfies_the_inequalities(
     promise, sick = Intervals().promise_s, Intervals().sick_s
     holds = holds and 2 * heartbeat <= promise and promise * (1 + CLOCK_RATE_ERROR) <= limit - heartbeat
     assert loads == (holds and sick >= 2 * suspicion)
+
+
+def test_a_profile_sets_what_is_not_given_and_keeps_the_inequalities(tmp_path: Path) -> None:
+    def intervals(text: str) -> Intervals:
+        return load(minimal(tmp_path, f"intervals: {{{text}}}\n"), node="hv1").intervals
+
+    fast = Intervals(profile="fast", heartbeat_s=0.5, suspicion_s=3.0, promise_s=1.5, self_fence_s=5.0)
+    assert intervals("profile: default") == Intervals()
+    assert intervals("profile: fast") == fast
+    assert intervals("profile: fast, suspicion_s: 4, boot_grace_s: 60") == replace(
+        fast, suspicion_s=4.0, boot_grace_s=60.0
+    )
+    (fault,) = check(minimal(tmp_path, "intervals: {profile: fast, heartbeat_s: 1}\n"), node="hv1")[:1]
+    assert "heartbeat_s" in fault.message
+    (fault,) = check(minimal(tmp_path, "intervals: {profile: quick}\n"), node="hv1")
+    assert fault.key == "intervals.profile" and "fast" in fault.message
 
 
 @pytest.mark.parametrize(

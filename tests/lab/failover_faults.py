@@ -261,6 +261,7 @@ def _waits_in_words(rig: Rig, node: str, guests: list[str]) -> None:
         tell=lambda: [rig.vm(name)["status"] for name in guests],
     )
     rig.note(str(rig.node(node)["status"]))
+    rig.until(lambda: f"DEAD_NODE_{node.upper()}" in rig.lab.pvc("cluster", "fault", "list").stdout, "there is a fault")
 
 
 def _kill(rig: Rig, node: str, daemon: str) -> None:

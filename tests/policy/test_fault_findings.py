@@ -65,6 +65,22 @@ def test_each_kind_of_fault_has_its_id_and_its_sentence() -> None:
     assert found["DEAD_NODE_HV2"].message == "node hv2 is dead: given up: silent"
 
 
+def test_a_node_that_is_silent_and_may_not_be_given_up_is_one() -> None:
+    cluster = Cluster(hv1=8, hv2=8)
+    found = faults_of(cluster.view, describe, {"hv2": "only 1 of 3 nodes are heard"})
+    assert found["SILENT_NODE_HV2"].message == "node hv2 is silent and not given up: only 1 of 3 nodes are heard"
+    cluster.nodes["hv2"] = replace(cluster.nodes["hv2"], daemon_state=DaemonState.DEAD)
+    assert list(faults_of(cluster.view, describe, {"hv2": "x"})) == ["DEAD_NODE_HV2"]
+
+
+def test_a_guest_that_keeps_ending_by_itself_is_one_also_while_it_runs() -> None:
+    cluster = Cluster(hv1=8, hv2=8)
+    cluster.vm("vm", "hv1")
+    assert not faults_of(seen(cluster, guest=GuestState.RUNNING, crashes=2), describe)
+    found = faults_of(seen(cluster, guest=GuestState.RUNNING, crashes=4, sentence="running on hv1"), describe)
+    assert found["VM_CRASHING_VM"].message == "VM vm has ended by itself 4 times in a row: running on hv1"
+
+
 def test_a_guest_that_waits_for_room_is_one_and_one_that_runs_is_not() -> None:
     cluster = Cluster(hv1=8, hv2=8)
     cluster.vm("vm", "hv1")
