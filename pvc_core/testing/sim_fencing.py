@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pvc_core.model.fence import FenceAnswer, NoProof, Proof, ProofKind, Why, WriteFence
-from pvc_core.testing.storage import FakeStorage, FakeStorageWorld
+from pvc_core.testing.storage import ALL_CAPABILITIES, FakeStorage, FakeStorageDefinitions, FakeStorageWorld
 
 if TYPE_CHECKING:
     from pvc_core.testing.sim_ha import HaCluster
@@ -16,7 +17,7 @@ class SimWriteFence(FakeStorageWorld):
     """`out` holds (incarnation, pool)."""
 
     def __init__(self, sim: HaCluster) -> None:
-        super().__init__()
+        super().__init__(FakeStorageDefinitions(replace(ALL_CAPABILITIES, storage_fencing=True)))
         self.sim = sim
         self.out: set[tuple[str, str]] = set()
         self.broken = False

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +47,7 @@ from pvc_core.testing.sim_ha_checks import HaWatcher
 from pvc_core.testing.sim_net import SimNet
 from pvc_core.testing.sim_parts import FakePlugin, MortalStore, QuietLog, SimCalls, SimKeeper
 from pvc_core.testing.sim_stage import Stage
-from pvc_core.testing.storage import ALL_CAPABILITIES, Crashed, FakeStorageDefinitions
+from pvc_core.testing.storage import Crashed, FakeStorageDefinitions
 from pvc_core.testing.store import FakeStoreServer
 from pvc_core.units import GIB, MIB
 
@@ -84,10 +84,9 @@ class Setting:
 class FencePlugin(FakePlugin):
     """The ladder's definitions."""
 
-    def __init__(self, fence: FenceDefinitions) -> None:
+    def __init__(self, fence: FenceDefinitions, storage: FakeStorageDefinitions) -> None:
         super().__init__()
-        self._fence = fence
-        self._storage = FakeStorageDefinitions(replace(ALL_CAPABILITIES, storage_fencing=True))
+        self._fence, self._storage = fence, storage
 
     @property
     def fence(self) -> FenceDefinitions:
@@ -311,7 +310,7 @@ class HaNode:
 
     def _ground(self) -> Ground:
         sim = self.sim
-        plugin, log = FencePlugin(sim.fences.definitions), sim.log.bind(node=self.name)
+        plugin, log = FencePlugin(sim.fences.definitions, sim.disks.definitions), sim.log.bind(node=self.name)
         lead = None
         if self.name in sim.coordinators and len(sim.coordinators) > 1:
             lead = Leadership(
