@@ -4,6 +4,7 @@ moment; a restore loses nobody's guest; a record of a newer PVC is left alone.
 
 from __future__ import annotations
 
+import datetime
 import json
 import threading
 import time
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from lab import LabError, network, node
 
@@ -156,6 +160,81 @@ def test_a_foreign_certificate_is_named(lab3: RunningLab, tmp_path: Path) -> Non
             path.write_bytes(kept[name])
         lab3.stop("hv3", "libvirtd")
         lab3.start("hv3", "libvirtd")
+    well(lab3)
+
+
+def test_a_network_narrower_on_one_node_is_named_with_both_sizes(lab3: RunningLab) -> None:
+    lab3.exec("hv2", "ip", "link", "set", "brstorage", "mtu", "1300")
+    try:
+        assert found(lab3, "MTU", "storage has different MTUs: 1500 (hv1, hv3); 1300 (hv2)")
+    finally:
+        lab3.exec("hv2", "ip", "link", "set", "brstorage", "mtu", str(network.MTU))
+    well(lab3)
+
+
+def test_a_certificate_that_has_ended_is_named(lab3: RunningLab) -> None:
+    file = lab3.root_of("hv3") / "etc/pvc/pki/node.crt"
+    text = file.read_text()
+    file.write_text(ended(text, (lab3.root_of("hv1") / "etc/pvc/pki/ca.key").read_text()))
+    try:
+        assert found(lab3, "certificates", "its certificate, or the authority's, has ended on", node="hv3")
+    finally:
+        file.write_text(text)
+    well(lab3)
+
+
+def ended(certificate: str, ca_key: str) -> str:
+    """The same, good until yesterday."""
+    old, now = x509.load_pem_x509_certificate(certificate.encode()), datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder().subject_name(old.subject).issuer_name(old.issuer).public_key(old.public_key())
+    made = made.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=9))
+    made = made.not_valid_after(now - datetime.timedelta(days=1))
+    for extension in old.extensions:
+        made = made.add_extension(extension.value, extension.critical)
+    key = serialization.load_pem_private_key(ca_key.encode(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def test_a_disk_that_is_full_is_named(lab3: RunningLab) -> None:
+    lab3.exec("hv2", "mount", "-t", "tmpfs", "-o", "size=8m", "none", "/var/log/pvc")
+    try:
+        lab3.exec("hv2", "sh", "-c", "head -c 8000000 /dev/zero >/var/log/pvc/full")
+        assert found(lab3, "disk space", "/var/log/pvc: 9", "% full", node="hv2")
+    finally:
+        lab3.exec("hv2", "umount", "/var/log/pvc")
+    well(lab3)
+
+
+OTHERWISE = """import os, sys
+if os.path.exists("/run/lab/otherwise.py"):
+    exec(open("/run/lab/otherwise.py").read())
+"""
+OTHER = """import time
+right = time.time
+time.time = lambda: right() + 7.0
+sys.path.insert(0, "/run/lab/other")
+"""
+
+
+def test_a_clock_that_is_wrong_and_another_version_are_named(lab3: RunningLab) -> None:
+    """The nodes have the machine's one clock, so the daemon's own idea of it is what is moved; and it finds another
+    kazoo than the others do.
+    """
+    shared = lab3._lab.root / "plugins/sitecustomize.py"
+    shared.write_text(OTHERWISE)
+    info = "/run/lab/other/kazoo-99.0.dist-info"
+    lab3.exec("hv2", "mkdir", "-p", info)
+    lab3.exec("hv2", "sh", "-c", f"printf 'Metadata-Version: 2.1\nName: kazoo\nVersion: 99.0\n' >{info}/METADATA")
+    lab3.exec("hv2", "sh", "-c", f"cat >/run/lab/otherwise.py <<'END'\n{OTHER}END\n")
+    try:
+        lab3.kill("hv2", "pvcnoded")
+        lab3.eventually(lambda: found(lab3, "clocks", "its clock is 7.0 s ahead", node="hv2"), "its clock is wrong")
+        assert found(lab3, "versions", "kazoo differs: ", "99.0 (hv2)", "(hv1, hv3)")
+    finally:
+        shared.unlink()
+        lab3.exec("hv2", "rm", "-r", "/run/lab/other", "/run/lab/otherwise.py")
+        lab3.kill("hv2", "pvcnoded")
     well(lab3)
 
 
