@@ -80,8 +80,30 @@ def test_an_interrupted_up_cleans_after_itself(labs: Path, number: int) -> None:
     _gone(labs)
 
 
-def _up() -> subprocess.Popen[bytes]:
-    return subprocess.Popen([LAB, "up", "--name", "broken"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "after_s"),
+    [
+        (number, round(random.Random(SEED * int(number)).uniform(0.5, 12), 2))
+        for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
+    ],
+)
+def test_three_nodes_whose_up_ended_early(labs: Path, number: int, after_s: float) -> None:
+    up = _up("--nodes", "3", "--store", "zookeeper")
+    time.sleep(after_s)
+    up.send_signal(number)
+    ready = up.wait(60) == 0
+    if list(labs.iterdir()):
+        assert ready or number == signal.SIGKILL, "who could still clean after itself has done it"
+        ok("down", "--name", "broken")
+    assert list(labs.iterdir()) == []
+    _gone(labs)
+
+
+def _up(*more: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [LAB, "up", "--name", "broken", *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def _killed_up(after_s: float) -> None:
