@@ -185,7 +185,7 @@ def pvc_yaml(plan: Plan, number: int) -> str:
         },
         "use": {
             "compute": "compute_libvirt",
-            "networks": {"managed": "net_evpn"},
+            "networks": {"managed": "net_evpn", **_networks_of(plan.plugins)},
             "default_pool": {"name": "vms", "driver": f"storage_{plan.storage}"},
         },
         "fencing": {"ladder": ["fence_ipmi", *(["storage_ceph"] if plan.storage == "ceph" else [])]},
@@ -193,6 +193,11 @@ def pvc_yaml(plan: Plan, number: int) -> str:
     return f"# Written by script/lab for its node {plan.nodes[number - 1]}.\n" + yaml.safe_dump(
         content, sort_keys=False
     )
+
+
+def _networks_of(plugins: Sequence[str]) -> dict[str, str]:
+    """A stranger's plugin net_NAME makes networks of type NAME."""
+    return {name.removeprefix("net_"): name for name in plugins if name.startswith("net_")}
 
 
 def _host_network(item: network.Network, number: int) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""Guests on two real nodes in one managed network: they get addresses over VXLAN and answer; another VNI is apart."""
+"""Guests on two real nodes in one managed network: they get addresses over VXLAN and answer, another VNI is apart, an
+ACL holds from the moment it is there.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +35,7 @@ def test_guests_of_two_nodes_are_in_one_network_and_apart_from_another(lab3: Run
         lab3.exec("hv1", "busybox", "ping", "-c", "1", "-W", "5", addresses["two"])  # from hv1 to a guest on hv2
         lab3.exec("hv3", "busybox", "ping", "-c", "1", "-W", "5", addresses["one"])
         assert not _address(lab3, "far")  # the same addresses are served next door
+        _acl_holds_while_they_talk(lab3, addresses["two"])
         answer = lab3.pvc("network", "remove", "-y", "lab")
         assert answer.returncode == 1 and "is used by VM one, two" in answer.stderr
     finally:
@@ -40,6 +43,19 @@ def test_guests_of_two_nodes_are_in_one_network_and_apart_from_another(lab3: Run
     lab3.eventually(lambda: not lab3.api.get("/network"), "both networks are gone", deadline_s=60)
     for node in lab3.nodes:
         assert "vmbr" not in lab3.exec(node, "ip", "-o", "link")
+
+
+def _acl_holds_while_they_talk(lab: RunningLab, address: str) -> None:
+    """From hv1 to the guest on hv2."""
+    ping = ("sh", "-c", f"busybox ping -c 1 -W 2 {address} >/dev/null && echo yes || echo no")
+    lab.api.post(f"/network/{VNI}/acl", description="quiet", rule="icmp type echo-request drop", direction="in")
+    lab.eventually(lambda: lab.exec("hv1", *ping).strip() == "no", "the ACL holds", deadline_s=60)
+    counted = lab.api.get(f"/network/{VNI}/acl?counters=true")
+    assert counted[0]["rule"] == "icmp type echo-request drop" and counted[0]["packets"] > 0
+    refused = lab.pvc("network", "acl", "add", "-d", "two", "-r", "drop; accept", VNI)
+    assert refused.returncode == 1 and "syntax error" in refused.stderr
+    lab.api.delete(f"/network/{VNI}/acl/quiet")
+    lab.eventually(lambda: lab.exec("hv1", *ping).strip() == "yes", "without it they talk again", deadline_s=60)
 
 
 def _serve_dhcp(lab: RunningLab) -> None:

@@ -18,6 +18,8 @@ from tests.uml import PROGRAM, Uml
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 540.0
 """Also on a machine that does much else."""
+DEVICES = "not acl and not rule_that_is_none and not own_mac and not in_the_way"
+"""Filters are asked where they cost less: the same library below net_evpn and the example, on this machine's kernel."""
 
 pytestmark = [
     pytest.mark.system,
@@ -29,7 +31,7 @@ pytestmark = [
 
 def test_the_suite_and_the_questions_of_its_own_in_user_mode_linux() -> None:
     pytest_ = f"PYTHONDONTWRITEBYTECODE=1 {sys.executable} -m pytest -q --color=no -p no:cacheprovider -p no:xdist"
-    ended = Uml(f"cd {ROOT} && {pytest_} tests/net_vlan/questions.py").ended(within_s=WITHIN_S)
+    ended = Uml(f"cd {ROOT} && {pytest_} tests/net_vlan/questions.py -k '{DEVICES}'").ended(within_s=WITHIN_S)
     assert ended.code == 0, ended.said
     assert " passed" in ended.said and "core                 ok" in ended.said
 
