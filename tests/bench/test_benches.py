@@ -91,3 +91,8 @@ def test_failover(labs: None, capsys: pytest.CaptureFixture[str]) -> None:
     printed = run("failover", capsys, "--rounds", "1", "--profiles", "fast")
     for step in ("given up", "agreed", "proved", "let go", "running", "executes"):
         assert re.search(rf"^\| {step} +\| +[0-9.]+ ", printed, re.MULTILINE), printed
+
+
+def test_ceph(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run("ceph", capsys, "--rounds", "1", "--volumes", "3")
+    assert "clone (thin)" in printed and "upload qcow2" in printed and "list of 3" in printed

@@ -189,9 +189,10 @@ class Osds:
     def _wipe(self, device: str, number: int) -> None:
         """Nothing of the OSD is left on its disk; what cannot be wiped is said, the OSD is gone all the same."""
         if self._raw:
-            done = self._context.run(["blkdiscard", "--force", device], deadline_s=_MAKE_S)
-            if done.returncode:
-                done = self._context.run(["ceph-volume", "raw", "zap", "--destroy", device], deadline_s=_MAKE_S)
+            # ceph-volume's own zap leaves a disk that is no LVM's as it is; a disk may know no discard.
+            zero = ["dd", "if=/dev/zero", f"of={device}", "bs=1M", "count=100", "conv=fsync"]
+            self._context.run(["blkdiscard", "--force", device], deadline_s=_MAKE_S)
+            done = self._context.run(zero, deadline_s=_MAKE_S)
         else:
             done = self._context.run(
                 ["ceph-volume", "lvm", "zap", "--destroy", "--osd-id", str(number)], deadline_s=_MAKE_S
@@ -224,13 +225,15 @@ class Osds:
         return any(int(one["osd"]) == number and one["up"] for one in dump)
 
     def _device_of(self, number: int) -> str:
-        """The disk it lies on; "" when Ceph does not know."""
+        """The disk it lies on; "" when nobody knows."""
+        if self._raw:
+            done = self._context.run(["ceph-volume", "raw", "list"], deadline_s=_STEP_S)
+            found = json.loads(done.stdout or "{}") if done.returncode == 0 else {}
+            return next((str(one["device"]) for one in found.values() if int(one["osd_id"]) == number), "")
         try:
             about = self._driver.ask("osd metadata", id=number)
         except (Refused, Retry, Permanent):
             return ""
-        if self._raw:
-            return str(about.get("bluestore_bdev_path", ""))
         return f"/dev/{str(about.get('bluestore_bdev_devices', '')).split(',')[0]}"
 
     def _drain(self, number: int, progress: Progress) -> None:
@@ -290,8 +293,9 @@ class Osds:
     def _run(self, argv: list[str], doing: str, deadline_s: float = _STEP_S) -> str:
         done = self._context.run(argv, deadline_s=deadline_s)
         if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            said = lines[-1].strip() if lines else f"{argv[0]} gave no reason"
+            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            told = [line for line in lines if "rror" in line] or lines
+            said = told[-1] if told else f"{argv[0]} gave no reason"
             raise Refused(f"{doing} on {self._node} failed: {said}", help=f"it was: {' '.join(argv)}")
         return done.stdout
 
