@@ -1,0 +1,110 @@
+"""Guests on a real Ceph in a lab of three nodes: they run with their node's key, move,
+and survive the death of their node by storage fencing alone, with every block they wrote in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from ceph_guest import DATA, VM, Writer
+
+from lab import LabError
+from tests.lab_fixture import ARMING_S
+from tests.lab_fixture import RunningLab as MakeLab
+
+if TYPE_CHECKING:
+    from tests.lab_fixture import RunningLab
+
+pytestmark = [pytest.mark.system, pytest.mark.slow]
+FAILOVER_S = 180.0
+ADDRESSES = {"hv1": "10.72.0.11", "hv2": "10.72.0.12", "hv3": "10.72.0.13"}
+
+
+@pytest.fixture(scope="module")
+def ceph_lab() -> Iterator[RunningLab]:
+    if os.geteuid() != 0:
+        pytest.skip("the lab needs root")
+    running = MakeLab(f"ceph{os.getpid()}", nodes=3, storage="ceph")
+    yield running
+    running.down()
+
+
+@pytest.fixture(scope="module")
+def writer(ceph_lab: RunningLab) -> Writer:
+    """In maintenance, but for the test of fencing: a machine that is busy for seconds condemns nobody."""
+    ceph_lab.api.call("POST", "/status", {"state": "true"})
+    made = Writer(ceph_lab)
+    made.begin("hv2")
+    return made
+
+
+def _watchers(lab: RunningLab, volume: str) -> list[str]:
+    """Addresses of those that have it open."""
+    said = json.loads(lab.exec("hv1", "timeout", "60", "rbd", "status", f"vms/{volume}", "--format", "json"))
+    return [str(one["address"]) for one in said["watchers"]]
+
+
+def _shut_out(lab: RunningLab) -> str:
+    return lab.exec("hv1", "timeout", "60", "ceph", "osd", "blocklist", "ls")
+
+
+def test_a_guest_runs_with_its_nodes_key_and_moves_to_another(ceph_lab: RunningLab, writer: Writer) -> None:
+    lab = ceph_lab
+    before = writer.user("hv2")
+    assert before.startswith("pvc.hv2.")
+    rights = json.loads(lab.exec("hv1", "ceph", "auth", "get", f"client.{before}", "-f", "json"))[0]["caps"]
+    assert rights == {"mon": "profile rbd", "osd": "profile rbd pool=vms"}
+    assert [one.partition(":")[0] for one in _watchers(lab, DATA)] == [ADDRESSES["hv2"]]
+    count = len(writer.blocks())
+    writer.move("hv3")
+    assert writer.user("hv3").startswith("pvc.hv3.")
+    writer.await_more(count)
+    assert len(set(writer.blocks())) == 1, "it went on, and was not started anew"
+    lab.eventually(
+        lambda: [one.partition(":")[0] for one in _watchers(lab, DATA)] == [ADDRESSES["hv3"]], "the source let go"
+    )
+
+
+def test_a_lost_node_that_goes_on_writing_is_shut_out_by_storage_alone(ceph_lab: RunningLab, writer: Writer) -> None:
+    """Its guard is stopped, so that nobody freezes its guest, and nobody can reach its power: the guest runs twice, and
+    writes once.
+    """
+    lab, lost = ceph_lab, writer.node
+    others = [node for node in lab.nodes if node != lost]
+    lives = len(set(writer.blocks()))
+    user = writer.user(lost)
+    key_file = f"/run/pvc/storage_ceph/{user.removeprefix(f'pvc.{lost}.')}.guest.key"
+    lab.api.call("POST", "/status", {"state": "false"})
+    time.sleep(ARMING_S)
+    lab.bmc(lost, "dead")
+    lab.kill(lost, "pvcguard", signal="SIGSTOP")
+    lab.eventually(lambda: _lives_on(writer, others), "it runs elsewhere", deadline_s=FAILOVER_S)
+    writer.await_more(len(writer.blocks(others[0])))
+    assert "running" not in lab.exec(lost, "virsh", "domstate", VM), "the old one stands at its first write"
+    assert f"{ADDRESSES[lost]}:0/0" in _shut_out(lab)
+    _no_new_one_writes(lab, lost, user, key_file)
+    assert len(set(writer.blocks(others[0]))) == lives + 1, "another life, behind the last one's blocks"
+
+
+def _lives_on(writer: Writer, nodes: list[str]) -> bool:
+    try:
+        return writer.node in nodes and "running on" in writer.shown()["status"]
+    except (LabError, KeyError):
+        return False
+
+
+def _no_new_one_writes(lab: RunningLab, node: str, user: str, key_file: str) -> None:
+    """A QEMU that begins on the lost node with all that is on its disk: that life's key, and Ceph's administrator's."""
+    key = lab.exec(node, "cat", key_file).strip()
+    image = f"rbd:vms/{DATA}:conf=/etc/ceph/ceph.conf"
+    living = next(one for one in lab.nodes if one != node)
+    lab.exec(living, "timeout", "60", "qemu-io", "-r", "-f", "raw", "-c", "read 0 512", f"{image}:id=admin")
+    for who in (f"id={user}:key={key}", "id=admin"):
+        argv = ("timeout", "60", "qemu-io", "-f", "raw", "-c", "write -P 7 0 512", f"{image}:{who}")
+        with pytest.raises(LabError):
+            lab.exec(node, *argv)
