@@ -13,7 +13,7 @@ import random
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from pvc_core.loader import Hooks
 from pvc_core.model.node import DaemonState, NodeSeen
 from pvc_core.model.view import ClusterView
 from pvc_core.policy.suspicion import Patience
+from pvc_core.reconcile.docket import Docket
 from pvc_core.reconcile.faults import FaultsReconciler
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.ladder import Ladder
@@ -288,14 +289,15 @@ class HaNode:
             machine_uuid=sim.fences.machines[self.name].uuid,
             addresses={"storage": f"10.2.0.{sim.names.index(self.name) + 1}"},
         )
+        docket = Docket(self.clock)
         quick, slow = engines(
             ground, Uploads(), host_bridges={"upstream": "brupstream"}, log=ground.log, facts=lambda: facts,
-            health=lambda strangers: (), more=(FaultsReconciler(ground),),
+            health=lambda strangers: (), more=(FaultsReconciler(ground, lambda: docket.silent),),
         )  # fmt: skip
         care = availability(
             ground, questions(self), sim.ladder(self.name), proof=sim.setting.proof, patience=sim.setting.patience,
             serving=lambda: frozenset(n for n in sim.coordinators if sim.nodes[n].up and n not in sim.servers_down),
-            log=ground.log,
+            log=ground.log, docket=docket,
         )  # fmt: skip
         self.engines, self.ground = (care, quick, slow), ground
         self.leadership = ground.leadership
@@ -333,7 +335,7 @@ class HaNode:
             actions={},
             fence={POWER: sim.fences.driver(self.name)} if sim.setting.power else {},
             permits=self,
-            hooks=Hooks({}, clock=self.clock, log=log, inline=True),
+            hooks=Hooks(sim.listeners, clock=self.clock, log=log, inline=True),
             calls=SimCalls(self.stage),
             leadership=lead,
             inline=True,
@@ -352,8 +354,12 @@ class HaNode:
 class HaCluster:
     """The whole of it under one seed. All times are true seconds since the beginning unless they say otherwise."""
 
-    def __init__(self, seed: int, setting: Setting | None = None) -> None:
+    def __init__(
+        self, seed: int, setting: Setting | None = None, listeners: Mapping[str, object] | None = None
+    ) -> None:
+        """`listeners`: by name, objects with hooks, loaded on every node."""
         self.seed, self.random = seed, random.Random(seed)
+        self.listeners = dict(listeners or {})
         self.setting = setting or Setting()
         self.clock, self.log = FakeClock(), TimedLog()
         self.log.clock = self.clock
@@ -552,9 +558,11 @@ class TimedLog(QuietLog):
         return TimedLog(self.lines, str(fields.get("node", self._node)), self.clock)
 
 
-def cluster(seed: int, *vms: str, setting: Setting | None = None) -> HaCluster:
+def cluster(
+    seed: int, *vms: str, setting: Setting | None = None, listeners: Mapping[str, object] | None = None
+) -> HaCluster:
     """A cluster at rest, with a shared pool and these VMs running."""
-    sim = HaCluster(seed, setting)
+    sim = HaCluster(seed, setting, listeners)
     sim.run(12, QUIET)
     said = sim.ask(lambda pvc: pvc.storage.add_pool(POOL, by="test", driver=STORAGE, options={"shared": "true"}))
     assert said == "", said
