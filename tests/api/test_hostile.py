@@ -281,7 +281,10 @@ def test_no_input_breaks_any_route(
     elif kind == "odd":
         content, headers = str(body).encode("utf-8", "replace"), {"Content-Type": "text/odd; charset=\xff"[:8]}
     params = {name: value.encode("utf-8", "replace").decode("utf-8", "replace") for name, value in query.items()}
-    answer = client.request(route.method, path, params=params, content=content, headers=headers)
+    with client.stream(route.method, path, params=params, content=content, headers=headers) as answer:
+        if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+            return  # it lasts; test_event_stream.py has it
+        answer.read()
     assert answer.status_code < 500 or answer.status_code == 501, (
         route.method,
         path,
