@@ -117,12 +117,12 @@ class CephRig(StorageRig):
         self._await_the_dead()
 
     def guest_writes(self, source: DiskSource, offset: int, data: bytes) -> None:
-        """Through QEMU's own rbd driver."""
+        """Through QEMU's own rbd driver, with the key that the node's guests have."""
         assert isinstance(source, Rbd)
         with tempfile.NamedTemporaryFile() as file:
             file.write(data)
             file.flush()
-            url = f"rbd:{source.pool}/{source.image}:conf={self._ceph.conf}:id={source.user}"
+            url = f"rbd:{source.pool}/{source.image}:conf={self._ceph.conf}:id={source.user}:keyfile={source.key_file}"
             command = f"write -s {file.name} {offset} {len(data)}"
             subprocess.run(["qemu-io", "-f", "raw", "-c", command, url], check=True, capture_output=True)
 
