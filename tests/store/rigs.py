@@ -30,6 +30,11 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def _state(stat: Path) -> str:
+    """A thread's state as proc(5) names it."""
+    return stat.read_text().rpartition(")")[2].split()[0]
+
+
 class ServerProcess(ABC):
     """A server that can be stopped, continued, killed and started again on the same port and the same data."""
 
@@ -77,6 +82,12 @@ class ServerProcess(ABC):
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
+
+    def stop(self) -> None:
+        """None of its threads runs any more: kill() returns before the last of them has heard of it."""
+        self.signal(signal.SIGSTOP)
+        while any(_state(stat) != "T" for stat in Path(f"/proc/{self.pid}/task").glob("*/stat")):
+            time.sleep(0.001)
 
     def kill(self) -> None:
         if self.process and self.process.poll() is None:
@@ -241,7 +252,7 @@ class ProcessRig(StoreRig):
         return store
 
     def freeze(self) -> None:
-        self._server.signal(signal.SIGSTOP)
+        self._server.stop()
 
     def thaw(self) -> None:
         self._server.signal(signal.SIGCONT)

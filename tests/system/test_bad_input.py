@@ -463,7 +463,7 @@ def test_sizes_in_other_scripts(lab: RunningLab, talk: Talk, size: str) -> None:
 def test_without_a_key_or_with_a_wrong_one(lab: RunningLab, talk: Talk) -> None:
     before = everything(lab, talk)
     name, _, secret = lab.api_key.partition(".")
-    for key in (
+    for key in (  # fewer tries than the API takes from one address in a minute
         None,
         "wrong",
         "lab.wrong",
@@ -474,7 +474,8 @@ def test_without_a_key_or_with_a_wrong_one(lab: RunningLab, talk: Talk) -> None:
         ".",
         "\xe9",
     ):
-        for request in (Request(path="/vm"), Request(method="DELETE", path=OFF), _volume(size="1M")):
+        requests = (Request(path="/vm"), Request(method="DELETE", path=OFF), _volume(size="1M"))
+        for request in requests if key == "wrong" else requests[:1]:
             answer = Talk(lab, key).ask(request)
             assert answer.status == 401 and answer.json["message"], (key, answer)
     assert everything(lab, talk) == before

@@ -37,7 +37,9 @@ class Cluster:
         self._shut_out_the_dead()
 
     def pool(self, name: str) -> Any:
-        """An Ioctx. Raises NotFound."""
+        """An Ioctx, of the pool that has this name now. Raises NotFound."""
+        if name in self._pools and self._handle.pool_lookup(name) != self._pools[name].get_pool_id():
+            self.forget_pool(name)  # another process removed it, and perhaps made it anew
         if name not in self._pools:
             try:
                 self._pools[name] = self._handle.open_ioctx(name)
