@@ -54,7 +54,7 @@ def _start(api: Api) -> int:
         _say("runs already")
         return max(1, boots)
     _say(f"start {GUEST.name}")
-    api.post(f"/vm/{GUEST.name}/state", state="start")
+    api.post(f"/vm/{GUEST.name}/state", state="start", wait="true")  # it has a console once it lives on a node
     return boots + 1
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from pvc_core.contracts.actions import Progress
 from pvc_core.contracts.plugin import PluginContext
 from pvc_core.contracts.storage import Upload
@@ -14,8 +16,63 @@ _STEP_S = 120.0
 """For each piece; the whole has no deadline, because whoever sends may be slow."""
 
 
-class CephUpload(Upload):
-    """Anything that goes wrong forgets the upload; the volume keeps the content it had."""
+class _Sent(Upload):
+    """Bytes on their way into a volume, kept by a child that nobody else has meanwhile. Anything that goes wrong undoes
+    it all.
+    """
+
+    what: ClassVar[str]
+    begin_call: ClassVar[str]
+    write_call: ClassVar[str]
+    abort_call: ClassVar[str]
+    left: ClassVar[str]
+    """What may stay for now when it could not be undone."""
+
+    def __init__(self, context: PluginContext, children: Children, pool: Pool, volume: Volume, *more: Any) -> None:
+        self._context, self._children, self._pool, self._volume = context, children, pool, volume
+        self._child: Child | None = children.take()
+        try:
+            self._child.call(self.begin_call, pool, volume, *more, deadline_s=_STEP_S)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def write(self, data: bytes) -> None:
+        child = self._begun()
+        try:
+            child.call(self.write_call, data, deadline_s=_STEP_S)
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Raises nothing: what a dead child leaves is put right before the next one."""
+        if self._child is None:
+            return
+        try:
+            call = self._child.call if self._child.alive else self._children.call
+            call(self.abort_call, self._pool, self._volume, deadline_s=_STEP_S)
+        except PvcError as error:
+            self._context.log.warning(self.left, reason=str(error))
+        finally:
+            self._let_go()
+
+    def _begun(self) -> Child:
+        if self._child is None:
+            raise Refused(f'the {self.what} into "{self._volume.ref}" is over')
+        return self._child
+
+    def _let_go(self) -> None:
+        if self._child is not None:
+            self._children.give_back(self._child)
+            self._child = None
+
+
+class CephUpload(_Sent):
+    """An image. The volume keeps the content it had until all of it is there."""
+
+    what, begin_call, write_call, abort_call = "upload", "begin_upload", "write", "abort_upload"
+    left = "an upload's staged image stays for now"
 
     def __init__(
         self,
@@ -26,22 +83,8 @@ class CephUpload(Upload):
         image_format: str,
         announced: int | None,
     ) -> None:
-        self._context, self._children, self._pool, self._volume = context, children, pool, volume
         self._format = image_format
-        self._child: Child | None = children.take()
-        try:
-            self._child.call("begin_upload", pool, volume, image_format, announced, deadline_s=_STEP_S)
-        except BaseException:
-            self._let_go()
-            raise
-
-    def write(self, data: bytes) -> None:
-        child = self._begun()
-        try:
-            child.call("write", data, deadline_s=_STEP_S)
-        except BaseException:
-            self.abort()
-            raise
+        super().__init__(context, children, pool, volume, image_format, announced)
 
     def commit(self, progress: Progress) -> None:
         child = self._begun()
@@ -57,52 +100,17 @@ class CephUpload(Upload):
         finally:
             self.abort()
 
-    def abort(self) -> None:
-        """Raises nothing: what a dead child leaves is removed before the next upload."""
-        if self._child is None:
-            return
-        try:
-            if self._child.alive:
-                self._child.call("abort_upload", self._pool, self._volume, deadline_s=_STEP_S)
-            else:
-                self._children.call("abort_upload", self._pool, self._volume, deadline_s=_STEP_S)
-        except PvcError as error:
-            self._context.log.warning("an upload's staged image stays for now", reason=str(error))
-        finally:
-            self._let_go()
 
-    def _begun(self) -> Child:
-        if self._child is None:
-            raise Refused(f'the upload into "{self._volume.ref}" is over')
-        return self._child
+class CephDiff(_Sent):
+    """A diff (diffing.py). Cut off, it is undone before the next diff, or by a rollback."""
 
-    def _let_go(self) -> None:
-        if self._child is not None:
-            self._children.give_back(self._child)
-            self._child = None
-
-
-class CephDiff(Upload):
-    """A diff on its way into a volume (diffing.py). Anything that goes wrong puts the volume back as it was."""
+    what, begin_call, write_call, abort_call = "diff", "begin_diff", "write_diff", "abort_diff"
+    left = "a diff that was cut off is not undone yet"
 
     def __init__(
         self, context: PluginContext, children: Children, pool: Pool, volume: Volume, snapshot: Snapshot, since: str
     ) -> None:
-        self._context, self._children, self._pool, self._volume = context, children, pool, volume
-        self._child: Child | None = children.take()
-        try:
-            self._child.call("begin_diff", pool, volume, snapshot, since, deadline_s=_STEP_S)
-        except BaseException:
-            self._let_go()
-            raise
-
-    def write(self, data: bytes) -> None:
-        child = self._begun()
-        try:
-            child.call("write_diff", data, deadline_s=_STEP_S)
-        except BaseException:
-            self.abort()
-            raise
+        super().__init__(context, children, pool, volume, snapshot, since)
 
     def commit(self, progress: Progress) -> None:
         try:
@@ -112,25 +120,3 @@ class CephDiff(Upload):
             raise
         self._let_go()
         progress(1, 1, "the diff is applied")
-
-    def abort(self) -> None:
-        """Raises nothing: what a dead child leaves is put right before the next diff, or by a rollback."""
-        if self._child is None:
-            return
-        try:
-            call = self._child.call if self._child.alive else self._children.call
-            call("abort_diff", self._pool, self._volume, deadline_s=_STEP_S)
-        except PvcError as error:
-            self._context.log.warning("a diff that was cut off is not undone yet", reason=str(error))
-        finally:
-            self._let_go()
-
-    def _begun(self) -> Child:
-        if self._child is None:
-            raise Refused(f'the diff into "{self._volume.ref}" is over')
-        return self._child
-
-    def _let_go(self) -> None:
-        if self._child is not None:
-            self._children.give_back(self._child)
-            self._child = None
