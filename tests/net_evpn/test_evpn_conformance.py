@@ -20,13 +20,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
-
-
 @pytest.fixture
 def rig(world: World) -> Iterator[EvpnRig]:
     rig = EvpnRig(world)

@@ -26,13 +26,6 @@ TELLS = Path(__file__).with_name("udhcpc-tells")
 """Called by udhcpc: prints what it was given."""
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    made = World()
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def rig(world: World) -> Iterator[EvpnRig]:
     made = EvpnRig(world)
