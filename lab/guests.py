@@ -52,19 +52,20 @@ def make_guest(api: Api, wish: Wish, *, say: Say = print) -> str:
 
 
 def ensure_volume(api: Api, wish: Wish, *, say: Say = print) -> None:
-    """Make the guest's volume from the demo guest's image. A volume of that name is taken as it is."""
-    path = f"/storage/ceph/volume/{wish.pool}/{wish.volume}"
-    if _is_there(api, path):
+    """Make the guest's volume from the demo guest's image. A volume of that name is taken as it is: it is whole,
+    because it gets its name last. What an attempt before left over, whose answer got lost, is made anew.
+    """
+    if _is_there(api, _path(wish, wish.volume)):
         return
     image = guest_image(CACHE, wish.flavour)
     size_bytes = image.stat().st_size
     say(f"volume {wish.pool}/{wish.volume}: {size_bytes >> 20} MiB, uploading the image")
-    api.post("/storage/ceph/volume", volume=wish.volume, pool=wish.pool, size=f"{size_bytes >> 20}M")
-    try:
-        api.upload(f"{path}/upload", image, image_format="raw", file_size=size_bytes)
-    except LabError:
-        api.delete(path)  # or the next try would take the empty volume for the guest's
-        raise
+    coming = f"{wish.volume}.coming"
+    if _is_there(api, _path(wish, coming)):
+        api.delete(_path(wish, coming))
+    api.post("/storage/ceph/volume", volume=coming, pool=wish.pool, size=f"{size_bytes >> 20}M")
+    api.upload(f"{_path(wish, coming)}/upload", image, image_format="raw", file_size=size_bytes)
+    api.call("PUT", _path(wish, coming), {"new_name": wish.volume})
 
 
 def ensure_defined(api: Api, wish: Wish, *, say: Say = print) -> None:
@@ -107,6 +108,10 @@ def await_console(api: Api, name: str, text: str, *, deadline_s: float = BOOT_S)
                 f"the console ends: {log[-500:]!r}"
             )
         time.sleep(0.2)
+
+
+def _path(wish: Wish, volume: str) -> str:
+    return f"/storage/ceph/volume/{wish.pool}/{volume}"
 
 
 def _is_there(api: Api, path: str) -> bool:

@@ -44,7 +44,8 @@ class Rig:
             try:
                 guests.make_guest(self.lab.api, wish, say=lambda _: None)
                 return
-            except LabError:
+            except LabError as error:
+                print(f"making {wish.name}: {error}")
                 if last:
                     raise
                 time.sleep(2.0)
