@@ -11,6 +11,7 @@ from pvc_core.model.network import Network, Subnet
 from pvc_core.services.network_checks import HostSide, check_network
 from pvc_net_evpn.definitions import EvpnDefinitions
 from pvc_net_evpn.firewall import CLEARED, ruleset
+from pvc_net_evpn.shortcuts import shortcuts
 
 LAB = Network(
     vni=100, id="n1", name="lab", nettype="managed", domain="lab.local",
@@ -33,6 +34,7 @@ def check(network: Network) -> None:
         {"dhcp_options": "option:nonsense,1"},
         {"dhcp_options": "3,10.20.0.9"},
         {"boot_file": "a b"},
+        {"gateway": "anywhere"},
         {"colour": "red"},
     ],
 )
@@ -52,6 +54,28 @@ def test_dhcp_and_nat_need_a_gateway() -> None:
         check(replace(LAB, ip4=bare))
     with pytest.raises(Invalid, match="cannot have nat without"):
         check(replace(LAB, ip4=Subnet(network="10.20.0.0/24"), options={"nat": "yes"}))
+
+
+def test_a_distributed_gateway_needs_a_gateway() -> None:
+    with pytest.raises(Invalid, match="cannot have a distributed gateway without a gateway"):
+        check(replace(LAB, ip4=Subnet(network="10.20.0.0/24"), options={"gateway": "distributed"}))
+    check(replace(LAB, options={"gateway": "distributed", "nat": "yes"}))
+
+
+def test_nodes_route_by_themselves_between_networks_that_both_allow_it() -> None:
+    one = replace(LAB, options={"gateway": "distributed", "route_to": "101", "nat": "yes"})
+    other = replace(
+        LAB, vni=101, id="n2", name="two", ip4=Subnet(network="10.21.0.0/24", gateway="10.21.0.1"),
+        options={"gateway": "distributed"},
+    )  # fmt: skip
+    by_primary = ruleset([one, other])
+    assert '"vmgc100" . "vmbr101"' in by_primary and '"vmbr100" . "vmbr101"' not in by_primary
+    assert '"vmgc100" . "brupstream"' in by_primary and '"vmbr100" . "brupstream"' not in by_primary
+    assert "10.21.0.0/24" not in shortcuts([one, other])
+    both = [one, replace(other, options=other.options | {"route_to": "100"})]
+    assert '"vmbr100" . "vmbr101"' in ruleset(both) and '"vmbr101" . "vmbr100"' in ruleset(both)
+    assert "ip daddr { 10.20.0.0/24, 10.21.0.0/24 } accept" in shortcuts(both)
+    assert shortcuts([LAB]) == "table bridge pvc_evpn\ndelete table bridge pvc_evpn\n"
 
 
 def test_the_firewall_lets_through_what_was_asked_for_only() -> None:

@@ -37,6 +37,11 @@ class EvpnDefinitions(NetworkDefinitions):
         wants = wishes(network)
         if wants.nat and not network.ip4.gateway:
             raise _invalid("option", f"network {network.ref} cannot have nat without an IPv4 gateway", "give a gateway")
+        if wants.distributed and not (network.ip4.gateway or network.ip6.gateway):
+            raise _invalid(
+                "option", f"network {network.ref} cannot have a distributed gateway without a gateway",
+                "give the gateway's address, or leave gateway=distributed out",
+            )  # fmt: skip
         if network.vni in wants.route_to:
             raise _invalid("option", f"network {network.ref} routes to itself", "leave its own VNI out of route_to")
 

@@ -13,7 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from pvc_core.model.network import Network
-from pvc_net_evpn.kernel import gateway_name
+from pvc_net_evpn.kernel import home_name
 from pvc_net_evpn.options import wishes
 
 HOSTS, NAMES, LEASES = "hosts", "names", "leases"
@@ -42,7 +42,7 @@ def config(network: Network, folder: Path, *, mtu: int, script: Path, tftp_root:
     wants = wishes(network)
     lines = [
         *_always(folder),
-        f"interface={gateway_name(network.vni)}",
+        f"interface={home_name(network)}",
         "bind-interfaces",
         "no-resolv",
         "no-hosts",
@@ -187,7 +187,7 @@ def _dhcp6(network: Network, mtu: int) -> list[str]:
         range_ = f"{prefix[low]},{prefix[size]}{mode},{prefix.prefixlen},{wants.lease_s}"
     return [
         "enable-ra",
-        f"ra-param={gateway_name(network.vni)},mtu:{mtu},60,1800",
+        f"ra-param={home_name(network)},mtu:{mtu},60,1800",
         f"dhcp-range={range_}",
         f"dhcp-option=option6:dns-server,[{network.ip6.gateway}]",
         f"dhcp-option=option6:domain-search,{network.domain}",

@@ -1,7 +1,9 @@
 """What the gateway lets through, as one nftables table. Pure; router.py loads it.
 
 Guests of one network and guests of another are apart unless `route_to` allows it; upstream is reached unless
-`upstream=no`; the hosts' other networks and the node itself are not, but for the services of the gateway.
+`upstream=no`; the hosts' other networks and the node itself are not, but for the services of the gateway. A network
+whose gateway is distributed comes in by its bridge on every node, for what that node routes itself, and by the cable on
+the primary, for all else (shortcuts.py).
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 
 from pvc_core.model.network import Network
-from pvc_net_evpn.kernel import gateway_name
-from pvc_net_evpn.options import wishes
+from pvc_net_evpn.kernel import bridge_name, far_name, gateway_name, home_name
+from pvc_net_evpn.options import joined, wishes
 
 TABLE = "pvc_evpn"
 UPSTREAM = "brupstream"
@@ -31,7 +33,7 @@ def ruleset(networks: Sequence[Network], *, nat_address: str = "") -> str:
     """
     if not networks:
         return CLEARED
-    names = [gateway_name(one.vni) for one in networks]
+    names = [name for one in networks for name in _entrances(one)]
     body = [
         f"table inet {TABLE} {{",
         _set("managed", "ifname", names),
@@ -47,15 +49,23 @@ def ruleset(networks: Sequence[Network], *, nat_address: str = "") -> str:
 
 def _allowed(networks: Sequence[Network]) -> list[tuple[str, str]]:
     """(in, out) of connections that may be opened."""
-    known, pairs = {one.vni for one in networks}, [(bridge, bridge) for bridge in HOST_BRIDGES]
+    known, pairs = {one.vni: one for one in networks}, [(bridge, bridge) for bridge in HOST_BRIDGES]
     for one in networks:
-        wants, name = wishes(one), gateway_name(one.vni)
-        pairs.append((name, name))
-        pairs += [(name, gateway_name(vni)) for vni in sorted({*wants.route_to} & known - {one.vni})]
+        wants, primary = wishes(one), _entrances(one)[-1]
+        reached = [known[vni] for vni in sorted({*wants.route_to, one.vni} & known.keys())]
+        pairs += [(primary, home_name(other)) for other in reached]
+        pairs += [(bridge_name(one.vni), home_name(other)) for other in reached if joined(one, other)]
         if wants.upstream:
-            pairs.append((name, UPSTREAM))
-            pairs += [] if wants.nat else [(UPSTREAM, name)]
+            pairs.append((primary, UPSTREAM))
+            pairs += [] if wants.nat else [(UPSTREAM, home_name(one))]
     return pairs
+
+
+def _entrances(network: Network) -> list[str]:
+    """Where its guests' packets come in; the last one is the primary's alone."""
+    if wishes(network).distributed:
+        return [bridge_name(network.vni), far_name(network.vni)]
+    return [gateway_name(network.vni)]
 
 
 def _forward() -> list[str]:
@@ -75,7 +85,9 @@ def _input(networks: Sequence[Network]) -> list[str]:
     """To the node itself: ICMP, DNS, DHCP, NTP, TFTP, and the metadata service for whoever has an address of the very
     network he asks from.
     """
-    own = [f"  iifname {_q(gateway_name(one.vni))} ip saddr {_net(one)} accept" for one in networks if one.ip4.network]
+    own = [
+        f"  iifname {_q(_entrances(one)[-1])} ip saddr {_net(one)} accept" for one in networks if one.ip4.network
+    ]
     return [
         " chain metadata {",
         *own,

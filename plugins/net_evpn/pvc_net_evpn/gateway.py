@@ -4,6 +4,9 @@ and whose other end has the addresses and the MAC. Who may have it is router.py'
 Address and MAC move as one, so that nobody has to notice: a guest's ARP entry stays right, and EVPN says where the MAC
 is now. The addresses are not on the bridge itself: a bridge's own MAC is no guest that can move, and as long as the
 node that died has not been missed, its route would win over the new one (seen in a lab: gateway gone for good).
+
+Where the gateway is distributed (anycast.py), the cable is for what only the primary does, and has a MAC that no guest
+knows: shortcuts.py sends it there.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from pvc_core.errors import Retry
 from pvc_core.model.network import Network
-from pvc_net_evpn.kernel import NO_LINK_LOCAL, bridge_name, gateway_name, port_name
+from pvc_net_evpn.kernel import NO_LINK_LOCAL, bridge_name, far_name, gateway_name, port_name
+from pvc_net_evpn.options import wishes
 
 NODAD = 0x02
 """IFA_F_NODAD, linux/if_addr.h: the claim on it is the primary's lease, and a second of waiting would be lost."""
@@ -28,6 +32,8 @@ TRIES = 100
 REACHABLE, NTF_MASTER, NTF_USE = 0x02, 0x04, 0x01
 """linux/neighbour.h: an entry of the bridge as if it had been learned, which ages and may move."""
 METADATA = IPv4Interface("169.254.169.254/32")
+UNNAMED, NOBODY = IPv4Interface("169.254.169.253/32"), "169.254.169.252"
+"""What a cable speaks under that has no address of the network, and whom it asks for."""
 Interface = IPv4Interface | IPv6Interface
 
 
@@ -36,14 +42,35 @@ def gateway_mac(network: Network) -> str:
     return _mac(f"gateway {network.id}")
 
 
+def primary_mac(network: Network) -> str:
+    """Of the cable's end on the primary. Where the gateway is distributed, its own MAC is that of every node."""
+    return _mac(f"primary {network.id}") if wishes(network).distributed else gateway_mac(network)
+
+
+def resting_mac(network: Network) -> str:
+    """The bridge's own after it has been a gateway; nobody sends to it."""
+    return _mac(f"bridge {network.id}")
+
+
+def primary_name(network: Network) -> str:
+    """The cable's end that has these MAC and addresses."""
+    return far_name(network.vni) if wishes(network).distributed else gateway_name(network.vni)
+
+
+def primary_addresses(network: Network) -> list[Interface]:
+    """What only the primary has: the metadata service's address, and all of the gateway's unless every node has it."""
+    metadata = [METADATA] if network.ip4.gateway else []
+    if wishes(network).distributed:
+        return [UNNAMED, *metadata]
+    return [*addresses(network), *metadata]
+
+
 def addresses(network: Network) -> list[Interface]:
-    """What the gateway has: its own, the metadata service's, and for IPv6 the link-local one that guests are told."""
+    """What the gateway has: its own, and for IPv6 the link-local one that guests are told."""
     found: list[Interface] = []
     for subnet in (network.ip4, network.ip6):
         if subnet.gateway:
             found.append(ip_interface(f"{subnet.gateway}/{subnet.prefix_length}"))
-    if network.ip4.gateway:
-        found.append(METADATA)
     if network.ip6.gateway:
         found.append(ip_interface(f"{link_local(gateway_mac(network))}/64"))
     return found
@@ -68,18 +95,15 @@ class Gateways:
             with self._open() as ip:
                 return _given(ip, network)
         except NetlinkError as error:
-            raise _told(error, network) from None
+            raise told(error, network) from None
 
     def take(self, network: Network) -> bool:
         """No address and no MAC of ours is there any more, also none of an earlier life. Gone already: fine."""
         try:
             with self._open() as ip:
-                found = ip.link_lookup(ifname=gateway_name(network.vni))
-                for index in found:
-                    ip.link("del", index=index)
-                return bool(found)
+                return _removed(ip, gateway_name(network.vni), far_name(network.vni))
         except NetlinkError as error:
-            raise _told(error, network) from None
+            raise told(error, network) from None
 
 
 def _given(ip: Any, network: Network) -> bool:
@@ -87,19 +111,20 @@ def _given(ip: Any, network: Network) -> bool:
     guest that moved, whose new place outweighs the old one at once (RFC 7432 15), also while the old one's node has not
     been missed yet.
     """
-    mac, wanted, changed = gateway_mac(network), addresses(network), False
+    name, mac, wanted = primary_name(network), primary_mac(network), primary_addresses(network)
     bridge = ip.link_lookup(ifname=bridge_name(network.vni))
     if not bridge:
         raise Retry(f"there is no {bridge_name(network.vni)} for the gateway of network {network.ref}")
     mtu = ip.get_links(bridge[0])[0].get("ifla_mtu")
-    found, port = ip.link_lookup(ifname=gateway_name(network.vni)), ip.link_lookup(ifname=port_name(network.vni))
+    changed = _removed(ip, *({gateway_name(network.vni), far_name(network.vni)} - {name}))
+    found, port = ip.link_lookup(ifname=name), ip.link_lookup(ifname=port_name(network.vni))
     if found and (not port or ip.get_links(found[0])[0].get("ifla_address") != mac):
         ip.link("del", index=found[0])
         found = []
     if not found:
         peer = {"ifname": port_name(network.vni), "mtu": mtu}
-        ip.link("add", ifname=gateway_name(network.vni), kind="veth", address=mac, mtu=mtu, peer=peer)
-        found, port = ip.link_lookup(ifname=gateway_name(network.vni)), ip.link_lookup(ifname=port_name(network.vni))
+        ip.link("add", ifname=name, kind="veth", address=mac, mtu=mtu, peer=peer)
+        found, port = ip.link_lookup(ifname=name), ip.link_lookup(ifname=port_name(network.vni))
         for index in (found[0], port[0]):
             ip.link("set", index=index, IFLA_AF_SPEC=NO_LINK_LOCAL)
         changed = True
@@ -107,14 +132,23 @@ def _given(ip: Any, network: Network) -> bool:
         if ip.get_links(index)[0].get("ifla_mtu") != mtu:
             ip.link("set", index=index, mtu=mtu)
             changed = True
-    changed = _addressed(ip, found[0], wanted) or changed
+    changed = addressed(ip, found[0], wanted) or changed
     if changed or ip.get_links(port[0])[0].get("ifla_master") != bridge[0]:
         ip.link("set", index=found[0], state="up")
         ip.link("set", index=port[0], master=bridge[0], state="up")
+        if wishes(network).distributed:  # it hears what is sent to its MAC only: the bridge itself has heard the rest
+            ip.brport("set", index=port[0], unicast_flood=0, mcast_flood=0, bcast_flood=0)
         _learned(ip, port[0], mac)
         _speak(ip, found[0], wanted)
         changed = True
     return changed
+
+
+def _removed(ip: Any, *names: str) -> bool:
+    found = [index for name in names for index in ip.link_lookup(ifname=name)]
+    for index in found:
+        ip.link("del", index=index)
+    return bool(found)
 
 
 def _learned(ip: Any, port: int, mac: str) -> None:
@@ -134,12 +168,15 @@ def _speak(ip: Any, index: int, wanted: list[Interface]) -> None:
     nothing was delivered before the gateway spoke by itself (seen by running), although the bridge had its entry.
     """
     for address in wanted:
-        if address.network.num_addresses > 2 and not address.is_link_local:
+        if address == UNNAMED:
+            ip.neigh("replace", dst=NOBODY, ifindex=index, state=0, flags=NTF_USE)
+        elif address.network.num_addresses > 2 and not address.is_link_local:
             other = next(one for one in address.network.hosts() if one != address.ip)
             ip.neigh("replace", dst=str(other), ifindex=index, state=0, flags=NTF_USE)
 
 
-def _addressed(ip: Any, index: int, wanted: list[Interface]) -> bool:
+def addressed(ip: Any, index: int, wanted: list[Interface]) -> bool:
+    """The device has these addresses and no others; True if anything was changed. Raises NetlinkError."""
     there = {ip_interface(f"{one.get_attr('IFA_ADDRESS')}/{one['prefixlen']}") for one in ip.get_addr(index=index)}
     for address in there - {*wanted}:
         ip.addr("del", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
@@ -150,7 +187,7 @@ def _addressed(ip: Any, index: int, wanted: list[Interface]) -> bool:
     return there != {*wanted}
 
 
-def _told(error: NetlinkError, network: Network) -> Retry:
+def told(error: NetlinkError, network: Network) -> Retry:
     return Retry(f"the kernel did not set the gateway of network {network.ref}: {error}")
 
 

@@ -13,8 +13,9 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from pvc_core.errors import Permanent, Refused, Retry
-from pvc_core.model.network import NetworkFound
+from pvc_core.model.network import Network, NetworkFound
 from pvc_net_evpn.definitions import HEADERS_BYTES
+from pvc_net_evpn.options import wishes
 
 PORT = 4789
 """IANA's for VXLAN (RFC 7348)."""
@@ -42,6 +43,16 @@ def gateway_name(vni: int) -> str:
 def port_name(vni: int) -> str:
     """The end that is in the bridge."""
     return f"vmgp{vni}"
+
+
+def far_name(vni: int) -> str:
+    """The cable's end where the gateway is distributed: what only the primary does comes in there."""
+    return f"vmgc{vni}"
+
+
+def home_name(network: Network) -> str:
+    """The device that has the gateway's addresses."""
+    return bridge_name(network.vni) if wishes(network).distributed else gateway_name(network.vni)
 
 
 class Kernel:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError, fields, validate
 
 from pvc_core.model.network import Network
 from pvc_net_common.options import FilterOptions
@@ -90,6 +90,10 @@ class NetworkOptions(FilterOptions):
     nat = _text(_yes, "guests reach upstream under the cluster's address there (IPv4)")
     upstream = _text(_yes, "packets are routed between this network and upstream; without it nothing goes there")
     route_to = _text(_vnis, "VNIs of managed networks into which guests of this one may open connections")
+    gateway = _text(
+        validate.OneOf(("central", "distributed")),
+        "distributed: every node is the gateway for its own guests; central: the primary is for all [central]",
+    )
     arp_suppression = _text(_yes, "nodes answer ARP for guests of other nodes; not with addresses that guests move")
     lease_s = _text(_seconds, "how long an address is given for, in seconds")
     ntp_servers = _text(_addresses, "what DHCP names as NTP servers (option 42); the gateway when left out")
@@ -105,6 +109,7 @@ class Wishes:
     nat: bool = False
     upstream: bool = True
     route_to: tuple[int, ...] = ()
+    distributed: bool = False
     arp_suppression: bool = False
     lease_s: int = LEASE_S
     ntp_servers: tuple[str, ...] = ()
@@ -119,6 +124,7 @@ def wishes(network: Network) -> Wishes:
         nat=_is_yes(given.get("nat", "no")),
         upstream=_is_yes(given.get("upstream", "yes")),
         route_to=tuple(int(word) for word in _words(given.get("route_to", ""))),
+        distributed=given.get("gateway", "central") == "distributed",
         arp_suppression=_is_yes(given.get("arp_suppression", "no")),
         lease_s=int(given.get("lease_s", LEASE_S)),
         ntp_servers=tuple(_words(given.get("ntp_servers", ""))),
@@ -135,6 +141,16 @@ def serves_dhcp(network: Network) -> bool:
 def with_gateway(networks: Iterable[Network]) -> list[Network]:
     """Those in which the cluster itself has an address."""
     return [one for one in networks if one.ip4.gateway or one.ip6.gateway]
+
+
+def joined(one: Network, other: Network) -> bool:
+    """Whether every node routes between the two by itself: both gateways are distributed, and either side may open
+    connections. Where only one may, answers are told from openings by who saw both: the primary.
+    """
+    mine, theirs = wishes(one), wishes(other)
+    return (
+        mine.distributed and theirs.distributed and other.vni in mine.route_to and one.vni in theirs.route_to
+    ) or (one.vni == other.vni and mine.distributed)
 
 
 def _words(text: str) -> list[str]:

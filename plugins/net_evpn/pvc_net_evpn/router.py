@@ -1,4 +1,5 @@
-"""What only the primary does for managed networks: gateway addresses, routing between them, DHCP and names.
+"""What the primary does for managed networks: gateway addresses, routing between them, DHCP and names; and what every
+node does for those whose gateway is distributed (spreading.py).
 
 One thread looks at which networks there are and whether this node is primary, and makes it so; it is woken by every
 change of either, and by dnsmasq's leases. All of it is taken down before another node may do it: the addresses with the
@@ -18,14 +19,17 @@ from pvc_core.contracts.plugin import PluginContext
 from pvc_core.errors import Permanent, PvcError, Retry
 from pvc_core.model.network import Network
 from pvc_net_evpn import dnsmasq
+from pvc_net_evpn.anycast import Anycast
 from pvc_net_evpn.definitions import HEADERS_BYTES
 from pvc_net_evpn.firewall import ruleset
-from pvc_net_evpn.gateway import Gateways, addresses
-from pvc_net_evpn.kernel import Kernel, gateway_name
+from pvc_net_evpn.gateway import Gateways, primary_addresses, primary_name
+from pvc_net_evpn.kernel import Kernel
 from pvc_net_evpn.leases import LeaseBook, LeasePipe
 from pvc_net_evpn.metadata import ADDRESS, Asker, Metadata
-from pvc_net_evpn.options import serves_dhcp, with_gateway
+from pvc_net_evpn.options import serves_dhcp, wishes, with_gateway
 from pvc_net_evpn.serving import Serving
+from pvc_net_evpn.shortcuts import shortcuts
+from pvc_net_evpn.spreading import Spreading
 
 PLACE = Path("/var/lib/pvc-evpn")
 LOOK_S, SOON_S, WAIT_S, RUN_S = 5.0, 0.5, 3.0, 10.0
@@ -50,6 +54,7 @@ class Router:
         self._context, self._kernel, self._gateways, self._local = context, kernel, gateways, local
         self._run, self._place, self._enter = run, place, list(enter)
         self.book = LeaseBook(context.state, context.clock)
+        self._spreading = Spreading(context, Anycast(kernel.open), self.book, lambda argv: self._do(argv, b""))
         self._metadata = Metadata(self._asker, metadata)
         self._lock = threading.Condition()
         self._networks: dict[int, Network] = {}
@@ -59,7 +64,8 @@ class Router:
         self._done: dict[int, Network] = {}
         """Networks as they were last made here, as primary or not."""
         self._acting: bool | None = None
-        self._loaded = ""
+        self._loaded: dict[str, str] = {}
+        """Tables of nft as they were last given to it."""
         self._forwards: list[str] = []
         self._why = ""
         self._ending = False
@@ -138,6 +144,7 @@ class Router:
         self._thread.start()
         self._context.on_primary(self._role)
         self._context.on_guests(self.wake)
+        self._spreading.begin()
 
     def _keep(self) -> None:
         assert self._pipe is not None
@@ -188,6 +195,7 @@ class Router:
         for network in networks:  # before all else: another node has the same addresses by now
             if network.vni in changed:
                 self._gateways.take(network)
+                self._spreading.clear(network)
         self._metadata.stop()
         for name in self._serving.running():
             self._serving.stop(name)
@@ -196,25 +204,33 @@ class Router:
                 self.book.forget(network.id)
         if changed:
             self._context.hold({})
-        if self._context.node.coordinator:
-            self._let_through(with_gateway(networks))
+        routed = with_gateway(networks)
+        self._let_through(
+            routed if self._context.node.coordinator else [one for one in routed if wishes(one).distributed]
+        )
+        self._spreading.look(routed, acting=False)
         return False
 
     def _let_through(self, routed: Sequence[Network]) -> None:
-        """On every coordinator, so that whoever becomes primary only needs the addresses."""
+        """On every coordinator, so that whoever becomes primary only needs the addresses; on every node what it routes
+        itself.
+        """
         self._forward(routed)
-        self._filter(ruleset(routed, nat_address=self._floating()))
+        self._filter("inet", ruleset(routed, nat_address=self._floating()))
+        self._filter("bridge", shortcuts(routed))
 
     # -- primary -------------------------------------------------------------------------------------------------------
 
     def _act(self, networks: Sequence[Network], changed: set[int]) -> bool:
         routed = with_gateway(networks)
         if changed:
-            self._context.hold({gateway_name(one.vni): [str(word) for word in addresses(one)] for one in routed})
+            self._context.hold({primary_name(one): [str(word) for word in primary_addresses(one)] for one in routed})
         self._let_through(routed)
         for network in networks:
             if network.vni in changed:
+                self._spreading.clear(network)
                 self._give(network)
+        self._spreading.look(routed, acting=True)
         if any(one.ip4.gateway for one in routed):
             self._metadata.start()
         return self._serve(routed, changed)
@@ -224,6 +240,8 @@ class Router:
             raise Retry("this node is not primary any more")
         if network.ip4.gateway or network.ip6.gateway:
             self._gateways.give(network)
+            if wishes(network).distributed:  # what comes in there is answered by the bridge
+                self._do(["sysctl", "-q", "-w", f"net.ipv4.conf.{primary_name(network)}.rp_filter=2"], b"")
         else:
             self._gateways.take(network)
 
@@ -308,10 +326,10 @@ class Router:
             self._do(["sysctl", "-q", "-w", *wanted], b"")
             self._forwards = wanted
 
-    def _filter(self, text: str) -> None:
-        if text != self._loaded:
+    def _filter(self, family: str, text: str) -> None:
+        if text != self._loaded.get(family):
             self._do(["nft", "-f", "-"], text.encode())
-            self._loaded = text
+            self._loaded[family] = text
 
     def _do(self, argv: Sequence[str], stdin: bytes) -> None:
         done = self._context.run([*self._enter, *argv], deadline_s=RUN_S, stdin=stdin)
