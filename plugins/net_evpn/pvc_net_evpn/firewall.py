@@ -85,9 +85,7 @@ def _input(networks: Sequence[Network]) -> list[str]:
     """To the node itself: ICMP, DNS, DHCP, NTP, TFTP, and the metadata service for whoever has an address of the very
     network he asks from.
     """
-    own = [
-        f"  iifname {_q(_entrances(one)[-1])} ip saddr {_net(one)} accept" for one in networks if one.ip4.network
-    ]
+    own = [f"  iifname {_q(_entrances(one)[-1])} ip saddr {_net(one)} accept" for one in networks if one.ip4.network]
     return [
         " chain metadata {",
         *own,

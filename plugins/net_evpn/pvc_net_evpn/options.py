@@ -148,9 +148,9 @@ def joined(one: Network, other: Network) -> bool:
     connections. Where only one may, answers are told from openings by who saw both: the primary.
     """
     mine, theirs = wishes(one), wishes(other)
-    return (
-        mine.distributed and theirs.distributed and other.vni in mine.route_to and one.vni in theirs.route_to
-    ) or (one.vni == other.vni and mine.distributed)
+    if not (mine.distributed and theirs.distributed):
+        return False
+    return one.vni == other.vni or (other.vni in mine.route_to and one.vni in theirs.route_to)
 
 
 def _words(text: str) -> list[str]:

@@ -36,7 +36,10 @@ class Spreading:
             self._anycast.clear(network)
 
     def look(self, networks: Sequence[Network], *, acting: bool) -> None:
-        """`acting`: this node gives the leases itself, and knows them before the store. Raises Retry, StoreUnavailable."""
+        """`acting`: this node gives the leases itself, and knows them before the store does.
+
+        Raises Retry, StoreUnavailable.
+        """
         if self._news.is_set():
             self._news.clear()
             self._read.clear()
