@@ -39,11 +39,14 @@ class UnitsReconciler:
     def step(self, key: str) -> Outcome:
         try:
             found = self.state(key)
-            if found == "not-found":
-                return self._fault(key, f"{key} is not installed, and plugin {self._who(key)} needs it: install it")
-            if found in RUNNING:
-                self._faults.pop(key, None)
-                return Outcome(f"{key} is {found}", LOOK_S)
+        except PvcError as error:
+            return self._fault(key, f"{key}, which plugin {self._who(key)} needs, could not be looked at: {error}")
+        if found == "not-found":
+            return self._fault(key, f"{key} is not installed, and plugin {self._who(key)} needs it: install it")
+        if found in RUNNING:
+            self._faults.pop(key, None)
+            return Outcome(f"{key} is {found}", LOOK_S)
+        try:
             self.start(key)
         except PvcError as error:
             return self._fault(key, f"{key}, which plugin {self._who(key)} needs, cannot be started: {error}")

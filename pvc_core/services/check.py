@@ -188,10 +188,10 @@ def _server(name: str, by: Mapping[str, Mapping[str, str]]) -> CheckLine:
     if deaf:
         return CheckLine(
             topic="quorum", node=name, ok=False,
-            text=f"its ZooKeeper server ({said['mode']}) cannot be reached from {told(deaf)}",
-            remedy="look at the cluster network between them",
+            text=f"its ZooKeeper server ({said['mode']}) is not reached by all: {told(deaf)}",
+            remedy="look at the cluster network, and at the names, between them",
         )  # fmt: skip
-    return CheckLine(topic="quorum", node=name, text=f"{said['mode']}, {said['outstanding']} requests outstanding")
+    return CheckLine(topic="quorum", node=name, text=f"{said['mode']}, requests outstanding: {said['outstanding']}")
 
 
 def clocks(offsets: Mapping[str, tuple[float, float]]) -> Iterator[CheckLine]:

@@ -263,7 +263,7 @@ def test_stop_ends_streams_and_waiting_requests(rig: Rig, tmp_path: Path, vm: st
             with client.stream("GET", f"/vm/{vm}/console?follow=1") as answer:
                 pieces = answer.iter_bytes()
                 assert next(pieces)
-                time.sleep(0.2)
+                assert wait_for(lambda: client.get(f"/vm/{vm}").json()[0]["state"] == "stop"), "it waits for that"
                 began = time.monotonic()
                 api.frontend.stop()
                 for _ in pieces:

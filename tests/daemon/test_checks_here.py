@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from pvc_core.daemon.checks import here, probe
+from pvc_core.daemon.checks import probe
 from pvc_core.daemon.checks.quorum import read_srvr
+from pvc_core.daemon.checks.resolving import resolve, unknown
 from pvc_core.founding.pki import LOOPBACK, Place, ensure_ca, ensure_node
 from pvc_core.founding.standing import standing
 
@@ -51,8 +53,22 @@ def test_what_a_server_says_of_itself(text: str, found: dict[str, str]) -> None:
 
 
 def test_names_that_are_not_known_resolve_to_nothing() -> None:
-    assert here.resolve("no-such-host.invalid") == ()
-    assert "127.0.0.1" in here.resolve("127.0.0.1")
+    found = resolve(["no-such-host.invalid", "127.0.0.1"], deadline_s=30)
+    assert found == {"no-such-host.invalid": (), "127.0.0.1": ("127.0.0.1",)}
+
+
+def test_a_name_server_that_is_silent_holds_up_neither_the_check_nor_other_names() -> None:
+    silent = threading.Event()
+
+    def look_up(name: str) -> tuple[str, ...]:
+        if name == "hv3":
+            silent.wait(30)
+        return ("10.0.0.2",)
+
+    found = resolve(["hv2", "hv3"], deadline_s=1, look_up=look_up)
+    assert not silent.is_set() and found == {"hv2": ("10.0.0.2",), "hv3": None}
+    assert unknown("hv3", found["hv3"]) == "the name hv3 is not known here: no name server answers"
+    silent.set()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets need root")

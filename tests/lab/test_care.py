@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lab import LabError, network, node
+from pvc_core.reconcile import units
 
 if TYPE_CHECKING:
     from tests.lab_fixture import RunningLab
@@ -83,7 +84,9 @@ def test_a_cluster_that_is_well_is_called_well_through_every_api(lab3: RunningLa
             "disk space", "guard", "libvirt TLS",
         }  # fmt: skip
         assert "packets of full size arrive on 18 of 18 ways between nodes" in {line["text"] for line in lines}
-    assert "all is well" in lab3.pvc("cluster", "check").stdout or findings(lab3, "disk space")
+    lab3.eventually(
+        lambda: "all is well" in lab3.pvc("cluster", "check").stdout or bool(findings(lab3, "disk space")), "it is said"
+    )
 
 
 @contextmanager
@@ -169,6 +172,19 @@ def test_a_network_narrower_on_one_node_is_named_with_both_sizes(lab3: RunningLa
         assert found(lab3, "MTU", "storage has different MTUs: 1500 (hv1, hv3); 1300 (hv2)")
     finally:
         lab3.exec("hv2", "ip", "link", "set", "brstorage", "mtu", str(network.MTU))
+    well(lab3)
+
+
+def test_a_name_that_is_not_known_is_named_with_the_line_that_helps(lab3: RunningLab) -> None:
+    hosts = lab3.root_of("hv2") / "etc/hosts"
+    text = hosts.read_text()
+    hosts.write_text("".join(line for line in text.splitlines(keepends=True) if line.split()[1:] != ["hv3"]))
+    try:
+        (line,) = [one for one in findings(lab3, "names") if one["node"] == "hv2"]  # no name server answers in a lab
+        assert line["text"].startswith("the name hv3 is not known here")
+        assert line["remedy"] == "put `10.71.0.13 hv3` into /etc/hosts of hv2"
+    finally:
+        hosts.write_text(text)
     well(lab3)
 
 
@@ -295,6 +311,31 @@ def test_a_restore_brings_back_what_was_and_the_running_guest_never_stops(
     lab3.eventually(lambda: lab3.api.get("/vm/stays")[0]["status"] == "running on hv2", "its node has settled")
     well(lab3)
     lab3.remove_guest("gone")
+
+
+def test_a_unit_that_a_plugin_needs_is_started_and_one_that_carries_guests_never_restarted(lab3: RunningLab) -> None:
+    """compute_libvirt names libvirtd.service."""
+    before, pid, hangs = lab3.ticks("stays"), qemu(lab3, "hv2"), lab3.units("hv2")["libvirtd"]["pid"]
+    lab3.kill("hv2", "libvirtd", signal="SIGSTOP")
+    try:
+        lab3.eventually(lambda: "does not answer" in " ".join(why(lab3, "hv2")), "it is told that libvirtd is ill")
+        time.sleep(units.LOOK_S + 3.0)
+        assert lab3.units("hv2")["libvirtd"]["pid"] == hangs, "it is looked at, and left alone"
+    finally:
+        lab3.kill("hv2", "libvirtd", signal="SIGCONT")
+    lab3.stop("hv2", "libvirtd")
+    lab3.eventually(lambda: lab3.units("hv2")["libvirtd"]["state"] == "active", "pvcnoded starts it", deadline_s=90)
+    lab3.eventually(lambda: "libvirtd.service was inactive; it is started" in lab3.logs("hv2", "pvcnoded"), "told")
+    lab3.eventually(lambda: lab3.api.get("/vm/stays")[0]["status"] == "running on hv2", "libvirtd answers again")
+    assert qemu(lab3, "hv2") == pid and lab3.ticks("stays") > before
+
+
+def why(lab: RunningLab, name: str) -> list[str]:
+    """Nothing while the primary is moving."""
+    try:
+        return list(lab.api.call("GET", f"/node/{name}/why", {}, deadline_s=60)["lines"])
+    except LabError:
+        return []
 
 
 def test_a_restore_is_refused_while_a_node_is_silent_or_a_guest_would_be_nobodys(

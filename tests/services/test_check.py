@@ -56,7 +56,7 @@ def test_a_lost_majority_says_that_nothing_can_be_written() -> None:
 def test_a_server_that_only_some_reach_is_a_matter_of_the_network() -> None:
     answers = {**asked(WELL), "hv2": {"servers": {**WELL, "hv1": {"error": "timed out"}}}}
     assert findings(quorum(answers, NAMES)) == [
-        "hv1: its ZooKeeper server (leader) cannot be reached from timed out (hv2)"
+        "hv1: its ZooKeeper server (leader) is not reached by all: timed out (hv2)"
     ]
 
 

@@ -28,8 +28,7 @@ class Check:
 
     @hookimpl
     def pvc_collect_check(self, peers: Mapping[str, str]) -> list[CheckLine]:
-        facts = [(name, what) for name, what in self._versions() if name in COMPARED]
-        lines = [CheckLine(topic="versions", text=f"{name} {what}", same=what) for name, what in facts]
+        lines = [_version(name, what) for name, what in self._versions() if name in COMPARED]
         return [*lines, *self._reached(peers)]
 
     def _reached(self, peers: Mapping[str, str]) -> list[CheckLine]:
@@ -50,6 +49,16 @@ class Check:
         context.load_verify_locations(self._pki / "CA/cacert.pem")
         context.load_cert_chain(self._pki / "libvirt/clientcert.pem", self._pki / "libvirt/private/clientkey.pem")
         return context
+
+
+def _version(name: str, what: str) -> CheckLine:
+    """A sentence instead of a version says why libvirtd has not told it."""
+    if name != "virt_type" and not what[:1].isdigit():
+        return CheckLine(
+            topic="versions", ok=False, text=f"the version of {name} is not known: {what}",
+            remedy="ask again; if it stays so, restart libvirtd on that node (guests run on)",
+        )  # fmt: skip
+    return CheckLine(topic="versions", text=f"{name} {what}", same=what)
 
 
 def _line(context: ssl.SSLContext, node: str, address: str) -> CheckLine:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pvc_core import __version__
 from pvc_core.config import Config, ConfigError, EmbeddedStore, load
+from pvc_core.daemon.checks.resolving import resolve, unknown
 from pvc_core.errors import PvcError
 from pvc_core.founding.places import pki_of
 from pvc_core.guard.client import Guard
@@ -88,14 +89,15 @@ def names(config: Config, view: ClusterView) -> Iterator[CheckLine]:
     """Each other node must be found; coordinators by their name, because the store's servers are called by it."""
     wrong = 0
     others = sorted(({*view.node_seen, *config.cluster.coordinators}) - {config.node})
+    found = resolve(others)
     for other in others:
         peer = view.node_peers.get(other)
-        resolved = resolve(other)
+        resolved = found[other]
         address = peer.value.address if peer else ""
         if address and resolved and address not in resolved:
             text = f"{other} is {', '.join(resolved)} here, but says it is {address}"
         elif not resolved and (not address or other in config.cluster.coordinators):
-            text = f"the name {other} is not known here"
+            text = unknown(other, resolved)
         else:
             continue
         wrong += 1
@@ -105,13 +107,6 @@ def names(config: Config, view: ClusterView) -> Iterator[CheckLine]:
         )  # fmt: skip
     if not wrong and others:
         yield CheckLine(topic="names", text=f"knows {', '.join(others)}")
-
-
-def resolve(name: str) -> tuple[str, ...]:
-    try:
-        return tuple(sorted({str(found[4][0]) for found in socket.getaddrinfo(name, None)}))
-    except OSError:
-        return ()
 
 
 def _certificate(config: Config) -> Iterator[CheckLine]:

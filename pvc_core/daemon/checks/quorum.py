@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from pvc_core.config import Config, EmbeddedStore
+from pvc_core.daemon.checks.resolving import resolve, unknown
 from pvc_core.founding.places import pki_of, store_hosts
 
 ASK_S = 4.0
@@ -27,9 +28,15 @@ def servers(config: Config, *, deadline_s: float = ASK_S) -> Mapping[str, Mappin
         context = _context(config) if config.store.tls else None
     except OSError as error:
         return {name: {"error": f"this node's certificate cannot be used: {error}"} for name in hosts}
+    found = resolve(_parted(host)[0] for host in hosts.values())
     with ThreadPoolExecutor(len(hosts)) as pool:
-        answers = pool.map(lambda host: _asked(host, context, deadline_s), hosts.values())
+        answers = pool.map(lambda host: _asked(*_parted(host), found, context, deadline_s), hosts.values())
         return dict(zip(hosts, answers, strict=True))
+
+
+def _parted(host: str) -> tuple[str, int]:
+    where, _, port = host.rpartition(":")
+    return where.strip("[]"), int(port)
 
 
 def _context(config: Config) -> ssl.SSLContext:
@@ -41,10 +48,18 @@ def _context(config: Config) -> ssl.SSLContext:
     return context
 
 
-def _asked(host: str, context: ssl.SSLContext | None, deadline_s: float) -> Mapping[str, str]:
-    address, _, port = host.rpartition(":")
+def _asked(
+    name: str,
+    port: int,
+    found: Mapping[str, tuple[str, ...] | None],
+    context: ssl.SSLContext | None,
+    deadline_s: float,
+) -> Mapping[str, str]:
+    addresses = found[name]
+    if not addresses:
+        return {"error": unknown(name, addresses)}
     try:
-        with socket.create_connection((address.strip("[]"), int(port)), deadline_s) as plain:
+        with socket.create_connection((addresses[0], port), deadline_s) as plain:
             line = context.wrap_socket(plain) if context else plain
             line.settimeout(deadline_s)
             line.sendall(b"srvr")
