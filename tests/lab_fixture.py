@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 
 from lab import LabError, bmcs, control, ensemble, guests, leash, network, node, up
-from lab.api import Api
+from lab.api import Api, ApiError
 from lab.state import REPOSITORY, SWITCH, Lab, Plan
 
 ARMING_S = 5.0
@@ -197,18 +197,30 @@ class RunningLab:
         return int(counted[-1]) if counted else 0
 
     def remove_guest(self, name: str) -> None:
-        """Stop and remove the VM and its volumes, if it is there."""
+        """Stop and remove the VM and its volumes, if it is there; asked again while the cluster cannot."""
+        self.eventually(lambda: self._removed(name), f"VM {name} is removed", deadline_s=180)
+
+    def _removed(self, name: str) -> bool:
         try:
             self.api.call("DELETE", f"/vm/{name}", {"delete_disks": "true"})
-        except LabError as error:
-            if getattr(error, "status", 0) != 404:
+        except ApiError as error:
+            if error.status != 404:
                 raise
+        return True
 
     def eventually(self, true: Callable[[], object], what: str, *, deadline_s: float = 60) -> None:
-        """Return once `true()` is; fails the test with `what` after `deadline_s`."""
+        """Return once `true()` is; fails the test with `what` after `deadline_s`. A LabError is "not yet": who asks
+        while daemons come and go may get none or no good answer.
+        """
         end = time.monotonic() + deadline_s
-        while not true():
-            assert time.monotonic() < end, f"not within {deadline_s:.0f} s: {what}"
+        while True:
+            why = ""
+            try:
+                if true():
+                    return
+            except LabError as error:
+                why = f" ({error})"
+            assert time.monotonic() < end, f"not within {deadline_s:.0f} s: {what}{why}"
             time.sleep(0.1)
 
     def leave_up(self) -> None:
