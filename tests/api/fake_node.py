@@ -92,6 +92,9 @@ class FakeNode:
     def answer_acl_counts(self, args: Mapping[str, Any], body: None) -> FakeReply:
         return FakeReply({"counts": [{"name": "web", "packets": 3, "bytes": 180}]})
 
+    def answer_given_addresses(self, args: Mapping[str, Any], body: None) -> FakeReply:
+        return FakeReply({"given": []})
+
     def answer_node_log(self, args: Mapping[str, Any], body: None) -> FakeReply:
         return self._log(args)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 from marshmallow import Schema, fields, validate
 
 from pvc_api_falcon.errors import STATUSES
@@ -22,6 +23,7 @@ from pvc_api_falcon.preconditions import has_version
 from pvc_api_falcon.roles import least_role
 from pvc_api_falcon.route import BYTES, JSON, TEXT, Route
 from pvc_api_falcon.settings import BASE
+from pvc_api_falcon.wire.common import Message, Started
 from pvc_core.schema.fields import Size
 
 NO_KEY: list[dict[str, list[str]]] = []
@@ -43,19 +45,20 @@ ERROR = {
         "maybe_written": {"type": "boolean"},
     },
 }
-MESSAGE = {"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}}
-STARTED = {
-    "type": "object",
-    "required": ["task_id", "task_name", "run_on"],
-    "properties": {name: {"type": "string"} for name in ("task_id", "task_name", "run_on")},
+REF = "#/components/schemas/{name}"
+ID = {"X-Request-Id": {"schema": {"type": "string"}, "description": "the log has it"}}
+LATER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+PARTS = {
+    "X-Total-Count": {"schema": {"type": "integer"}, "description": "with page: how many there are"},
+    "Link": {"schema": {"type": "string"}, "description": "with page: where the other pages are (RFC 8288)"},
 }
-SOMETHING = {"type": ["object", "array"], "items": {"type": "object"}}
 
 
 def document(routes: tuple[Route, ...], version: str) -> dict[str, Any]:
+    bodies = Bodies(routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = operation(route, routes)
+        paths.setdefault(route.path, {})[route.method.lower()] = operation(route, routes, bodies)
     return {
         "openapi": "3.1.0",
         "info": {"title": "PVC API", "version": version, "description": "PVC's API v1, with what is new on top."},
@@ -67,12 +70,27 @@ def document(routes: tuple[Route, ...], version: str) -> dict[str, Any]:
                 "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
                 "session": {"type": "apiKey", "in": "cookie", "name": "pvc_session"},
             },
-            "schemas": {"Error": ERROR, "Message": MESSAGE, "Started": STARTED},
+            "schemas": {"Error": ERROR, **bodies.components},
         },
     }
 
 
-def operation(route: Route, routes: tuple[Route, ...]) -> dict[str, Any]:
+class Bodies:
+    """What routes answer with, as JSON Schema of the types that make it."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        self._types = [_answers_with(route) for route in routes if route.content_type == JSON]
+        self._schemas, self.components = msgspec.json.schema_components(self._types, ref_template=REF)
+
+    def of(self, route: Route) -> dict[str, Any]:
+        return self._schemas[self._types.index(_answers_with(route))]
+
+
+def _answers_with(route: Route) -> Any:
+    return Started if route.task else route.gives or Message
+
+
+def operation(route: Route, routes: tuple[Route, ...], bodies: Bodies) -> dict[str, Any]:
     names = re.findall(r"\{(\w+)\}", route.path)
     schema = None if route.takes is None else json_schema(route.takes())
     parameters = [{"name": name, "in": "path", "required": True, "schema": PATH_NAME} for name in names]
@@ -82,7 +100,7 @@ def operation(route: Route, routes: tuple[Route, ...]) -> dict[str, Any]:
         "tags": [route.path.split("/")[1] or "cluster"],
         "description": _role(route),
         "parameters": parameters,
-        "responses": responses(route, names),
+        "responses": responses(route, names, bodies, part=is_list(route, routes)),
     }
     if route.open:
         found["security"] = NO_KEY
@@ -121,33 +139,44 @@ def _headers(route: Route) -> list[dict[str, Any]]:
     return found
 
 
-def responses(route: Route, names: list[str]) -> dict[str, Any]:
-    error = {"content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}}
+def responses(route: Route, names: list[str], bodies: Bodies, *, part: bool) -> dict[str, Any]:
     codes = {*ALWAYS, *(WITH_OBJECT if names else ()), *(WITH_CHANGE if route.method != "GET" else ())}
     codes |= {501} if route.free else set()
-    found = {"202" if route.task else "200": success(route)}
-    found |= {str(code): {"description": STATUSES[code], **error} for code in sorted(codes)}
-    return found | ({"204": {"description": "There is none."}} if route.path == "/status/primary_node" else {})
+    found = {"202" if route.task else "200": success(route, bodies, part=part)}
+    found |= {str(code): _error(code) for code in sorted(codes)}
+    if route.path == "/status/primary_node":
+        found["204"] = {"description": "There is none.", "headers": ID}
+    if route.path == "/health":
+        either = [bodies.of(route), {"$ref": REF.format(name="Error")}]
+        found["503"]["content"] = {JSON: {"schema": {"anyOf": either}}}
+    return found
 
 
-def success(route: Route) -> dict[str, Any]:
+def _error(code: int) -> dict[str, Any]:
+    headers = ID | (LATER if code in (429, 503) else {})
+    content = {JSON: {"schema": {"$ref": REF.format(name="Error")}}}
+    return {"description": STATUSES[code], "headers": headers, "content": content}
+
+
+def success(route: Route, bodies: Bodies, *, part: bool) -> dict[str, Any]:
+    headers = dict(ID)
     if route.task:
-        link = {"Location": {"schema": {"type": "string"}, "description": "where the task is shown"}}
-        return {"description": "A task does it.", "headers": link, "content": _json("Started")}
+        headers["Location"] = {"schema": {"type": "string"}, "description": "where the task is shown"}
+    if part:
+        headers |= PARTS
+    if route.tells_version or (route.looks and has_version(route)):
+        headers["ETag"] = {"schema": {"type": "string"}, "description": "for If-Match of a change"}
+    words = "A task does it." if route.task else "How it is." if route.method == "GET" else "Done."
+    return {"description": words, "headers": headers, "content": _content(route, bodies)}
+
+
+def _content(route: Route, bodies: Bodies) -> dict[str, Any]:
     if route.content_type != JSON:
-        body = EVENT if route.content_type == EVENTS else FILE
-        return {"description": "Done.", "content": {route.content_type: body}}
-    if route.method != "GET":
-        return {"description": "Done.", "content": {JSON: {"schema": {"type": ["object", "array", "string"]}}}}
-    content: dict[str, Any] = {JSON: {"schema": SOMETHING}}
-    if route.asks:
-        content |= {TEXT: FILE, BYTES: FILE}
-    headers = {"ETag": {"schema": {"type": "string"}}} if has_version(route) else {}
-    return {"description": "How it is.", "content": content, **({"headers": headers} if headers else {})}
-
-
-def _json(name: str) -> dict[str, Any]:
-    return {JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+        return {route.content_type: EVENT if route.content_type == EVENTS else FILE}
+    content: dict[str, Any] = {JSON: {"schema": bodies.of(route)}}
+    if route.takes is not None and "follow" in route.takes().fields:
+        content[TEXT] = FILE
+    return content
 
 
 def in_query(schema: dict[str, Any]) -> list[dict[str, Any]]:

@@ -84,6 +84,8 @@ class Route:
     """One sentence for docs/api.md and the OpenAPI document."""
     takes: type[Schema] | None = Nothing
     """None: the request is answered without reading what it brings."""
+    gives: Any = None
+    """The type of its answer in JSON; None: a message (or 202 with a task)."""
     missing: int = 0
     """The status when the object is not there: 404 for GET and 400 for the rest, unless the wire has it otherwise."""
     open: bool = False
@@ -100,6 +102,8 @@ class Route:
     """0: what pvc.yaml says (body_limit)."""
     login: bool = False
     """Its parameter `token` is a key, which must be right."""
+    tells_version: bool = False
+    """A change that is answered with the ETag of what it made."""
     upload: bool = False
     """The body is a file; parameters come in the query only."""
 

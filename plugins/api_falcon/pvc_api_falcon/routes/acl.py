@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from marshmallow import Schema
 
 from pvc_api_falcon.fields import LINE_MAX, choice, flag, text, whole
 from pvc_api_falcon.route import Answer, Call, Route, data, said
+from pvc_api_falcon.wire.network import AclBody
 from pvc_core.model.network import Acl, AclDirection
 from pvc_core.services.acls import ACLS_MAX, AclPicture
 
@@ -57,21 +56,25 @@ def remove_acl(call: Call) -> Answer:
     return said(f"ACL {call.names['description']} is removed.")
 
 
-def acl_body(one: AclPicture) -> dict[str, Any]:
-    counts = {} if one.packets is None else {"packets": one.packets, "bytes": one.bytes}
-    return {
+def acl_body(one: AclPicture) -> AclBody:
+    found: AclBody = {
         "order": str(one.order),
         "description": one.acl.name,
         "rule": one.acl.rule,
         "direction": str(one.acl.direction),
-        **counts,
     }
+    if one.packets is not None:
+        found["packets"], found["bytes"] = one.packets, one.bytes or 0
+    return found
 
 
 ROUTES = (
-    Route(method="GET", path=ALL, does=list_acls, takes=ListIn, asks=True, help="ACLs of a network, in their order."),
+    Route(
+        method="GET", path=ALL, does=list_acls, takes=ListIn, asks=True, gives=list[AclBody],
+        help="ACLs of a network, in their order.",
+    ),
     Route(method="POST", path=ALL, does=add_acl, takes=AddIn, help="Add an ACL; the nodes' nft is asked first."),
-    Route(method="GET", path=ONE, does=show_acl, help="One ACL."),
+    Route(method="GET", path=ONE, does=show_acl, gives=AclBody, help="One ACL."),
     Route(method="POST", path=ONE, does=add_acl, takes=OneIn, help="Add an ACL of that description."),
     Route(method="DELETE", path=ONE, does=remove_acl, missing=404, help="Remove an ACL; those after it move up."),
-)
+)  # fmt: skip

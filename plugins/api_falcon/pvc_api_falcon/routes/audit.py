@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict
-
 from marshmallow import Schema
 
 from pvc_api_falcon.fields import text, whole
 from pvc_api_falcon.route import Answer, Call, Route, data
+from pvc_api_falcon.wire.access import AuditBody, audit_body
 
 
 class AuditIn(Schema):
@@ -18,12 +16,12 @@ class AuditIn(Schema):
 
 def show_audit(call: Call) -> Answer:
     found = call.services.audit.list(limit=call.args.get("limit"), count=call.args["lines"])
-    return data([{"at": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one.at_s)), **asdict(one)} for one in found])
+    return data([audit_body(one) for one in found])
 
 
 ROUTES = (
     Route(
-        method="GET", path="/audit", does=show_audit, takes=AuditIn, asks=True,
+        method="GET", path="/audit", does=show_audit, takes=AuditIn, asks=True, gives=list[AuditBody],
         help="Who changed what, when, from where and with which result, the newest first; limit is about who.",
     ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from marshmallow import Schema, ValidationError, fields
 from pvc_api_falcon.fields import Names, flag, sure, text
 from pvc_api_falcon.params import MISSING
 from pvc_api_falcon.route import Answer, Call, Route, data, said
+from pvc_api_falcon.wire.cluster import BackupBody
 from pvc_core.units import MIB
 
 BACKUP_MAX_BYTES = 256 * MIB
@@ -65,11 +66,11 @@ def initialize(call: Call) -> Answer:
 
 ROUTES = (
     Route(
-        method="GET", path="/backup", does=read_backup, asks=True,
+        method="GET", path="/backup", does=read_backup, asks=True, gives=BackupBody,
         help="What is wanted, as it was at one moment, without secrets.",
     ),
     Route(
-        method="POST", path="/backup", does=read_backup, takes=BackupIn,
+        method="POST", path="/backup", does=read_backup, takes=BackupIn, gives=BackupBody,
         help="The same with its secrets, sealed by a passphrase.",
     ),
     Route(

@@ -8,7 +8,15 @@ from marshmallow import Schema
 
 from pvc_api_falcon.fields import choice, text
 from pvc_api_falcon.route import Answer, Call, Route, data, said, started
-from pvc_api_falcon.wire.cluster import status_body
+from pvc_api_falcon.wire.cluster import (
+    CheckBody,
+    HealthReport,
+    MoveBody,
+    PrimaryBody,
+    StatusBody,
+    status_body,
+)
+from pvc_api_falcon.wire.common import Message
 from pvc_core.units import format_duration, parse_duration_s
 
 
@@ -64,24 +72,36 @@ def run_plan(call: Call) -> Answer:
 
 
 ROUTES = (
-    Route(method="GET", path="/", does=show_root, help="Says that the API is there.", open=True),
+    Route(
+        method="GET", path="/", does=show_root, gives=Message, help="Says that the API is there.", open=True
+    ),
     Route(
         method="GET",
         path="/health",
         does=show_health,
+        gives=HealthReport,
         help="Whether this API can answer truly (503 if not).",
         open=True,
     ),
-    Route(method="GET", path="/status", does=show_status, help="The cluster's health, counts and resources."),
+    Route(
+        method="GET", path="/status", does=show_status, gives=StatusBody,
+        help="The cluster's health, counts and resources.",
+    ),
     Route(
         method="POST", path="/status", does=set_maintenance, takes=MaintenanceIn,
         help="Maintenance mode on or off; for=2h lets it end by itself.",
     ),
-    Route(method="GET", path="/cluster/rebalance", does=show_plan, help="Which VMs a rebalance would move, and why."),
+    Route(
+        method="GET", path="/cluster/rebalance", does=show_plan, gives=list[MoveBody],
+        help="Which VMs a rebalance would move, and why.",
+    ),
     Route(method="POST", path="/cluster/rebalance", does=run_plan, task=True, help="Move them."),
     Route(
-        method="GET", path="/cluster/check", does=check, asks=True,
+        method="GET", path="/cluster/check", does=check, asks=True, gives=CheckBody,
         help="Asks every node about itself and its ways to the others; each finding has its remedy.",
     ),
-    Route(method="GET", path="/status/primary_node", does=show_primary, help="The primary; 204 when none.", open=True),
+    Route(
+        method="GET", path="/status/primary_node", does=show_primary, gives=PrimaryBody, open=True,
+        help="The primary; 204 when none.",
+    ),
 )  # fmt: skip

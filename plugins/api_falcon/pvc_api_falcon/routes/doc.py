@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -29,7 +30,7 @@ def doc_routes(all_routes: Callable[[], tuple[Route, ...]]) -> tuple[Route, ...]
 
     return (
         Route(
-            method="GET", path="/openapi.json", does=show_document, open=True,
+            method="GET", path="/openapi.json", does=show_document, open=True, gives=dict[str, Any],
             help="This API as an OpenAPI 3.1 document.",
         ),
         Route(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 
 from marshmallow import Schema
 
 from pvc_api_falcon.fields import choice
 from pvc_api_falcon.route import Answer, Call, Route, data, said
-from pvc_api_falcon.wire.fault import SORT_KEYS, fault_body
+from pvc_api_falcon.wire.fault import SORT_KEYS, FaultBody, fault_body
 from pvc_core.errors import Conflict, NotFound
 from pvc_core.model.fault import Fault
 
@@ -20,7 +21,7 @@ class FaultsIn(Schema):
 def list_faults(call: Call) -> Answer:
     bodies = [fault_body(fault) for fault in call.services.faults.list()]
     if key := call.args.get("sort_key"):
-        bodies.sort(key=lambda body: body[key])
+        bodies.sort(key=itemgetter(key))
     return data(bodies)
 
 
@@ -60,10 +61,15 @@ def _each(act: Callable[[str], None], faults: Iterable[Fault]) -> int:
 
 
 ROUTES = (
-    Route(method="GET", path="/faults", does=list_faults, takes=FaultsIn, help="What is wrong, the newest first."),
+    Route(
+        method="GET", path="/faults", does=list_faults, takes=FaultsIn, gives=list[FaultBody],
+        help="What is wrong, the newest first.",
+    ),
     Route(method="PUT", path="/faults", does=ack_all, help="Acknowledge all: they weigh nothing any more."),
     Route(method="DELETE", path="/faults", does=delete_all, help="Delete all; what is still so comes back."),
-    Route(method="GET", path="/faults/{fault_id}", does=show, help="One fault, as a list of one."),
+    Route(
+        method="GET", path="/faults/{fault_id}", does=show, gives=list[FaultBody], help="One fault, as a list of one."
+    ),
     Route(method="PUT", path="/faults/{fault_id}", does=ack, help="Acknowledge it."),
     Route(method="DELETE", path="/faults/{fault_id}", does=delete, help="Delete it; it comes back if it is still so."),
 )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from marshmallow import Schema
 
 from pvc_api_falcon.fields import choice, text
 from pvc_api_falcon.route import Answer, Call, Route, data, said
+from pvc_api_falcon.wire.access import KeyBody, NewKey, key_body
 from pvc_core.errors import NotFound
-from pvc_core.model.cluster import ApiKey
 from pvc_core.services.keys import ROLES
 
 
@@ -20,14 +18,14 @@ class AddIn(Schema):
 
 
 def list_keys(call: Call) -> Answer:
-    return data([_body(key) for key in call.services.keys.list()])
+    return data([key_body(key) for key in call.services.keys.list()])
 
 
 def show_key(call: Call) -> Answer:
     found = [key for key in call.services.keys.list() if key.name == call.names["key"]]
     if not found:
         raise NotFound(f"there is no key {call.names['key']!r}", help="`pvc key list` shows those there are")
-    return data([_body(key) for key in found])
+    return data([key_body(key) for key in found])
 
 
 def add_key(call: Call) -> Answer:
@@ -42,13 +40,12 @@ def remove_key(call: Call) -> Answer:
     return said(f"Key {name} opens nothing any more.")
 
 
-def _body(key: ApiKey) -> dict[str, Any]:
-    return {"name": key.name, "role": key.role, "description": key.description, "created_at": key.created_at_s}
-
-
 ROUTES = (
-    Route(method="GET", path="/key", does=list_keys, help="API keys and their roles."),
-    Route(method="POST", path="/key", does=add_key, takes=AddIn, help="Make a key; it is shown in this answer only."),
-    Route(method="GET", path="/key/{key}", does=show_key, help="One key, as a list of one."),
+    Route(method="GET", path="/key", does=list_keys, gives=list[KeyBody], help="API keys and their roles."),
+    Route(
+        method="POST", path="/key", does=add_key, takes=AddIn, gives=NewKey,
+        help="Make a key; it is shown in this answer only.",
+    ),
+    Route(method="GET", path="/key/{key}", does=show_key, gives=list[KeyBody], help="One key, as a list of one."),
     Route(method="DELETE", path="/key/{key}", does=remove_key, missing=404, help="Whoever has it is nobody now."),
-)
+)  # fmt: skip

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from marshmallow import Schema
 
 from pvc_api_falcon.fields import flag, text
 from pvc_api_falcon.route import Answer, Call, Route, data, said
+from pvc_api_falcon.wire.network import LeaseBody
 from pvc_core.services.leases import LeasePicture
 
 ALL, ONE = "/network/{vni}/lease", "/network/{vni}/lease/{mac}"
@@ -51,7 +50,7 @@ def remove_lease(call: Call) -> Answer:
     return said(call.services.leases.release(call.names["vni"], call.names["mac"], by=call.by))
 
 
-def lease_body(lease: LeasePicture) -> dict[str, Any]:
+def lease_body(lease: LeasePicture) -> LeaseBody:
     return {
         "hostname": lease.hostname,
         "ip4_address": lease.address,
@@ -61,9 +60,14 @@ def lease_body(lease: LeasePicture) -> dict[str, Any]:
 
 
 ROUTES = (
-    Route(method="GET", path=ALL, does=list_leases, takes=ListIn, help="Leases and reservations of a network."),
+    Route(
+        method="GET", path=ALL, does=list_leases, takes=ListIn, gives=list[LeaseBody],
+        help="Leases and reservations of a network.",
+    ),
     Route(method="POST", path=ALL, does=add_lease, takes=AddIn, missing=404, help="Reserve an address for a MAC."),
-    Route(method="GET", path=ONE, does=show_lease, help="One of them, by MAC, address or host name."),
+    Route(
+        method="GET", path=ONE, does=show_lease, gives=LeaseBody, help="One of them, by MAC, address or host name."
+    ),
     Route(method="POST", path=ONE, does=add_lease, takes=OneIn, missing=404, help="Reserve an address for that MAC."),
     Route(method="DELETE", path=ONE, does=remove_lease, help="Take a reservation back."),
-)
+)  # fmt: skip

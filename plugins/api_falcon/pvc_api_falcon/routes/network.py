@@ -8,7 +8,7 @@ from marshmallow import Schema
 
 from pvc_api_falcon.fields import Names, Pairs, flag, text, whole
 from pvc_api_falcon.route import Answer, Call, Route, data, said
-from pvc_api_falcon.wire.network import network_body
+from pvc_api_falcon.wire.network import NetworkBody, network_body
 from pvc_core.errors import NotFound
 from pvc_core.services.networks import NetworkWords
 
@@ -98,10 +98,16 @@ def _words(args: Any) -> NetworkWords:
 ONE = "/network/{vni}"
 
 ROUTES = (
-    Route(method="GET", path="/network", does=list_networks, takes=ListIn, help="Networks for guests."),
+    Route(
+        method="GET", path="/network", does=list_networks, takes=ListIn, gives=list[NetworkBody],
+        help="Networks for guests.",
+    ),
     Route(method="POST", path="/network", does=add_network, takes=AddIn, help="Make a network."),
-    Route(method="GET", path=ONE, does=show_network, help="One network by VNI or description, as a list of one."),
+    Route(
+        method="GET", path=ONE, does=show_network, gives=list[NetworkBody],
+        help="One network by VNI or description, as a list of one.",
+    ),
     Route(method="POST", path=ONE, does=add_network, takes=MakeIn, help="Make a network of that VNI."),
     Route(method="PUT", path=ONE, does=modify_network, takes=ChangeIn, missing=404, help="Change a network in place."),
     Route(method="DELETE", path=ONE, does=remove_network, help="Remove it; refused while a VM has a card on it."),
-)
+)  # fmt: skip

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from marshmallow import Schema
 
 from pvc_api_falcon.fields import choice, flag, lines, text
 from pvc_api_falcon.route import Answer, Call, Route, Streamed, data, said, started
 from pvc_api_falcon.settings import BASE
-from pvc_api_falcon.wire.node import fence_test_body, node_body
+from pvc_api_falcon.wire.node import (
+    CoordinatorStateBody,
+    DaemonStateBody,
+    DomainStateBody,
+    FenceTestBody,
+    NodeBody,
+    WhyBody,
+    fence_test_body,
+    node_body,
+)
+from pvc_api_falcon.wire.vm import TextBody
 from pvc_core.model.node import CoordinatorState
 from pvc_core.services.nodes import NodeFilter
 
@@ -111,28 +122,42 @@ def show_log(call: Call) -> Answer | Streamed:
 
 
 def _part(call: Call, key: str) -> Answer:
-    body = node_body(call.services.nodes.get(call.names["node"]))
+    body: dict[str, Any] = {**node_body(call.services.nodes.get(call.names["node"]))}
     return data({"name": body["name"], key: body[key], "status": body["status"]})
 
 
 ROUTES = (
-    Route(method="GET", path="/node", does=list_nodes, takes=ListIn, help="Nodes; all filters given must hold."),
-    Route(method="GET", path="/node/{node}", does=show_node, help="One node, as a list of one."),
+    Route(
+        method="GET", path="/node", does=list_nodes, takes=ListIn, gives=list[NodeBody],
+        help="Nodes; all filters given must hold.",
+    ),
+    Route(
+        method="GET", path="/node/{node}", does=show_node, gives=list[NodeBody], help="One node, as a list of one."
+    ),
     Route(
         method="DELETE", path="/node/{node}", does=remove_node, takes=RemoveIn, missing=404, task=True,
         help="Forget it; confirm=true vouches that the machine is off for good.",
     ),
     Route(
-        method="GET", path="/node/{node}/why", does=why, asks=True,
+        method="GET", path="/node/{node}/why", does=why, asks=True, gives=WhyBody,
         help="Why it is in its state, what it waits for, what cannot leave it.",
     ),
-    Route(method="GET", path="/node/{node}/daemon-state", does=show_daemon_state, help="State of its daemon."),
-    Route(method="GET", path="/node/{node}/coordinator-state", does=show_coordinator_state, help="Primary or not."),
+    Route(
+        method="GET", path="/node/{node}/daemon-state", does=show_daemon_state, gives=DaemonStateBody,
+        help="State of its daemon.",
+    ),
+    Route(
+        method="GET", path="/node/{node}/coordinator-state", does=show_coordinator_state, gives=CoordinatorStateBody,
+        help="Primary or not.",
+    ),
     Route(
         method="POST", path="/node/{node}/coordinator-state", does=set_coordinator_state, takes=CoordinatorIn,
         help="Ask it to become primary, or to let another be.",
     ),
-    Route(method="GET", path="/node/{node}/domain-state", does=show_domain_state, help="Whether it takes VMs."),
+    Route(
+        method="GET", path="/node/{node}/domain-state", does=show_domain_state, gives=DomainStateBody,
+        help="Whether it takes VMs.",
+    ),
     Route(
         method="POST", path="/node/{node}/domain-state", does=set_domain_state, takes=DomainIn,
         help="Flush it, or make it ready; wait=true answers when that is done. Location names its task.",
@@ -142,11 +167,11 @@ ROUTES = (
         help="confirm=true vouches that a person has switched it off: its guests start elsewhere.",
     ),
     Route(
-        method="POST", path="/node/{node}/fence-test", does=test_fencing, missing=404,
+        method="POST", path="/node/{node}/fence-test", does=test_fencing, missing=404, gives=FenceTestBody,
         help="Could it be fenced? Every coordinator tries all but the act.",
     ),
     Route(
-        method="GET", path="/node/{node}/log", does=show_log, takes=LogIn, asks=True,
+        method="GET", path="/node/{node}/log", does=show_log, takes=LogIn, asks=True, gives=TextBody,
         help="The last lines of its daemons' log; follow=true streams what comes after them.",
     ),
 )  # fmt: skip

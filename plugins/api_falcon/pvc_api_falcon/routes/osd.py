@@ -8,6 +8,7 @@ from marshmallow import Schema, fields
 
 from pvc_api_falcon.fields import choice, flag, sure, text, whole
 from pvc_api_falcon.route import Answer, Call, Route, data, said, started
+from pvc_api_falcon.wire.storage import BenchmarkBody, OsdBody, OsdStateBody
 from pvc_core.errors import Invalid, Refused
 from pvc_core.model.task import Task
 
@@ -126,7 +127,7 @@ def set_option(call: Call) -> Answer:
 def list_benchmarks(call: Call) -> Answer:
     wanted = call.args.get("job")
     found = [one for report in call.services.storage.reports() for one in report.benchmarks]
-    bodies = [{"id": number, **one} for number, one in enumerate(found, 1)]
+    bodies = [{"id": str(number), **one} for number, one in enumerate(found, 1)]
     return data([one for one in bodies if wanted in (None, "", one["job"])])
 
 
@@ -167,7 +168,10 @@ OSDS, ONE = "/storage/ceph/osd", "/storage/ceph/osd/{osdid}"
 BENCHMARK = "/storage/ceph/benchmark"
 
 ROUTES = (
-    Route(method="GET", path=BENCHMARK, does=list_benchmarks, takes=BenchmarkListIn, help="What was measured."),
+    Route(
+        method="GET", path=BENCHMARK, does=list_benchmarks, takes=BenchmarkListIn, gives=list[BenchmarkBody],
+        help="What was measured.",
+    ),
     Route(method="POST", path=BENCHMARK, does=run_benchmark, takes=BenchmarkIn, task=True, help="Measure a pool."),
     Route(
         method="POST", path="/storage/ceph/option", does=set_option, takes=OptionIn,
@@ -177,9 +181,9 @@ ROUTES = (
         method="POST", path="/storage/ceph/osddb", does=add_db, takes=DbIn, task=True,
         help="A volume group for OSDs' databases.",
     ),
-    Route(method="GET", path=OSDS, does=list_osds, takes=ListIn, help="OSDs."),
+    Route(method="GET", path=OSDS, does=list_osds, takes=ListIn, gives=list[OsdBody], help="OSDs."),
     Route(method="POST", path=OSDS, does=add_osd, takes=AddIn, task=True, help="Make OSDs of a disk of a node."),
-    Route(method="GET", path=ONE, does=show_osd, help="One OSD, as a list of one."),
+    Route(method="GET", path=ONE, does=show_osd, gives=list[OsdBody], help="One OSD, as a list of one."),
     Route(
         method="POST", path=ONE, does=replace_osd, takes=ReplaceIn, missing=404, task=True,
         help="The same OSD on another disk.",
@@ -192,6 +196,8 @@ ROUTES = (
         method="DELETE", path=ONE, does=remove_osd, takes=RemoveIn, missing=404, task=True,
         help="Drain it, then destroy it.",
     ),
-    Route(method="GET", path=f"{ONE}/state", does=show_state, help="Whether it is up and in."),
+    Route(
+        method="GET", path=f"{ONE}/state", does=show_state, gives=OsdStateBody, help="Whether it is up and in."
+    ),
     Route(method="POST", path=f"{ONE}/state", does=set_state, takes=StateIn, missing=404, help="In or out."),
 )  # fmt: skip

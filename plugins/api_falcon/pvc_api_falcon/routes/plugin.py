@@ -6,7 +6,7 @@ from marshmallow import Schema
 
 from pvc_api_falcon.fields import text
 from pvc_api_falcon.route import Answer, Call, Route, data, started
-from pvc_api_falcon.wire.plugin import plugin_body
+from pvc_api_falcon.wire.plugin import PluginBody, plugin_body
 
 
 class RunIn(Schema):
@@ -27,7 +27,10 @@ def run_action(call: Call) -> Answer:
 
 
 ROUTES = (
-    Route(method="GET", path="/plugin", does=list_plugins, help="Plugins as the nodes have loaded them."),
+    Route(
+        method="GET", path="/plugin", does=list_plugins, gives=list[PluginBody],
+        help="Plugins as the nodes have loaded them.",
+    ),
     Route(
         method="POST", path="/plugin/{plugin}/{action}", does=run_action, takes=RunIn, missing=404, task=True,
         free=True, help="Run an action of a plugin; node= names the node if it acts on one.",

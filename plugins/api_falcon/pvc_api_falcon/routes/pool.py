@@ -6,7 +6,7 @@ from marshmallow import Schema
 
 from pvc_api_falcon.fields import Pairs, choice, sure, text, whole
 from pvc_api_falcon.route import Answer, Call, Route, data, said
-from pvc_api_falcon.wire.storage import pool_body
+from pvc_api_falcon.wire.storage import PoolBody, pool_body
 
 PGS_MAX = 65_536
 
@@ -69,9 +69,11 @@ def remove_pool(call: Call) -> Answer:
 ONE = "/storage/ceph/pool/{pool}"
 
 ROUTES = (
-    Route(method="GET", path="/storage/ceph/pool", does=list_pools, takes=ListIn, help="Pools."),
+    Route(
+        method="GET", path="/storage/ceph/pool", does=list_pools, takes=ListIn, gives=list[PoolBody], help="Pools."
+    ),
     Route(method="POST", path="/storage/ceph/pool", does=add_pool, takes=AddIn, help="Make a pool."),
-    Route(method="GET", path=ONE, does=show_pool, help="One pool, as a list of one."),
+    Route(method="GET", path=ONE, does=show_pool, gives=list[PoolBody], help="One pool, as a list of one."),
     Route(method="POST", path=ONE, does=add_pool, takes=MakeIn, missing=404, help="Make a pool of that name."),
     Route(method="PUT", path=ONE, does=set_pool, takes=SetIn, missing=404, help="Another number of placement groups."),
     Route(method="DELETE", path=ONE, does=remove_pool, takes=RemoveIn, missing=404, help="Destroy it and all in it."),

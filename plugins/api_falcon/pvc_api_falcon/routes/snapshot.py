@@ -6,7 +6,7 @@ from marshmallow import Schema
 
 from pvc_api_falcon.fields import text
 from pvc_api_falcon.route import Answer, Call, Route, data, said
-from pvc_api_falcon.wire.storage import snapshot_body
+from pvc_api_falcon.wire.storage import SnapshotBody, snapshot_body
 
 
 class ListIn(Schema):
@@ -62,9 +62,9 @@ def _ref(call: Call) -> tuple[str, str, str]:
 ALL, ONE = "/storage/ceph/snapshot", "/storage/ceph/snapshot/{pool}/{volume}/{snapshot}"
 
 ROUTES = (
-    Route(method="GET", path=ALL, does=list_snapshots, takes=ListIn, help="Snapshots."),
+    Route(method="GET", path=ALL, does=list_snapshots, takes=ListIn, gives=list[SnapshotBody], help="Snapshots."),
     Route(method="POST", path=ALL, does=add_snapshot, takes=AddIn, help="Take a snapshot."),
-    Route(method="GET", path=ONE, does=show_snapshot, help="One snapshot, as a list of one."),
+    Route(method="GET", path=ONE, does=show_snapshot, gives=list[SnapshotBody], help="One snapshot, as a list of one."),
     Route(method="POST", path=ONE, does=add_snapshot, missing=404, help="Take a snapshot of that name."),
     Route(method="PUT", path=ONE, does=rename_snapshot, takes=RenameIn, missing=404, help="Another name."),
     Route(method="DELETE", path=ONE, does=remove_snapshot, missing=404, help="Remove it."),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pvc_api_falcon.route import Answer, Call, Route, data, said
-from pvc_api_falcon.wire.storage import overview, utilization
+from pvc_api_falcon.wire.common import Message
+from pvc_api_falcon.wire.storage import StorageTextBody, overview, utilization
 
 
 def show_storage(call: Call) -> Answer:
@@ -25,8 +26,14 @@ def _text(call: Call, kind: str, text: str) -> Answer:
 
 
 ROUTES = (
-    Route(method="GET", path="/storage", does=show_storage, help="Says where storage is found."),
-    Route(method="GET", path="/storage/ceph", does=show_storage, help="The same."),
-    Route(method="GET", path="/storage/ceph/status", does=show_status, help="Pools as text for people."),
-    Route(method="GET", path="/storage/ceph/utilization", does=show_utilization, help="How full pools are, as text."),
-)
+    Route(method="GET", path="/storage", does=show_storage, gives=Message, help="Says where storage is found."),
+    Route(method="GET", path="/storage/ceph", does=show_storage, gives=Message, help="The same."),
+    Route(
+        method="GET", path="/storage/ceph/status", does=show_status, gives=StorageTextBody,
+        help="Pools as text for people.",
+    ),
+    Route(
+        method="GET", path="/storage/ceph/utilization", does=show_utilization, gives=StorageTextBody,
+        help="How full pools are, as text.",
+    ),
+)  # fmt: skip

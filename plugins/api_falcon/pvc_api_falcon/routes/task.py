@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pvc_api_falcon.route import Answer, Call, Route, data
-from pvc_api_falcon.wire.task import jobs_body, task_body
+from pvc_api_falcon.wire.task import JobsBody, TaskBody, jobs_body, task_body
 
 
 def list_tasks(call: Call) -> Answer:
@@ -15,8 +15,9 @@ def show_task(call: Call) -> Answer:
 
 
 ROUTES = (
-    Route(method="GET", path="/tasks", does=list_tasks, help="Tasks that wait or run, by node."),
+    Route(method="GET", path="/tasks", does=list_tasks, gives=JobsBody, help="Tasks that wait or run, by node."),
     Route(
-        method="GET", path="/tasks/{task}", does=show_task, help="How far one task is; ended ones are kept for a day."
+        method="GET", path="/tasks/{task}", does=show_task, gives=TaskBody,
+        help="How far one task is; ended ones are kept for a day.",
     ),
-)
+)  # fmt: skip

@@ -11,7 +11,7 @@ from pvc_api_falcon.errors import BadParameters
 from pvc_api_falcon.fields import Names, Several, choice, flag, long_text, text, whole
 from pvc_api_falcon.roles import check_reach
 from pvc_api_falcon.route import Answer, Call, Route, said
-from pvc_api_falcon.wire.vm import vm_etag
+from pvc_api_falcon.wire.vm import VmBody, vm_etag
 from pvc_core.model.vm import MigrationMethod, Selector, Tag
 from pvc_core.services.vms import VmFilter, VmMeta
 
@@ -125,12 +125,24 @@ def meta_from(given: Mapping[str, Any]) -> VmMeta:
 
 
 ROUTES = (
-    Route(method="GET", path="/vm", does=list_vms, takes=ListIn, help="VMs; negate turns node, tag and state round."),
-    Route(method="POST", path="/vm", does=define_vm, takes=DefineIn, help="Define a VM from its XML; it is off."),
-    Route(method="GET", path="/vm/{vm}", does=show_vm, help="One VM, by name or UUID, as a list of one; with an ETag."),
-    Route(method="POST", path="/vm/{vm}", does=define_named_vm, takes=DefineIn, help="Define a VM of that name."),
     Route(
-        method="PUT", path="/vm/{vm}", does=modify_vm, takes=ModifyIn, missing=404,
+        method="GET", path="/vm", does=list_vms, takes=ListIn, gives=list[VmBody],
+        help="VMs; negate turns node, tag and state round.",
+    ),
+    Route(
+        method="POST", path="/vm", does=define_vm, takes=DefineIn, tells_version=True,
+        help="Define a VM from its XML; it is off.",
+    ),
+    Route(
+        method="GET", path="/vm/{vm}", does=show_vm, gives=list[VmBody],
+        help="One VM, by name or UUID, as a list of one; with an ETag.",
+    ),
+    Route(
+        method="POST", path="/vm/{vm}", does=define_named_vm, takes=DefineIn, tells_version=True,
+        help="Define a VM of that name.",
+    ),
+    Route(
+        method="PUT", path="/vm/{vm}", does=modify_vm, takes=ModifyIn, missing=404, tells_version=True,
         help="Another definition; If-Match with the ETag that was read guards against lost updates.",
     ),
     Route(method="DELETE", path="/vm/{vm}", does=remove_vm, takes=RemoveIn, help="Off at once, then forgotten."),

@@ -8,7 +8,7 @@ from pvc_api_falcon.errors import BadParameters
 from pvc_api_falcon.fields import Names, choice, flag, text, whole
 from pvc_api_falcon.route import Answer, Call, Route, data, said
 from pvc_api_falcon.routes.vm import PRIORITIES, meta_from
-from pvc_api_falcon.wire.vm import meta_body, tag_body
+from pvc_api_falcon.wire.vm import MetaBody, TagsBody, meta_body, tag_body
 from pvc_core.model.vm import MigrationMethod, Selector
 
 USER_DATA_MAX = 16_384
@@ -62,8 +62,11 @@ def set_tag(call: Call) -> Answer:
 
 
 ROUTES = (
-    Route(method="GET", path="/vm/{vm}/meta", does=show_meta, help="Where it may run and how it is moved."),
+    Route(
+        method="GET", path="/vm/{vm}/meta", does=show_meta, gives=MetaBody,
+        help="Where it may run and how it is moved.",
+    ),
     Route(method="POST", path="/vm/{vm}/meta", does=set_meta, takes=MetaIn, help="Change what is given of it."),
-    Route(method="GET", path="/vm/{vm}/tags", does=show_tags, help="Its tags."),
+    Route(method="GET", path="/vm/{vm}/tags", does=show_tags, gives=TagsBody, help="Its tags."),
     Route(method="POST", path="/vm/{vm}/tags", does=set_tag, takes=TagIn, help="Add or remove one tag."),
-)
+)  # fmt: skip

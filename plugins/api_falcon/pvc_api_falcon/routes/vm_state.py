@@ -9,6 +9,7 @@ from marshmallow import Schema
 from pvc_api_falcon.fields import choice, flag, lines, long_text, text
 from pvc_api_falcon.roles import check_device
 from pvc_api_falcon.route import Answer, Call, Route, Streamed, data, started
+from pvc_api_falcon.wire.vm import PlaceBody, StateBody, TextBody, VmTold
 from pvc_core.services.pictures import VmPicture
 
 
@@ -103,19 +104,19 @@ def detach(call: Call) -> Answer:
 DEVICE = "/vm/{vm}/device"
 
 ROUTES = (
-    Route(method="GET", path="/vm/{vm}/state", does=show_state, help="Its state."),
+    Route(method="GET", path="/vm/{vm}/state", does=show_state, gives=StateBody, help="Its state."),
     Route(
-        method="POST", path="/vm/{vm}/state", does=set_state, takes=StateIn,
+        method="POST", path="/vm/{vm}/state", does=set_state, takes=StateIn, gives=VmTold,
         help="start, shutdown, stop, restart, disable; wait=true answers when it is; force disables without asking.",
     ),
-    Route(method="GET", path="/vm/{vm}/node", does=show_place, help="Where it lives."),
+    Route(method="GET", path="/vm/{vm}/node", does=show_place, gives=PlaceBody, help="Where it lives."),
     Route(
-        method="POST", path="/vm/{vm}/node", does=move, takes=MoveIn,
+        method="POST", path="/vm/{vm}/node", does=move, takes=MoveIn, gives=VmTold,
         help="move it for good, migrate it for a while, unmigrate it; wait=true answers when it lives there.",
     ),
     Route(method="POST", path="/vm/{vm}/locks", does=flush_locks, task=True, help="Break locks a dead guest left."),
     Route(
-        method="GET", path="/vm/{vm}/console", does=show_console, takes=ConsoleIn, asks=True,
+        method="GET", path="/vm/{vm}/console", does=show_console, takes=ConsoleIn, asks=True, gives=TextBody,
         help="The last lines of its serial console; follow=true streams what comes after them.",
     ),
     Route(method="POST", path=DEVICE, does=attach, takes=DeviceIn, task=True, help="A device into a running guest."),

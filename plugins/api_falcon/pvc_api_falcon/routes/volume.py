@@ -9,7 +9,7 @@ from marshmallow import Schema, fields, validate
 from pvc_api_falcon.errors import BadParameters
 from pvc_api_falcon.fields import SIZE_MAX_BYTES, choice, flag, size, text, whole
 from pvc_api_falcon.route import BYTES, Answer, Call, Route, Streamed, data, said, started
-from pvc_api_falcon.wire.storage import volume_body
+from pvc_api_falcon.wire.storage import TakenBody, VolumeBody, volume_body
 from pvc_core.model.task import Task
 
 IMAGE_FORMATS = ("raw", "vmdk", "qcow2", "qed", "vdi", "vpc")
@@ -161,9 +161,9 @@ def _ref(call: Call) -> tuple[str, str]:
 ALL, ONE = "/storage/ceph/volume", "/storage/ceph/volume/{pool}/{volume}"
 
 ROUTES = (
-    Route(method="GET", path=ALL, does=list_volumes, takes=ListIn, help="Volumes."),
+    Route(method="GET", path=ALL, does=list_volumes, takes=ListIn, gives=list[VolumeBody], help="Volumes."),
     Route(method="POST", path=ALL, does=add_volume, takes=AddIn, help="Make an empty volume."),
-    Route(method="GET", path=ONE, does=show_volume, help="One volume, as a list of one."),
+    Route(method="GET", path=ONE, does=show_volume, gives=list[VolumeBody], help="One volume, as a list of one."),
     Route(method="POST", path=ONE, does=add_volume, takes=MakeIn, missing=404, help="Make a volume of that name."),
     Route(method="PUT", path=ONE, does=change_volume, takes=ChangeIn, missing=404, help="Another size or name."),
     Route(method="DELETE", path=ONE, does=remove_volume, missing=404, help="Destroy it and its snapshots."),
@@ -180,15 +180,15 @@ ROUTES = (
         help="A thin clone shares nothing any more.",
     ),
     Route(
-        method="POST", path=f"{ONE}/upload", does=upload, takes=UploadIn, missing=404, upload=True,
+        method="POST", path=f"{ONE}/upload", does=upload, takes=UploadIn, missing=404, upload=True, gives=TakenBody,
         help="Replace its content by an image: the first file of a multipart form, or the body itself.",
     ),
     Route(
-        method="POST", path=f"{ONE}/import", does=apply_diff, takes=ImportIn, missing=404, upload=True,
+        method="POST", path=f"{ONE}/import", does=apply_diff, takes=ImportIn, missing=404, upload=True, gives=TakenBody,
         help="Bring it from snapshot `since` to what a diff leads to, and call that `snapshot`.",
     ),
     Route(
-        method="GET", path=f"{ONE}/export", does=export, takes=ExportIn, asks=True,
+        method="GET", path=f"{ONE}/export", does=export, takes=ExportIn, asks=True, content_type=BYTES,
         help="Its content, or a snapshot's, as a raw image; or a diff.",
     ),
 )  # fmt: skip

@@ -79,7 +79,7 @@ def resource_text(services: Services) -> str:
 
 def _health(services: Services) -> Iterator[Sample]:
     status = status_body(services)
-    nodes = [node_body(node) for node in services.nodes.list()]
+    nodes: list[dict[str, Any]] = [{**node_body(node)} for node in services.nodes.list()]
     facts = {"primary_node": status["primary_node"], "version": status["pvc_version"]}
     yield "info", {**facts, "upstream_ip": status["upstream_ip"]}, 1
     yield "cluster_maintenance", {}, status["maintenance"] == "true"
@@ -99,8 +99,8 @@ def _health(services: Services) -> Iterator[Sample]:
     yield from _counts("node_daemon_states", "state", (node["daemon_state"] for node in nodes), DAEMON_STATES)
     yield from _counts("node_domain_states", "state", (node["domain_state"] for node in nodes), DOMAIN_STATES)
     yield from _counts("vm_states", "state", (vm["state"] for vm in status["detail"]["vm"]), VM_STATES)
-    yield from _counts("ceph_osd_up_states", "state", (), ("up", "down"))
-    yield from _counts("ceph_osd_in_states", "state", (), ("in", "out"))
+    yield from _counts("ceph_osd_up_states", "state", (osd["up"] for osd in status["detail"]["osd"]), ("up", "down"))
+    yield from _counts("ceph_osd_in_states", "state", (osd["in"] for osd in status["detail"]["osd"]), ("in", "out"))
     yield "nodes", {}, len(nodes)
     yield "vms", {}, len(status["detail"]["vm"])
     yield "osds", {}, status["osds"]["total"]
@@ -110,7 +110,7 @@ def _health(services: Services) -> Iterator[Sample]:
 
 def _nodes(services: Services) -> Iterator[Sample]:
     for picture in services.nodes.list():
-        node = node_body(picture)
+        node: dict[str, Any] = {**node_body(picture)}
         of, memory = {"node": node["name"]}, node["memory"]
         yield "node_host_cpus", of, node["vcpu"]["total"]
         yield "node_allocated_vcpus", of, node["vcpu"]["allocated"]
@@ -140,7 +140,7 @@ def _network(node: dict[str, Any]) -> tuple[float, float, float, float, float]:
 
 def _vms(services: Services) -> Iterator[Sample]:
     for picture in services.vms.list():
-        vm = vm_body(picture)
+        vm: dict[str, Any] = {**vm_body(picture)}
         of = {"vm": vm["name"]}
         for name in ("uuid", "description", "profile", "state", "failed_reason", "node_selector", "migration_method"):
             yield f"vm_{name}", {**of, name: vm[name] or ""}, 1
@@ -182,7 +182,7 @@ def _disks(vm: dict[str, Any], of: Labels) -> Iterator[Sample]:
 
 def _pools(services: Services) -> Iterator[Sample]:
     for picture in services.storage.pools():
-        pool = pool_body(picture)
+        pool: dict[str, Any] = {**pool_body(picture)}
         of = {"pool": pool["name"]}
         yield "ceph_pool_tier", {**of, "tier": pool["tier"]}, 1
         yield "ceph_pool_pgs", of, float(pool["pgs"] or 0)
