@@ -25,7 +25,7 @@ def flush(job: Job) -> Done:
     if work.stuck and not (work.ask or work.moving or wanted.leaving):
         why = names(view, work.stuck)
         raise Refused(
-            f"node {node} is not flushed: {len(work.stuck)} of {_vms(total)} cannot leave: {why}",
+            f"node {node} is not flushed: {len(work.stuck)} of {total} VMs cannot leave: {why}",
             help=f"mend that or shut them down, and it is flushed by itself; or `pvc node ready {node}`",
         )
     return _under_way(job, work, total, f"have left {node}")
@@ -73,7 +73,7 @@ def _under_way(job: Job, work: Work, total: int, what: str) -> Done:
     view = job.ground.view
     on_way = f"; {names(view, work.moving)}" if work.moving else ""
     stuck = f"; cannot go: {names(view, work.stuck)}" if work.stuck else ""
-    sentence = f"{total - work.left} of {_vms(total)} {what}{on_way}{stuck}"
+    sentence = f"{total - work.left} of {total} VMs {what}{on_way}{stuck}"
     if (total - work.left, total, sentence) != (job.task.current, job.task.total, job.task.status):
         job.progress(total - work.left, total, sentence)
     raise Retry(sentence, again_in_s=LOOK_S)
