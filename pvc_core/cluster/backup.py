@@ -27,6 +27,9 @@ KINDS: tuple[Kind[Any], ...] = (
 """What is in a backup. Names of VMs follow from their records."""
 NEVER = "the certificates, the authority's key and the store's passwords: they stay in /etc/pvc of the nodes"
 
+AWAITED = "waiting for the backup's content"
+"""The sentence of a task that restores one and has yet to be given it; who has it gives it to whoever says so."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:

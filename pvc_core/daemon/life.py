@@ -39,6 +39,9 @@ class NodeLife:
     def __init__(self, node: Node, peer: Channel, log: Any) -> None:
         self._node, self._peer, self._log = node, peer, log
         self._threads: list[threading.Thread] = []
+        self._preparing = threading.Lock()
+        self._era_id = ""
+        """Of the life of the store in which this node was last announced."""
 
     def begin(self) -> None:
         """Answer questions, follow the store, reconcile. Raises Refused when another daemon runs on this node."""
@@ -46,6 +49,7 @@ class NodeLife:
         self._peer.start()
         self._thread("view", node.keeper.run)
         self._thread("layout", self._prepare)
+        node.keeper.subscribe(self._prepare_again)
         node.ground.compute.events(self._guest_event)
         for number in range(QUICK_THREADS):
             self._thread(f"quick-{number}", lambda: node.quick.work(lambda: node.keeper.view))
@@ -113,13 +117,24 @@ class NodeLife:
         else:
             self._node.quick.wake("vm", uuid)
 
+    def _prepare_again(self, changed: frozenset[str] | None) -> None:
+        """A store that was begun anew while this daemon ran does not know how this node is asked."""
+        kept = self._node.keeper.view.era.get(layout.ONLY)
+        if changed is None and not self._preparing.locked() and (kept is None or kept.value.id != self._era_id):
+            self._thread("layout", self._prepare)
+
     def _prepare(self) -> None:
+        with self._preparing:
+            self._make_layout()
+
+    def _make_layout(self) -> None:
         """Make the directories of the layout, each with its rights, as soon as the store is there."""
         while self._node.state not in (DaemonState.SHUTDOWN, DaemonState.STOP):
             try:
-                prepare(self._node.store, self._node.config.cluster.name)
+                era = prepare(self._node.store, self._node.config.cluster.name)
                 firstkey.hand_in(self._node.config.paths.state, self._node.ground.repository)
                 self._peer.announce()
+                self._era_id = era.id
                 return
             except Conflict:
                 continue  # the answer to an earlier attempt was lost
@@ -147,9 +162,9 @@ class NodeLife:
             pass  # the guard's heartbeat goes on, and that is what counts
 
 
-def prepare(store: Store, cluster: str) -> None:
-    """The directories of the layout and the era. Raises StoreUnavailable; Refused when the store is another
-    cluster's.
+def prepare(store: Store, cluster: str) -> Era:
+    """Make the directories of the layout and the era, which is returned. Raises StoreUnavailable; Refused when the
+    store is another cluster's.
     """
     repository = Repository(store)
     for kind in layout.KINDS:
@@ -162,6 +177,7 @@ def prepare(store: Store, cluster: str) -> None:
         raise Refused(
             f"the store belongs to cluster {found.cluster!r}, not to {cluster!r}", help="mend cluster.name in pvc.yaml"
         )
+    return found
 
 
 def run_until_signal(

@@ -21,12 +21,17 @@ class Served:
     era: int = 0
     id: str = ""
 
+EMPTY = (
+    "the store is empty, and not the one this node has served: nothing is started, stopped or moved; bring the old one "
+    "back, or `pvc cluster restore FILE`"
+)
+
 
 def standstill(view: ClusterView, served: Served, *, level: int) -> str:
     """Why nothing is started, stopped or moved now; "" when all may go on. `level`: what this daemon understands."""
     kept = view.era.get(layout.ONLY)
     if kept is None:
-        return ""
+        return EMPTY if served.era and view.fresh else ""
     if view.level > level:
         return (
             f"the cluster is at level {view.level} and this daemon understands {level} only: nothing is started, "

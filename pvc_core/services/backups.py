@@ -6,6 +6,7 @@ What is in a backup is cluster/backup.py's, how it is restored reconcile/kinds/r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Add
 from pvc_core.cluster.sealing import seal, unseal
 from pvc_core.cluster.snapshot import snapshot
-from pvc_core.errors import Invalid, Refused, Retry
+from pvc_core.errors import Invalid, NotFound, Refused, Retry
 from pvc_core.model.cluster import BackupNote
 from pvc_core.model.task import Task
 from pvc_core.schema.records import encode
@@ -25,7 +26,7 @@ from pvc_core.services.desk import Desk
 from pvc_core.services.tasks import TaskService
 from pvc_core.store.base import Create, Op, Put
 
-WAIT_S = 600.0
+WAIT_S, LOOK_S, CONTENT_S = 600.0, 1.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,8 @@ class BackupService:
                 help="only a cluster of the same name can take it: cluster.name in pvc.yaml",
             )
         task = self._begin("cluster.restore", without, by, "restoring a backup")
-        body = msgspec.json.encode(content)
-        self.desk.ask(self._primary(), "backup_content", {"task": task.id}, body=iter([body]), deadline_s=60.0).close()
-        return self.tasks.done(task, timeout_s=WAIT_S)
+        self._see_through(task, msgspec.json.encode(content))
+        return self.tasks.done(task, timeout_s=CONTENT_S)
 
     def initialize(self, *, by: str, overwrite: bool, without: Sequence[str] = ()) -> str:
         """Forget every VM, pool and volume (their bytes stay); without `overwrite` nothing changes. A sentence.
@@ -92,6 +92,29 @@ class BackupService:
         self.desk.repository.commit([Add(layout.TASKS, task.id, task)])
         self.desk.settle_keys(layout.TASKS.key(task.id))
         return task
+
+    def _see_through(self, task: Task, body: bytes) -> None:
+        """Until it has ended: the content is only in memory here and with the primary, so whoever is primary next, or
+        has begun anew, is given it too.
+        """
+        end_s, given = self.desk.clock.boottime_s() + WAIT_S, ""
+        while self.desk.clock.boottime_s() < end_s:
+            primary, now = self.desk.view.primary, self.desk.view.tasks.get(task.id)
+            if now is None or now.value.ended:
+                return
+            if primary and (primary != given or now.value.status == backups.AWAITED):
+                given = primary if self._give(primary, task, body) else ""
+            with suppress(Retry):
+                self.tasks.wait(task.id, timeout_s=LOOK_S)
+
+    def _give(self, primary: str, task: Task, body: bytes) -> bool:
+        """False when it did not take it: another may be primary by now, or the task has ended."""
+        try:
+            asked = self.desk.ask(primary, "backup_content", {"task": task.id}, body=iter([body]), deadline_s=60.0)
+        except (Retry, NotFound):
+            return False
+        asked.close()
+        return True
 
     def _primary(self) -> str:
         primary = self.desk.view.primary

@@ -62,11 +62,12 @@ class Restoring:
     def restore(self, job: Job) -> Done:
         data = self.restores.content(job.task.id)
         if data is None:
-            if job.waited_s < CONTENT_S and not _begun(job):
-                raise Retry("waiting for the backup's content", again_in_s=0.2)
+            if job.waited_s < CONTENT_S:
+                raise Retry(backups.AWAITED, again_in_s=0.2)
             self._go_on(job)
             raise Refused(
-                "the backup's content was lost with the daemon that had it", help="run `pvc cluster restore` again"
+                f"the backup's content did not come within {CONTENT_S:.0f} s: the pvcapid that had it has ended",
+                help="run `pvc cluster restore` again",
             )
         return self._replace(job, backups.read(data), wipe=False)
 

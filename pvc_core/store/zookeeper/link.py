@@ -30,6 +30,12 @@ from pvc_core.store.zookeeper.tls import secured, select_with_pending
 _RETRY_MAX_DELAY_S = 0.5
 """After an outage every client is back within this and a dial; kazoo's own default is a minute."""
 
+FORGET_S = 30.0
+"""After so long without a connection a server that is younger than what this client has seen is taken: its store was
+begun anew. In one that lives, whatever was seen is by then with every server that serves (it lags behind by syncLimit
+ticks at most, 2 s), so nothing older is shown by it.
+"""
+
 OnEvent = Callable[[str], None]
 OnState = Callable[[KeeperState], None]
 
@@ -47,6 +53,7 @@ class Link(KazooClient):
         call_deadline_s: float,
         on_event: OnEvent,
         on_state: OnState,
+        forget_s: float = FORGET_S,
     ) -> None:
         """`on_event` gets the key of each watch event, `on_state` kazoo's states; both in the connection's thread."""
         logger = logging.getLogger("pvc_core.store.kazoo")
@@ -64,6 +71,7 @@ class Link(KazooClient):
         self.on_event = on_event
         self.on_state = on_state
         self.call_deadline_s = call_deadline_s
+        self._forget_s, self._fell_s = forget_s, time.monotonic()
         self._connection = _Connection(self, self._conn_retry.copy(), logger=logger, sasl_options=sasl_options)
 
     @property
@@ -106,6 +114,11 @@ class Link(KazooClient):
         if not stopper.is_alive():
             self.close()
 
+    def forget_what_is_past(self) -> None:
+        """Servers refuse whoever has seen more than they have, without a word (ZooKeeperServer.processConnectRequest)."""
+        if time.monotonic() - self._fell_s > self._forget_s:
+            self.last_zxid = 0
+
     def revive(self) -> None:
         """Begin anew after kazoo gave up (refused credentials, a fault of its own)."""
         if not self._stopped.is_set():
@@ -129,8 +142,11 @@ class Link(KazooClient):
             return
         before = self._state
         super()._session_callback(state)
-        if state != before:
-            self.on_state(state)
+        if state == before:
+            return
+        if before == KeeperState.CONNECTED:
+            self._fell_s = time.monotonic()
+        self.on_state(state)
 
 
 class _Handler(SequentialThreadingHandler):
@@ -170,6 +186,7 @@ class _Connection(ConnectionHandler):
     def _connect(self, host: str, hostip: str, port: int) -> tuple[float, float]:
         self.generation += 1
         self.dialling = True
+        self.client.forget_what_is_past()
         try:
             timeouts: tuple[float, float] = super()._connect(host, hostip, port)
         except SessionExpiredError:

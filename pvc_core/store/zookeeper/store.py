@@ -21,7 +21,7 @@ from pvc_core.store.base import Create, Entry, Op, Put, Session, SessionState, S
 from pvc_core.store.codes import Code
 from pvc_core.store.keys import checked_key, checked_ops, checked_value, missing_first
 from pvc_core.store.zookeeper import packets
-from pvc_core.store.zookeeper.link import Link
+from pvc_core.store.zookeeper.link import FORGET_S, Link
 from pvc_core.store.zookeeper.order import Order
 from pvc_core.store.zookeeper.sessions import SessionKeeper
 from pvc_core.store.zookeeper.trees import read_tree
@@ -52,6 +52,7 @@ class ZooKeeperStore(Store):
         acl: GrantsFor | None = None,
         session_timeout_s: float = 6.0,
         call_deadline_s: float = 5.0,
+        forget_s: float = FORGET_S,
     ) -> None:
         self._hosts = hosts
         self._user = credentials.user if credentials else None
@@ -69,6 +70,7 @@ class ZooKeeperStore(Store):
             call_deadline_s=call_deadline_s,
             on_event=self._watches.changed,
             on_state=self._on_state,
+            forget_s=forget_s,
         )
         self._link.start_async()
 
