@@ -115,7 +115,7 @@ class Link(KazooClient):
             self.close()
 
     def forget_what_is_past(self) -> None:
-        """Servers refuse whoever has seen more than they have, without a word (ZooKeeperServer.processConnectRequest)."""
+        """Servers refuse, without a word, whoever has seen more than they have (processConnectRequest)."""
         if time.monotonic() - self._fell_s > self._forget_s:
             self.last_zxid = 0
 
