@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -263,6 +264,14 @@ class ComputeDriver(ABC):
     @on_node
     def write_console(self, uuid: str, data: bytes) -> None:
         """Type into the guest's serial console. Raises NotFound when it is off or has none."""
+
+    @on_node
+    def open_screen(self, uuid: str, *, deadline_s: float) -> socket.socket:
+        """A new connection to the guest's VNC server: RFB (RFC 6143) from its first byte on. The caller closes it.
+
+        Capability vnc. Raises NotFound when the guest is off, Refused when it has no VNC server. The default has none.
+        """
+        raise Refused(f"guest {uuid} has no screen: this compute driver shows none")
 
     # Live migration (capability live_migration). The core's claim decides who may run the guest and the driver never
     # does: the copy arrives paused and stays so until `resume`, whatever becomes of the source or the network.

@@ -115,6 +115,9 @@ class Bytes:
         return Answer({"data": self._ground.compute.console_log(uuid, lines)[-ANSWER_MAX:]})
 
     def console_write(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        """Type the body. `open`: have the console ready for what will be typed (opening it may take a second)."""
+        if args.get("open"):
+            self._ground.compute.write_console(str(args["uuid"]), b"")
         for data in body:
             self._ground.compute.write_console(str(args["uuid"]), data)
         return Answer()

@@ -32,6 +32,7 @@ from pvc_core.daemon.moments import moments
 from pvc_core.daemon.opening import open_store
 from pvc_core.daemon.removals import follow_removals
 from pvc_core.daemon.ring import LogRing
+from pvc_core.daemon.screens import Screens
 from pvc_core.daemon.storing import store_command
 from pvc_core.errors import PvcError, Retry
 from pvc_core.founding import ensemble, pki
@@ -215,7 +216,10 @@ def _run(
         LastGood(config.paths.state).save(config)
     _render(config, log)
     follow_removals(config, node.keeper, log)
-    handlers = {**node.bytes.handlers(), **node.restoring.handlers(), **_checks(node, config, store, clock).handlers()}
+    checks, screens = _checks(node, config, store, clock), Screens(node.ground.compute)
+    handlers = {
+        **node.bytes.handlers(), **node.restoring.handlers(), **checks.handlers(), **screens.handlers(),
+    }  # fmt: skip
     peer = Channel(
         config, handlers, view=lambda: node.keeper.view, store=store, incarnation=incarnation, clock=clock, log=log,
     )  # fmt: skip

@@ -8,6 +8,7 @@ it wrote before therefore is the last stay in that node's log, and so on backwar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from pvc_core.contracts.compute import came_from
 from pvc_core.errors import PvcError, Refused
 from pvc_core.services.desk import Desk, Reply
 from pvc_core.services.following import LogFlow
+from pvc_core.services.lines import ConsoleLine
 from pvc_core.services.pictures import VmPicture
 
 ASK_S = 10.0
@@ -35,7 +37,15 @@ class Consoles:
         present = logs.last_stay(vm.node)
         return _last([*self._earlier(logs, vm.node, present, lines), *present], lines)
 
-    def follow(self, vm: VmPicture, lines: int) -> LogFlow:
+    def open(self, vm: VmPicture, lines: int) -> ConsoleLine:
+        """Both ways: what follow() says, for a terminal, and a way to type. Raises Refused for one that never ran."""
+        flow, uuid = self.follow(vm, lines, newline=b"\r\n"), vm.wanted.uuid
+        if vm.runs:
+            with suppress(PvcError):  # what is typed will say so again
+                self.desk.ask(vm.node, "console_write", {"uuid": uuid, "open": True}, deadline_s=ASK_S)
+        return ConsoleLine(flow, self.desk.clock, self.desk.ask, uuid, partial(self._moved, uuid, ""))
+
+    def follow(self, vm: VmPicture, lines: int, *, newline: bytes = b"\n") -> LogFlow:
         """The last lines, then what comes, until it is closed; also on the next node when the guest moves."""
         need_node(vm)
         uuid = vm.wanted.uuid
@@ -46,6 +56,7 @@ class Consoles:
             partial(self._ask, uuid), vm.node, lines=lines, by_lines=False, clock=self.desk.clock,
             moved=partial(self._moved, uuid),
             before=_last([*earlier, *present[:1]], lines - len(present) + 1).encode() if earlier else b"",
+            newline=newline,
         )  # fmt: skip
 
     def _earlier(self, logs: _Logs, node: str, present: list[str], lines: int) -> list[str]:

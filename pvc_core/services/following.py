@@ -41,8 +41,10 @@ class LogFlow:
         clock: Clock,
         moved: Callable[[str], str] = lambda node: "",
         before: bytes = b"",
+        newline: bytes = b"\n",
     ) -> None:
         """`before`: what other nodes' logs had, shown first; what is asked for then begins where the guest came.
+        `newline` ends what is ours in the text: a terminal in raw mode needs "\\r\\n".
 
         Raises what `ask` raises: a log that cannot be had at all is no stream.
         """
@@ -52,7 +54,7 @@ class LogFlow:
         self._line_bytes = 0
         """How many bytes of an unfinished line were passed on."""
         self._skip = 0
-        self._before = before
+        self._before, self._newline = before, newline
         self._reply = self._begin({"lines": 0, "arrived": True} if before else {"lines": lines})
 
     def __iter__(self) -> Iterator[bytes]:
@@ -133,4 +135,4 @@ class LogFlow:
         return {"lines": 0, "arrived": True}
 
     def _note(self, text: str) -> bytes:
-        return (b"\n" if self._line_bytes else b"") + f"[pvc: {text}]\n".encode()
+        return (self._newline if self._line_bytes else b"") + f"[pvc: {text}]".encode() + self._newline

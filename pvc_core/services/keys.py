@@ -15,6 +15,7 @@ from pvc_core.cluster.view import ViewKeeper
 from pvc_core.errors import Exists, Invalid, NotFound, StoreUnavailable
 from pvc_core.ids import checked_name
 from pvc_core.model.cluster import ApiKey
+from pvc_core.model.view import ClusterView
 
 ROLES = ("admin", "operator", "read-only")
 _REMEMBERED_MAX = 1024
@@ -82,6 +83,12 @@ class KeyService:
             self._good.clear()
         self._good[_print(key)] = (name, kept.stamp)
         return kept.value
+
+
+def seal_of(view: ClusterView, name: str) -> str:
+    """Changes when the key of this name is removed, replaced or given another role; "" for one that is no key."""
+    kept = view.keys.get(name)
+    return f"{kept.value.digest}{kept.value.role}" if kept is not None else ""
 
 
 def new_key(name: str, role: str, *, description: str, now_s: float) -> tuple[ApiKey, str]:

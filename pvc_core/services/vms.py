@@ -20,6 +20,7 @@ from pvc_core.services.consoles import Consoles, need_node
 from pvc_core.services.desk import Desk
 from pvc_core.services.filters import name_filter
 from pvc_core.services.following import LogFlow
+from pvc_core.services.lines import ConsoleLine, ScreenLine, open_screen
 from pvc_core.services.moves import Moves
 from pvc_core.services.pictures import VmPicture, vm_state
 from pvc_core.services.tasks import TaskService
@@ -121,6 +122,14 @@ class VmService:
     def follow_console(self, ref: str, lines: int) -> LogFlow:
         """The last lines, then what comes, until it is closed; also on the next node when the guest moves."""
         return Consoles(self.desk).follow(self.get(ref), lines)
+
+    def open_console(self, ref: str, lines: int) -> ConsoleLine:
+        """A line to the serial console, both ways. Raises NotFound, Refused (it never was anywhere), Retry."""
+        return Consoles(self.desk).open(self.get(ref), lines)
+
+    def open_screen(self, ref: str) -> ScreenLine:
+        """A line to the VNC server of a running guest. Raises NotFound, Refused (it is off or has none), Retry."""
+        return open_screen(self.desk, self.get(ref))
 
     def type_console(self, ref: str, data: bytes) -> None:
         """Type into the serial console of a running guest."""

@@ -29,9 +29,11 @@ from pvc_api_falcon.preconditions import bound, current, etag, has_version
 from pvc_api_falcon.roles import check_role
 from pvc_api_falcon.route import JSON, Answer, Call, Route, Streamed
 from pvc_api_falcon.routes import ROUTES
+from pvc_api_falcon.sessions import Sessions
 from pvc_api_falcon.settings import BASE, Settings
 from pvc_api_falcon.stale import check_store, marked
 from pvc_api_falcon.streams import Outgoing, uploaded, whole_body
+from pvc_api_falcon.tickets import Tickets
 from pvc_api_falcon.workers import Workers
 from pvc_core.errors import Invalid, PvcError, Retry
 from pvc_core.ids import new_request_id
@@ -92,11 +94,15 @@ class Dispatcher:
         self._work = Workers("pvc-api-work", settings.workers, _WAITING)
         self._flow = Workers("pvc-api-flow", settings.streams, 0)
         self._auditing = Auditing(services.audit, self._work, log)
+        self._tickets = Tickets(self.now_s)
         self._replays = Replays(self.now_s)
         self._streams = 0
         loop = asyncio.get_running_loop()
         self._no_more_streams: asyncio.Future[None] = loop.create_future()
         self._no_more_waiting: asyncio.Future[None] = loop.create_future()
+
+        over = self._no_more_streams
+        self.sessions = Sessions(settings, services, self._tickets, self._auditing, over, log)
 
     def end(self) -> None:
         """Streams end now; requests get a moment to, then those that still wait are told that nobody waits for them."""
@@ -203,7 +209,8 @@ class Dispatcher:
         self, route: Route, schema: Schema | None, req: Request, visit: Visit, names: Mapping[str, str], caller: Caller
     ) -> Call:
         base = Call(
-            services=self._services, vm_bodies=self._vm_bodies, by=caller.name, role=caller.role, names=names, args={},
+            services=self._services, vm_bodies=self._vm_bodies, tickets=self._tickets, by=caller.name, role=caller.role,
+            names=names, args={},
             last_event_id=req.get_header("Last-Event-ID") or "",
             if_match=req.get_header("If-Match") or "", secure=bool(self._settings.certificate) and not visit.local,
         )  # fmt: skip

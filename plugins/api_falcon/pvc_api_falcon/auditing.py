@@ -50,6 +50,9 @@ class Auditing:
             result=_sentence(resp.data),
             request_id=req.context.id,
         )
+        self.add(entry)
+
+    def add(self, entry: AuditEntry) -> None:
         self._audit.note(entry)
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(GATHER_S, self._write)

@@ -56,10 +56,15 @@ class Visit:
 class Door:
     """`local` is told by which door a request came in, never by what it says of itself."""
 
-    def __init__(self, app: App, *, local: bool, log: Any, within_s: float) -> None:
+    def __init__(self, app: App, *, local: bool, log: Any, within_s: float, sessions: Any = None) -> None:
+        """`sessions` answers websockets."""
         self._app, self._local, self._log, self._within_s = app, local, log, within_s
+        self._sessions = sessions
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and self._sessions is not None:
+            await self._sessions(scope, receive, send, local=self._local)
+            return
         if scope["type"] != "http":
             return
         visit = scope[VISIT] = Visit(receive, local=self._local)

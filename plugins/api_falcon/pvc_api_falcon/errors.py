@@ -75,6 +75,12 @@ class Unsupported(PvcError):
     code = "unsupported_media_type"
 
 
+class NoSocket(PvcError):
+    """Asked with plain HTTP what only a websocket answers."""
+
+    code = "websocket_only"
+
+
 class NotYet(PvcError):
     """Known, but not there in this version."""
 
@@ -100,6 +106,7 @@ _STATUS: tuple[tuple[type[PvcError], int], ...] = (
     (ChangedMeanwhile, 412),
     (TooBig, 413),
     (Unsupported, 415),
+    (NoSocket, 426),
     (TooMany, 429),
     (NotYet, 501),
     (Retry, 503),
@@ -124,6 +131,7 @@ STATUSES = {
     413: "The body is too big.",
     414: "The path is too long.",
     415: "A body of this type is not understood.",
+    426: "Only a websocket is answered here.",
     429: "Too many wrong keys from this address.",
     431: "The head is too long.",
     500: "A fault of PVC itself.",
@@ -156,6 +164,8 @@ def _headers(error: PvcError) -> dict[str, str]:
         return {"Retry-After": str(max(1, math.ceil(error.again_in_s)))}
     if isinstance(error, StoreUnavailable):
         return {"Retry-After": "2"}
+    if isinstance(error, NoSocket):
+        return {"Upgrade": "websocket"}
     return {"Allow": error.allow} if isinstance(error, NoSuchMethod) else {}
 
 

@@ -24,9 +24,12 @@ from pvc_api_falcon.sockets import listen_tcp, listen_unix
 from pvc_core.contracts.frontend import Frontend
 from pvc_core.errors import Permanent, PvcError
 from pvc_core.services import Services
+from pvc_core.units import KIB
 
 KEEP_ALIVE_S = 75
 """Longer than the pauses of clients that poll, so that they do not meet a connection just being closed."""
+WORDS_MAX = 256 * KIB
+"""The longest message of a websocket's client: a long paste is several."""
 
 
 class FalconFrontend(Frontend):
@@ -81,7 +84,10 @@ class FalconFrontend(Frontend):
     async def _serve(self, listeners: list[tuple[socket.socket, bool]]) -> None:
         dispatcher = Dispatcher(self._settings, self._services, self._log)
         app = build_app(dispatcher)
-        servers = [(Server(self._config(self._door(app, local), local=local)), sock) for sock, local in listeners]
+        servers = [
+            (Server(self._config(self._door(app, local, dispatcher.sessions), local=local)), sock)
+            for sock, local in listeners
+        ]
         with self._lock:
             self._loop, self._dispatcher = asyncio.get_running_loop(), dispatcher
             self._servers = [server for server, _ in servers]
@@ -111,15 +117,17 @@ class FalconFrontend(Frontend):
         for server in self._servers:
             server.should_exit = True
 
-    def _door(self, app: Any, local: bool) -> App:
-        return Door(app, local=local, log=self._log, within_s=self._settings.body_within_s)
+    def _door(self, app: Any, local: bool, sessions: Any) -> App:
+        within_s = self._settings.body_within_s
+        return Door(app, local=local, log=self._log, within_s=within_s, sessions=sessions)
 
     def _config(self, app: App, *, local: bool) -> uvicorn.Config:
         tls = {} if local or not self._settings.certificate else {
             "ssl_certfile": self._settings.certificate, "ssl_keyfile": self._settings.certificate_key,
         }  # fmt: skip
         return uvicorn.Config(
-            app, http=limited_protocol(self._settings), ws="none", lifespan="off", interface="asgi3", loop="none",
+            app, http=limited_protocol(self._settings), ws="websockets-sansio",
+            ws_max_size=WORDS_MAX, ws_per_message_deflate=False, lifespan="off", interface="asgi3", loop="none",
             log_config=None, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
             backlog=1024, timeout_keep_alive=KEEP_ALIVE_S, limit_concurrency=self._settings.connections,
             timeout_graceful_shutdown=math.ceil(self._settings.stop_within_s), **tls,  # type: ignore[arg-type]  # strings

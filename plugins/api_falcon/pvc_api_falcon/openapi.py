@@ -142,7 +142,8 @@ def _headers(route: Route) -> list[dict[str, Any]]:
 def responses(route: Route, names: list[str], bodies: Bodies, *, part: bool) -> dict[str, Any]:
     codes = {*ALWAYS, *(WITH_OBJECT if names else ()), *(WITH_CHANGE if route.method != "GET" else ())}
     codes |= {501} if route.free else set()
-    found = {"202" if route.task else "200": success(route, bodies, part=part)}
+    codes |= {426} if route.socket else set()
+    found = {"202" if route.task else "101" if route.socket else "200": success(route, bodies, part=part)}
     found |= {str(code): _error(code) for code in sorted(codes)}
     if route.path == "/status/primary_node":
         found["204"] = {"description": "There is none.", "headers": ID}
@@ -160,6 +161,8 @@ def _error(code: int) -> dict[str, Any]:
 
 def success(route: Route, bodies: Bodies, *, part: bool) -> dict[str, Any]:
     headers = dict(ID)
+    if route.socket:
+        return {"description": "The websocket is open.", "headers": headers}
     if route.task:
         headers["Location"] = {"schema": {"type": "string"}, "description": "where the task is shown"}
     if part:

@@ -36,6 +36,10 @@ class Config(Schema):
     failed_logins = whole(1, 100_000, "wrong keys from one address within a minute, then it waits", load_default=20)
     workers = whole(1, 512, "threads", load_default=32)
     streams = whole(1, 4096, "followed logs and running downloads at once", load_default=200)
+    sessions = whole(0, 1024, "consoles and screens over websocket at once", load_default=32)
+    session_idle_s = whole(
+        10, 604_800, "one in which nothing is said or typed for so long is closed", load_default=3600
+    )
     body_limit = Size(load_default=MIB, metadata={"description": "largest body of a request that is no upload"})
 
 

@@ -105,6 +105,10 @@ def limited_protocol(settings: Settings) -> type[HttpToolsProtocol]:
             self.transport.write(_NOT_HTTP)
             self.transport.close()
 
+        def handle_websocket_upgrade(self) -> None:
+            self._lingering.unread = False  # what comes from now on is the websocket's
+            super().handle_websocket_upgrade()
+
         def on_message_begin(self) -> None:
             super().on_message_begin()
             self._in_head = self._lingering.unread = True

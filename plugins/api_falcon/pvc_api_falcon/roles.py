@@ -41,13 +41,20 @@ ADMIN: frozenset[tuple[str, str]] = frozenset(
 )
 
 
+ALSO_LOOKING: frozenset[tuple[str, str]] = frozenset(
+    {("POST", "/vm/{vm}/console/ticket"), ("POST", "/vm/{vm}/vnc/ticket")}
+)
+"""POSTs that change nothing: what they give a read-only key lets it look, not type (routes/vm_line.py)."""
+
+
 def least_role(route: Route) -> str:
     """The role that is enough for it; "" for one that needs no key."""
     if route.open:
         return ""
     if (route.method, route.path) in ADMIN:
         return ROLE_ADMIN
-    return READ_ONLY if route.method in ("GET", "HEAD") else OPERATOR
+    looks = route.method in ("GET", "HEAD") or (route.method, route.path) in ALSO_LOOKING
+    return READ_ONLY if looks else OPERATOR
 
 
 def check_role(name: str, role: str, route: Route) -> None:

@@ -11,6 +11,7 @@ from marshmallow import Schema
 
 from pvc_api_falcon.bodies import VmBodies
 from pvc_api_falcon.settings import BASE
+from pvc_api_falcon.tickets import Tickets
 from pvc_core.model.task import Task
 from pvc_core.services import Services
 
@@ -62,6 +63,7 @@ class Call:
     last_event_id: str = ""
     secure: bool = False
     """It came over TLS."""
+    tickets: Tickets
     upload: Iterable[bytes] = ()
     upload_bytes: int | None = None
     """How many they will be, as far as the client said."""
@@ -104,6 +106,8 @@ class Route:
     """Its parameter `token` is a key, which must be right."""
     tells_version: bool = False
     """A change that is answered with the ETag of what it made."""
+    socket: bool = False
+    """A websocket is answered there, and nothing else."""
     upload: bool = False
     """The body is a file; parameters come in the query only."""
 

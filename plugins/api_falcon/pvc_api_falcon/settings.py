@@ -29,6 +29,10 @@ class Settings:
     """Threads for what writes or asks a node; looking at the picture has its own."""
     lookers: int = 4
     streams: int = 200
+    sessions: int = 32
+    """Consoles and screens over websocket at once."""
+    session_idle_s: float = 3600.0
+    """One in which nothing is said or typed for so long is closed."""
     body_limit_bytes: int = MIB
     body_within_s: float = 30.0
     """An ordinary body must have come by then."""
@@ -55,5 +59,7 @@ def settings_from(config: Mapping[str, Any]) -> Settings:
         failed_logins=config["failed_logins"],
         workers=config["workers"],
         streams=config["streams"],
+        sessions=config["sessions"],
+        session_idle_s=config["session_idle_s"],
         body_limit_bytes=config["body_limit"],
     )

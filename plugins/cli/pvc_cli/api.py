@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from pvc_cli.connections import Endpoint
 from pvc_cli.errors import ApiError, CliError, NoAnswer, NotThere
 from pvc_cli.transport import RawAnswer, Stream, Transport
 
@@ -58,6 +59,10 @@ class Api:
     @property
     def url(self) -> str:
         return self._transport.endpoint.url
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._transport.endpoint
 
     def get(self, path: str, /, **params: Value) -> Answer:
         return self._ask("GET", path, params)

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from pvc_core.clock import Clock
 from pvc_core.contracts.compute import arrival_line
-from pvc_core.errors import NotFound, Retry
+from pvc_core.errors import NotFound, Refused, Retry
 
 _TAIL_BYTES = 1_000_000
 _KEEP_BYTES = 4_000_000
-_POLL_S = 0.1
+_POLL_S, _LIVELY_S = 0.1, 0.02
+_LIVELY_FOR_S = 2.0
+"""Whoever sits at a terminal notices a tenth of a second: where something came just now, the log is read oftener."""
 _NOTHING_S = 1.0
 _IDLE_S = 60.0
 MARK = b"[pvc: it comes from "
@@ -83,7 +85,7 @@ def follow(path: Path, lines: int, stopped: threading.Event) -> Iterator[bytes]:
 def follow_from(path: Path, position: int, stopped: threading.Event) -> Iterator[bytes]:
     """What is written from there on, also after the file was shortened, rotated or cut; b"" every silent second."""
     file = _opened(path)
-    silent_s = 0.0
+    silent_s, quiet_s = 0.0, _LIVELY_FOR_S
     try:
         while not stopped.is_set():
             if file is None:
@@ -95,7 +97,7 @@ def follow_from(path: Path, position: int, stopped: threading.Event) -> Iterator
                 data = os.pread(file, 65536, position)
                 position += len(data)
             if data:
-                silent_s = 0.0
+                silent_s = quiet_s = 0.0
                 yield data
                 continue
             if file is not None and _replaced(file, path):
@@ -103,8 +105,10 @@ def follow_from(path: Path, position: int, stopped: threading.Event) -> Iterator
                 os.close(file)
                 file = None
                 continue
-            stopped.wait(_POLL_S)
-            silent_s += _POLL_S
+            pause_s = _LIVELY_S if quiet_s < _LIVELY_FOR_S else _POLL_S
+            stopped.wait(pause_s)
+            silent_s += pause_s
+            quiet_s += pause_s
             if silent_s >= _NOTHING_S:
                 silent_s = 0.0
                 yield b""
@@ -172,9 +176,10 @@ class _Keyboard:
             if not self.alive:
                 raise Retry("the serial console was just closed", again_in_s=0.5)
             self._used_s = self._clock.boottime_s()
+            total = len(data)
             while data:
                 if not select.select([], [self._file], [], 2.0)[1]:
-                    raise Retry("the guest does not read its serial console")
+                    raise _stalled(total - len(data), total)
                 try:
                     data = data[os.write(self._file, data) :]
                 except BlockingIOError:
@@ -195,3 +200,10 @@ class _Keyboard:
         with self._lock:
             self.alive = False
             os.close(self._file)
+
+
+def _stalled(taken: int, total: int) -> Retry | Refused:
+    """What was taken in part must not be typed again as a whole."""
+    if not taken:
+        return Retry("the guest does not read its serial console")
+    return Refused(f"the guest read {taken} of {total} bytes typed into its serial console, and then no more")

@@ -5,6 +5,7 @@ Functions on a libvirt connection, called by driver.py on a thread that may bloc
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 
 import libvirt
@@ -63,6 +64,15 @@ def look(domain: libvirt.virDomain) -> Live:
         console_log=log.get("file") if log is not None else "",
         taps={_tap(item): _mac(item) for item in root.all("devices/interface") if _tap(item)},
     )
+
+
+def screen(uuid: str, connection: libvirt.virConnect) -> socket.socket:
+    """A connection to its VNC server. Raises NotFound (it is off), Refused (it has none)."""
+    domain = running(connection, uuid)
+    kinds = [item.get("type") for item in _document(domain).root.all("devices/graphics")]
+    if "vnc" not in kinds:
+        raise Refused(f"guest {uuid} has no VNC server", help='give its definition <graphics type="vnc"/>, restart it')
+    return socket.socket(fileno=domain.openGraphicsFD(kinds.index("vnc"), 0))
 
 
 def attach_disk(domain: libvirt.virDomain, device: str, source: DiskSource) -> None:

@@ -29,6 +29,8 @@ COMMANDS = {
     "memory": (f"{HERE}.vm_size:memory", "Memory of a VM."),
     "network": (f"{HERE}.vm_network:network", "Network cards of a VM."),
     "volume": (f"{HERE}.vm_volume:volume", "Disks of a VM."),
+    "console": (f"{HERE}.vm_line:console", "Sit at a VM's serial console."),
+    "vnc": (f"{HERE}.vm_line:vnc", "Open a local port to a VM's screen, and a viewer."),
     "log": (f"{HERE}.vm_show:log", "Show the console of a VM."),
     "dump": (f"{HERE}.vm_show:dump", "Print a VM's definition exactly as it was given."),
     "info": (f"{HERE}.vm_show:info", "Show one VM."),
