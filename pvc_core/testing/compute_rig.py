@@ -36,6 +36,8 @@ class ComputeRig(ABC):
     definitions: ComputeDefinitions
     console_line = ""
     """What the rig's guest says on its serial console again and again; "" if it says nothing."""
+    screen = False
+    """Whether the rig's guest has a VNC server."""
     patience_s = 10.0
     """How long the suite waits for what takes a moment (an event, a line on the console)."""
 

@@ -99,6 +99,19 @@ class DeviceQuestions:
         assert len(lines) == 2 and rig.console_line in lines[0]
         assert driver.console_log(guest.uuid, 0) == ""
 
+    @about("vnc")
+    def test_a_screen_speaks_rfb_to_each_who_opens_it(self, rig: ComputeRig, guest: RenderRequest) -> None:
+        driver = rig.driver()
+        with pytest.raises((NotFound, Refused)):
+            driver.open_screen(new_uuid(), deadline_s=DEADLINE_S)
+        if not rig.definitions.capabilities.vnc or not rig.screen:
+            pytest.skip("the rig's guest has no VNC server")
+        driver.start(guest, deadline_s=DEADLINE_S)
+        for _again in range(2):
+            with driver.open_screen(guest.uuid, deadline_s=DEADLINE_S) as connection:
+                connection.settimeout(DEADLINE_S)
+                assert connection.recv(4) == b"RFB "
+
 
 def _spare_disk(rig: ComputeRig) -> SpareDisk:
     disk = rig.spare_disk()

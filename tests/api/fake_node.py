@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.layout import volume_id
 from pvc_core.cluster.repository import Add, Drop, Repository, Set
 from pvc_core.cluster.view import ViewKeeper
-from pvc_core.errors import Conflict, NotFound, Retry
+from pvc_core.errors import Conflict, NotFound, Refused, Retry
 from pvc_core.model.network import Acl, AclDirection
 from pvc_core.model.storage import Snapshot, VolumePhase
 from pvc_core.model.task import Task, TaskState
@@ -45,6 +46,12 @@ class FakeNode:
         self.broken_uploads: list[Exception] = []
         self.following: list[FakeReply] = []
         self.content = b"\0" * 3_000_000
+        self.typed: list[bytes] = []
+        self.keyboard_fault = ""
+        self.screens: dict[str, FakeReply] = {}
+        self.silent = False
+        """True: screens say nothing."""
+        self._said: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.bmc_answers = True
         self.nodes_answer = True
         self.lazy = False
@@ -75,6 +82,43 @@ class FakeNode:
 
     def answer_console(self, args: Mapping[str, Any], body: None) -> FakeReply:
         return self._log(args)
+
+    def answer_console_write(self, args: Mapping[str, Any], body: Iterable[bytes] | None) -> FakeReply:
+        if args.get("open"):
+            return FakeReply()
+        if self.keyboard_fault:
+            raise Refused(self.keyboard_fault)
+        self._take(body or ())
+        return FakeReply()
+
+    def answer_screen(self, args: Mapping[str, Any], body: None) -> FakeReply:
+        """A VNC server that greets, says back what it is told, and leaves at "bye"."""
+        reply = FakeReply({"session": f"screen-{len(self.screens)}"})
+        self.screens[reply.result["session"]] = reply
+        reply.body = self._screen(reply)
+        return reply
+
+    def answer_screen_write(self, args: Mapping[str, Any], body: Iterable[bytes]) -> FakeReply:
+        if args["session"] not in self.screens:
+            raise NotFound("this screen was closed")
+        self._take(body)
+        return FakeReply()
+
+    def _take(self, body: Iterable[bytes]) -> None:
+        for data in body:
+            self.typed.append(data)
+            self._said.put(b"[" + data + b"]")
+
+    def _screen(self, reply: FakeReply) -> Iterator[bytes]:
+        try:
+            yield b"" if self.silent else b"RFB 003.008\n"
+            while not reply.closed.wait(0.02):
+                said = b"" if self._said.empty() else self._said.get()
+                if b"bye" in said:
+                    return
+                yield said
+        finally:
+            self.screens.pop(reply.result["session"], None)
 
     def answer_fence_test(self, args: Mapping[str, Any], body: None) -> FakeReply:
         steps = [{"name": "record", "passed": True, "said": f"{args['node']} is on record"}]
@@ -112,7 +156,8 @@ class FakeNode:
         count = 0
         while not reply.closed.wait(0.05):
             count += 1
-            yield f"tick {count}\n".encode()
+            said = b"" if self._said.empty() else self._said.get()
+            yield said + f"tick {count}\n".encode()
         raise Retry("the answer broke off: closed")
 
     def answer_export(self, args: Mapping[str, Any], body: None) -> FakeReply:

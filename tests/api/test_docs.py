@@ -26,7 +26,7 @@ def test_the_table_is_the_truth() -> None:
         shown = set() if names == "-" else {name.strip() for name in names.split(",")} - {"the action's own"}
         loads = route.takes().load_fields if route.takes else {}
         assert shown == {(field.data_key or name) + "*" * field.required for name, field in loads.items()}, route.path
-        assert answer == ("202 task" if route.task else "200")
+        assert answer == ("202 task" if route.task else "101 websocket" if route.socket else "200")
 
 
 def test_every_code_is_told() -> None:

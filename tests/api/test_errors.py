@@ -31,6 +31,7 @@ TABLE = [
     (own.ChangedMeanwhile("m"), 412, "changed_meanwhile"),
     (own.TooBig("m"), 413, "too_big"),
     (own.Unsupported("m"), 415, "unsupported_media_type"),
+    (own.NoSocket("m"), 426, "websocket_only"),
     (own.TooMany("m"), 429, "too_many_attempts"),
     (own.Behind("m"), 400, "behind"),
     (own.NotYet("m"), 501, "not_implemented"),

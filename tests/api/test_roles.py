@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from pvc_api_falcon.roles import ADMIN, least_role
+from pvc_api_falcon.roles import ADMIN, ALSO_LOOKING, least_role
 from pvc_api_falcon.route import Route
 from pvc_api_falcon.routes import ROUTES
 
@@ -58,7 +58,7 @@ def _harmless(route: Route) -> bool:
 def test_looking_and_changing() -> None:
     for route in ROUTES:
         assert least_role(route) in ("", *ROLES)
-        if route.method != "GET" and not route.open:
+        if route.method != "GET" and not route.open and (route.method, route.path) not in ALSO_LOOKING:
             assert least_role(route) in ("operator", "admin"), ids(route)
     assert {("POST", "/restore"), ("POST", "/initialize"), ("DELETE", "/key/{key}"), ("GET", "/audit")} <= ADMIN
 

@@ -62,6 +62,7 @@ SPARE_BYTES = 4 * MIB
 
 class LibvirtRig(ComputeRig):
     console_line = tick.LINE
+    screen = True
     patience_s = 30.0
 
     def __init__(self, node: LibvirtNode, neighbour: LibvirtNode | None = None) -> None:

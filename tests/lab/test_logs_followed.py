@@ -1,8 +1,14 @@
-"""Logs through another node's API: followed over a migration and over restarts, nothing twice, nothing left out."""
+"""Logs through another node's API: followed over a migration and over restarts, nothing twice, nothing left out. And
+consoles and screens with somebody in front of them: `pvc vm console` at a real terminal, `pvc vm vnc` and RFB.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import socket
+import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -11,8 +17,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fault_watch import all_well, say
+from sitting import Sitting
 
 from lab import LabError
+from lab.state import REPOSITORY
 
 if TYPE_CHECKING:
     from tests.lab_fixture import RunningLab
@@ -84,11 +92,11 @@ def _is_whole(lab: RunningLab, text: str) -> None:
 
 def test_a_nodes_log_is_followed_over_a_restart_of_its_daemon(lab: RunningLab) -> None:
     follower = Follower(lab, "hv1", "/node/hv2/log?follow=true&lines=5")
-    for signal in ("SIGKILL", "SIGTERM"):
+    for ending in ("SIGKILL", "SIGTERM"):
         begun = follower.text.count(" begins ")
-        lab.kill("hv2", "pvcnoded", signal=signal)
+        lab.kill("hv2", "pvcnoded", signal=ending)
         lab.eventually(
-            lambda begun=begun: follower.text.count(" begins ") > begun, f"the next life after {signal}", deadline_s=90
+            lambda begun=begun: follower.text.count(" begins ") > begun, f"the next life after {ending}", deadline_s=90
         )
     followed = [line for line in follower.text.splitlines()[:-1] if not line.startswith("[pvc: ")]
     kept = (lab.root_of("hv2") / "var/log/pvc/pvcnoded.lines").read_text().splitlines()
@@ -123,3 +131,98 @@ def test_an_api_whose_own_daemon_is_down_says_that_it_cannot_ask(lab: RunningLab
 def _ticks(text: str) -> list[int]:
     """All that came whole."""
     return [int(tick) for tick in re.findall(r"^tick (\d+)\r?\n", text, re.MULTILINE)]
+
+
+PVC = str(REPOSITORY / ".venv/bin/pvc")
+LEAVE = b"\x1d"
+
+
+def _environ(lab: RunningLab) -> dict[str, str]:
+    """The API of a coordinator where the guest is not."""
+    api = lab.api_of("hv1")
+    return {"PVC_API_URL": api.url, "PVC_API_KEY": api.key, "TERM": "dumb"}
+
+
+def test_somebody_sits_at_the_console_while_the_guest_moves(lab: RunningLab) -> None:
+    sitting = Sitting([PVC, "vm", "console", VM], _environ(lab))
+    sitting.until(b"Ctrl-] leaves it")
+    sitting.until(b"tick ")
+    assert not sitting.cooked
+    _log_in(sitting)
+    sitting.press(b"sleep 600\r")
+    sitting.until(b"sleep 600")
+    sitting.press(b"\x03")
+    sitting.press(b"echo st$((40+2))ill\r")
+    sitting.until(b"st42ill")
+    here = lab.api.get(f"/vm/{VM}/node")["node"]
+    there = "hv3" if here == "hv2" else "hv2"
+    lab.api.post(f"/vm/{VM}/node", action="move", node=there, wait="true")
+    sitting.until(f"it moved from {here} to {there}".encode())
+    sitting.press(b"echo th$((40+2))ere\r")
+    sitting.until(b"th42ere")
+    sitting.press(LEAVE)
+    sitting.until(b"Left the console")
+    assert sitting.ended() == 0 and sitting.cooked
+
+
+def _log_in(sitting: Sitting) -> None:
+    sitting.press(b"\r")
+    sitting.until(b"login: ")
+    sitting.press(b"root\r")
+    sitting.until(b"Password: ")
+    sitting.press(b"pvc\r")
+    sitting.until(b":~# ")
+
+
+def test_a_terminal_is_put_back_when_a_signal_comes(lab: RunningLab) -> None:
+    sitting = Sitting([PVC, "vm", "console", VM], _environ(lab))
+    sitting.until(b"tick ")
+    assert not sitting.cooked
+    os.kill(sitting.pid, signal.SIGTERM)
+    assert sitting.ended() == 1 and sitting.cooked
+
+
+
+def test_a_screen_is_seen_through_a_local_port(lab: RunningLab) -> None:
+    definition = lab.api.get(f"/vm/{VM}")[0]["xml"]
+    with_screen = definition.replace("</devices>", '<graphics type="vnc"><listen type="none"/></graphics></devices>')
+    lab.api.call("PUT", f"/vm/{VM}", {"xml": with_screen, "restart": "true"})
+    look = [PVC, "vm", "vnc", VM, "--once", "--no-viewer", "--look"]
+    lab.eventually(lambda: _sees(look, lab), "its screen is there", deadline_s=240)
+
+
+def _sees(look: list[str], lab: RunningLab) -> bool:
+    """A whole RFB handshake, and the picture of a line that was asked for. False while there is no screen yet."""
+    viewer = subprocess.Popen(look, stdout=subprocess.PIPE, text=True, env={**os.environ, **_environ(lab)})
+    try:
+        assert viewer.stdout is not None
+        found = re.search(r"is at 127\.0\.0\.1:(\d+)\.", viewer.stdout.readline())
+        if found is None:
+            return False
+        with socket.create_connection(("127.0.0.1", int(found[1])), 30) as rfb:
+            stream = rfb.makefile("rwb", buffering=0)
+            assert stream.read(12) == b"RFB 003.008\n"
+            stream.write(b"RFB 003.008\n")
+            kinds = stream.read(ord(stream.read(1)))
+            assert b"\x01" in kinds
+            stream.write(b"\x01")
+            assert stream.read(4) == bytes(4)
+            stream.write(b"\x01")
+            width = int.from_bytes(stream.read(2), "big")
+            stream.read(18)
+            name = _all(stream, int.from_bytes(stream.read(4), "big"))
+            assert width >= 320 and VM.encode() in name
+            stream.write(b"\x03\0\0\0\0\0" + width.to_bytes(2, "big") + b"\0\1")
+            assert stream.read(1) == b"\0", "FramebufferUpdate"
+        assert viewer.wait(30) == 0
+    finally:
+        viewer.kill()
+        viewer.wait()
+    return True
+
+
+def _all(stream: socket.SocketIO, count: int) -> bytes:
+    said = b""
+    while len(said) < count and (piece := stream.read(count - len(said))):
+        said += piece
+    return said

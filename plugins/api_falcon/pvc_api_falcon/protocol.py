@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,6 +19,9 @@ def _no(status: str, code: str, message: str) -> bytes:
     fields = "content-type: application/json", f"content-length: {len(body)}", "connection: close"
     return "\r\n".join((f"HTTP/1.1 {status}", *fields, "", "")).encode() + body
 
+
+SOCKET_PATH = re.compile(rb"/ws$")
+"""What every path of a websocket ends with (routes/vm_line.py)."""
 
 _TOO_LONG = _no("431 Request Header Fields Too Large", "too_big", "the request's head is too long")
 _NOT_HTTP = _no("400 Bad Request", "bad_request", "this is not an HTTP request")
@@ -104,6 +108,14 @@ def limited_protocol(settings: Settings) -> type[HttpToolsProtocol]:
             self._lingering.unread = True
             self.transport.write(_NOT_HTTP)
             self.transport.close()
+
+        def _should_upgrade(self) -> bool:
+            """Elsewhere, or by half a handshake, an upgrade is not taken up: HTTP answers, in our words (RFC 9110, 7.8)."""
+            if not SOCKET_PATH.search(self.url.partition(b"?")[0]):
+                return False
+            told = dict(self.headers)
+            whole = bool(told.get(b"sec-websocket-key")) and told.get(b"sec-websocket-version") == b"13"
+            return whole and super()._should_upgrade()
 
         def handle_websocket_upgrade(self) -> None:
             self._lingering.unread = False  # what comes from now on is the websocket's

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from pvc_cli.api import Api, checked, path
@@ -37,8 +38,9 @@ class Ended(Exception):
 class Channel:
     """One open websocket. One thread may receive while another sends."""
 
-    def __init__(self, connection: ClientConnection, *, may_type: bool) -> None:
-        self._connection = connection
+    def __init__(self, connecting: ClientConnection, *, may_type: bool) -> None:
+        self._held = ExitStack()
+        self._connection = self._held.enter_context(connecting)
         self.may_type = may_type
 
     def receive(self) -> bytes | str:
@@ -60,17 +62,17 @@ class Channel:
             raise _ended(closed) from None
 
     def close(self) -> None:
-        self._connection.close()
+        self._held.close()
 
 
 def open_channel(api: Api, vm: str, kind: str, *, look: bool = False, lines: int | None = None) -> Channel:
     """`kind` is console or vnc. Raises CliError: ApiError when it is refused, NoAnswer."""
     given = api.post(path("vm", vm, kind, "ticket"), look=look or None).body
     target = str(given["path"]) + (f"&lines={lines}" if lines is not None else "")
-    return Channel(_connected(api.endpoint, target), may_type=bool(given["may_type"]))
+    return _opened(api.endpoint, target, may_type=bool(given["may_type"]))
 
 
-def _connected(endpoint: Endpoint, target: str) -> ClientConnection:
+def _opened(endpoint: Endpoint, target: str, *, may_type: bool) -> Channel:
     from websockets.exceptions import InvalidStatus, WebSocketException
     from websockets.sync.client import connect
 
@@ -79,7 +81,8 @@ def _connected(endpoint: Endpoint, target: str) -> ClientConnection:
     how: dict[str, Any] = {"open_timeout": OPEN_S, "close_timeout": CLOSE_S, "compression": None, "max_size": None}
     try:
         # proxy=None: as all of this command line, it goes where the connection points
-        return connect(uri, sock=_socket(endpoint, shown), ssl=_context(endpoint), proxy=None, **how)
+        connecting = connect(uri, sock=_socket(endpoint, shown), ssl=_context(endpoint), proxy=None, **how)
+        return Channel(connecting, may_type=may_type)
     except InvalidStatus as error:
         answer = error.response
         headers = {name.lower(): value for name, value in answer.headers.raw_items()}
