@@ -110,7 +110,7 @@ def limited_protocol(settings: Settings) -> type[HttpToolsProtocol]:
             self.transport.close()
 
         def _should_upgrade(self) -> bool:
-            """Elsewhere, or by half a handshake, an upgrade is not taken up: HTTP answers, in our words (RFC 9110, 7.8)."""
+            """Elsewhere, or by half a handshake, no upgrade is taken up: HTTP answers, in our words (RFC 9110, 7.8)."""
             if not SOCKET_PATH.search(self.url.partition(b"?")[0]):
                 return False
             told = dict(self.headers)

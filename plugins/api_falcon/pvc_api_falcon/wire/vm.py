@@ -166,6 +166,15 @@ class PlaceBody(Object):
     last_node: str
 
 
+class TicketBody(TypedDict):
+    message: str
+    ticket: str
+    path: str
+    """Below the API's address: what the websocket is opened with."""
+    valid_s: int
+    may_type: bool
+
+
 class TextBody(TypedDict):
     """Lines of a log or a console, with line feeds between."""
 
