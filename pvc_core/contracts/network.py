@@ -92,6 +92,12 @@ class NetworkDriver(ABC):
         """The guest's NIC is no longer here: what plug noted for it is forgotten. Not plugged: fine."""
         return
 
+    def pinned(self, network: Network) -> str:
+        """Why a guest plugged into it cannot be moved while it runs, in words that follow "because"; "" when it can.
+        Returns at once.
+        """
+        return ""
+
     @on_node
     def check_acl(self, network: Network, acl: Acl, *, deadline_s: float) -> None:
         """Capability acls: this node's kernel takes the rule, and it is one statement; asked before it is stored, and

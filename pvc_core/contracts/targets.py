@@ -71,15 +71,19 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Macvtap:
+    """A device whose frames the guest gets; `vlan` is the tag that the NIC sets and takes off (0: none)."""
+
     device: str
     mode: str = "passthrough"
+    vlan: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hostdev:
-    """A PCI function, "0000:65:00.1"."""
+    """A PCI function, "0000:65:00.1"; `vlan` is the tag that the NIC sets and takes off (0: none)."""
 
     pci_address: str
+    vlan: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

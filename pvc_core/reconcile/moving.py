@@ -70,6 +70,8 @@ class Mover:
             return self._not_live(vm, seen, "its migration method is shutdown")
         if not self.ground.definitions.capabilities.live_migration:
             return self._not_live(vm, seen, "its compute driver cannot move running guests")
+        if pinned := self._pinned(vm):
+            return self._not_live(vm, seen, f"it cannot be moved while it runs, because {pinned}")
         if there.guest is not GuestState.RUNNING:
             return self._not_live(vm, seen, f"the guest is {there.guest}")
         failure = self.departure.failures.pop(vm.uuid, None)
@@ -86,6 +88,17 @@ class Mover:
             return self.departure.begin(wanted, claim, target)
         except (Refused, Permanent, NotFound) as error:
             return self._not_live(vm, seen, str(error))
+
+    def _pinned(self, vm: VmWanted) -> str:
+        """By one of its NICs; "" if by none."""
+        for nic in self.ground.descriptions.of(vm).nics:
+            if nic.kind == "hostdev":
+                return f"its NIC {nic.mac} is a device of this node's hardware, whose state cannot be taken along"
+            kept = self.ground.view.networks.get(nic.network or "")
+            driver = self.ground.networks.get(kept.value.nettype) if kept is not None else None
+            if kept is not None and driver is not None and (why := driver.pinned(kept.value)):
+                return why
+        return ""
 
     def _not_live(self, vm: VmWanted, seen: VmSeen, why: str) -> Outcome:
         """It cannot move while it runs: by shutting it down, or not at all."""

@@ -86,7 +86,6 @@ def test_an_empty_list_is_a_list(client: httpx2.Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/sriov"),
         ("POST", "/provisioner/create"),
         ("GET", "/provisioner/profile/<profile>"),
         ("GET", "/metrics/ceph"),

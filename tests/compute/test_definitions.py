@@ -171,6 +171,10 @@ def test_a_nic_gets_its_target() -> None:
     assert found is not None and found.find("target").get("dev") == "tap7" and found.find("mtu").get("size") == "1400"  # type: ignore[union-attr]
     found = render(domain(nic()), nics={MAC: Macvtap(device="ens1v0")}).find("devices/interface")
     assert found is not None and found.get("type") == "direct"
+    tagged = nic().replace("</interface>", '<vlan><tag id="7"/></vlan></interface>')
+    for target in (Macvtap(device="ens1v0", vlan=5), Hostdev(pci_address="0000:65:00.1", vlan=5)):
+        found = render(domain(tagged), nics={MAC: target}).find("devices/interface")
+        assert found is not None and [one.get("id") for one in found.findall("vlan/tag")] == ["5"]
     found = render(domain(nic()), nics={MAC: Hostdev(pci_address="0000:65:00.1")}).find("devices/interface")
     assert found is not None and found.find("source/address").get("slot") == "0x00"  # type: ignore[union-attr]
     with pytest.raises(Invalid):

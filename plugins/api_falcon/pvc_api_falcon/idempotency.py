@@ -68,5 +68,3 @@ class Replays:
 def _print(route: Route, call: Call) -> bytes:
     said = repr((route.method, route.path, sorted(call.names.items()), sorted(call.args.items(), key=str)))
     return hashlib.sha256(said.encode("utf-8", "surrogateescape")).digest()
-
-

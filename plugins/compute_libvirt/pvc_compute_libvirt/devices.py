@@ -99,22 +99,33 @@ def set_nic(edits: Edits, nic: Element, target: NicTarget, *, mac: str) -> None:
             _set_child(edits, nic, "target", {"dev": target.device} if target.device else {})
             _set_child(edits, nic, "mtu", {"size": str(target.mtu)} if target.mtu else {})
         case Macvtap():
-            _set_source(edits, nic, "direct", _tag("source", {"dev": target.device, "mode": target.mode}))
+            vlan = _vlan(target.vlan)
+            _set_source(edits, nic, "direct", _tag("source", {"dev": target.device, "mode": target.mode}), vlan)
         case Hostdev():
             edits.set_attr(nic, "managed", "yes")
-            _set_source(edits, nic, "hostdev", _tag("source", {}, _tag("address", _pci(target.pci_address))))
+            source = _tag("source", {}, _tag("address", _pci(target.pci_address)))
+            _set_source(edits, nic, "hostdev", source, _vlan(target.vlan))
         case _:
             raise Invalid(f"a NIC on a {type(target).__name__} cannot be given to libvirt")
 
 
-def _set_source(edits: Edits, nic: Element, kind: str, xml: str) -> None:
+def _vlan(tag: int) -> str:
+    """libvirt takes the function's VLAN away unless the NIC says it (libvirt.org/formatdomain.html, "VLAN tag")."""
+    return _tag("vlan", {}, _tag("tag", {"id": str(tag)})) if tag else ""
+
+
+def _set_source(edits: Edits, nic: Element, kind: str, xml: str, vlan: str = "") -> None:
+    """`vlan`: in place of what the NIC says of VLANs, if there is one."""
     edits.set_attr(nic, "type", kind)
     source = nic.find("source")
     if source is None:
         raise Invalid(
             f"line {nic.line}: an <interface> has no <source>", help='give one, like <source bridge="vmbr100"/>'
         )
-    edits.replace(source, xml)
+    if vlan:
+        for own in nic.all("vlan"):
+            edits.remove(own)
+    edits.replace(source, xml + vlan)
 
 
 def _set_child(edits: Edits, nic: Element, tag: str, attributes: dict[str, str]) -> None:

@@ -159,5 +159,5 @@ def _named(element: Element | None) -> str:
 
 
 def _plain(path: str) -> str:
-    """"" for a path that goes back: it is somewhere else than it begins."""
+    """ "" for a path that goes back: it is somewhere else than it begins."""
     return "" if "/../" in f"{path}/" or "/./" in path else path

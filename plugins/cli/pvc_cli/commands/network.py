@@ -42,6 +42,7 @@ def words(command: Any) -> Any:
     cls=LazyGroup,
     lazy={
         "acl": ("pvc_cli.commands.network_acl:acl", "Rules for what guests may send and get."),
+        "sriov": ("pvc_cli.commands.network_sriov:sriov", "Virtual functions of nodes' NICs."),
         "dhcp": ("pvc_cli.commands.network_dhcp:dhcp", "Addresses that guests get."),
     },
 )

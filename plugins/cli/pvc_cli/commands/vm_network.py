@@ -8,7 +8,6 @@ from pvc_cli.api import path
 from pvc_cli.app import App
 from pvc_cli.commands.vm_common import domain_argument
 from pvc_cli.devices import change_device
-from pvc_cli.errors import CliError
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
 from pvc_cli.options import live_option, restart_option, yes_option
@@ -64,15 +63,15 @@ def add(
     yes: bool,
 ) -> None:
     """Give a VM a network card on NET."""
-    from pvc_cli.domxml.nics import bridge_nic, checked_mac, macvtap_nic, with_nic
+    from pvc_cli.domxml.nics import bridge_nic, checked_mac, hostdev_nic, macvtap_nic, with_nic
 
-    if sriov and sriov_mode == "hostdev":
-        raise CliError(
-            "This command cannot hand over a whole SR-IOV function yet.",
-            help='use --sriov-mode macvtap, or "pvc vm modify" with libvirt\'s XML for it',
-        )
     mac = checked_mac(macaddr)
-    nic = macvtap_nic(net, mac, model) if sriov else bridge_nic(_vni(app, net), mac, model)
+    if not sriov:
+        nic = bridge_nic(_vni(app, net), mac, model)
+    elif sriov_mode == "hostdev":
+        nic = hostdev_nic(net, mac, _pci(app, domain, net))
+    else:
+        nic = macvtap_nic(net, mac, model)
     change_device(app, domain, lambda xml: with_nic(xml, nic), how="attach", live=live, restart=restart, yes=yes)
 
 
@@ -111,6 +110,13 @@ def remove(
         restart=restart,
         yes=yes,
     )
+
+
+def _pci(app: App, domain: str, function: str) -> dict[str, str]:
+    """Where the function is on the VM's node."""
+    node = app.api.one(path("vm", domain), f'VM "{domain}"').body["node"]
+    found = app.api.one(path("sriov", "vf", node, function), f'virtual function "{function}" on {node}').body
+    return dict(found["pci"])
 
 
 def _vni(app: App, net: str) -> str:

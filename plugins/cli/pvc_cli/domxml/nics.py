@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 
 from lxml import etree
 
@@ -50,6 +51,17 @@ def macvtap_nic(function: str, mac: str, model: str) -> Element:
     etree.SubElement(nic, "mac", address=mac)
     etree.SubElement(nic, "source", dev=function, mode="passthrough")
     etree.SubElement(nic, "model", type=model)
+    return nic
+
+
+def hostdev_nic(function: str, mac: str, pci: Mapping[str, str]) -> Element:
+    """A card that is SR-IOV's virtual function `function` itself; `pci`: domain, bus, slot and function in hex."""
+    nic = etree.Element("interface", type="hostdev", managed="yes")
+    etree.SubElement(nic, "mac", address=mac)
+    source = etree.SubElement(nic, "source")
+    parts = {name: f"0x{pci[name]}" for name in ("domain", "bus", "slot", "function")}
+    etree.SubElement(source, "address", {"type": "pci", **parts})
+    etree.SubElement(nic, "sriov_device").text = function
     return nic
 
 
