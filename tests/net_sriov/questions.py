@@ -163,7 +163,7 @@ def test_options_become_the_functions_settings_in_place(nodes: tuple[Node, Node]
     assert isinstance(config, dict)
     asked = ("vlan_id", "vlan_qos", "spoof_check", "trust", "tx_rate_max")
     assert [config[name] for name in asked] == ["200", "3", "False", "True", "100"]
-    with pytest.raises(Permanent, match="driver does not know this setting of .*: link_state"):
+    with pytest.raises(Permanent, match=r"driver does not know this setting of .*: link_state"):
         node.driver.ensure_network(replace(LAB, options={"link_state": "disable"}), deadline_s=30)
 
 
@@ -193,7 +193,7 @@ def test_a_node_without_that_nic_says_so(nodes: tuple[Node, Node]) -> None:
     node = nodes[0]
     with pytest.raises(Permanent, match="node eth0 does not divide eth7, which network 100"):
         node.driver.ensure_network(replace(LAB, options={"pf": "eth7"}), deadline_s=30)
-    with pytest.raises(Permanent, match="eth0 carries 1500 bytes, network 100 .* wants 9000"):
+    with pytest.raises(Permanent, match=r"eth0 carries 1500 bytes, network 100 .* wants 9000"):
         node.driver.ensure_network(replace(LAB, mtu=9000), deadline_s=30)
     node.context.config["devices"][0]["vfcount"] = 3
     node.again().settled.begin()
