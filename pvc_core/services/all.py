@@ -1,4 +1,4 @@
-"""All services of one cluster, and `connect` for those who want them without HTTP."""
+"""All services of one cluster. `connect` of pvc_core/library.py opens them without HTTP."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -41,6 +41,7 @@ from pvc_core.model.storage import Pool, PoolUsage, StorageSeen
 from pvc_core.services import Services, services_on
 from pvc_core.services.desk import Desk
 from pvc_core.services.network_checks import HostSide
+from pvc_core.store.base import Store
 from pvc_core.testing.network import FakeNetworkDefinitions
 from pvc_core.testing.storage import FakeStorageDefinitions
 from pvc_core.testing.store import FakeStoreServer
@@ -89,7 +90,8 @@ class Rig:
     keeper: ViewKeeper
     repository: Repository
     node: FakeNode
-    server: FakeStoreServer
+    server: Any
+    """The fake store, or None where the store is a real one."""
     log: Log
     key: str
     """An admin's, called "tester"."""
@@ -99,18 +101,19 @@ class Rig:
         self.keeper.stop()
 
 
-def new_rig() -> Rig:
-    """Node hv1 is up, primary and has a pool "vms"."""
-    server = FakeStoreServer(auto=True)
-    repository, clock = Repository(server.client("node")), SystemClock()
-    _fill(repository)
-    keeper = ViewKeeper(server.client("api"), clock, live=True)
+def new_rig(open_as: Callable[[str], Store] | None = None) -> Rig:
+    """Node hv1 is up, primary and has a pool "vms". `open_as`: a way to a real store, as "node" and as "api"."""
+    server = None if open_as else FakeStoreServer(auto=True)
+    client: Callable[[str], Store] = open_as or server.client  # type: ignore[union-attr]
+    repository, clock = Repository(client("node")), SystemClock()
+    fill(repository)
+    keeper = ViewKeeper(client("api"), clock, live=True)
     threading.Thread(target=keeper.run, daemon=True).start()
     keeper.settle()
     node, compute = FakeNode(repository, keeper), FakeDefinitions()
     desk = Desk(
         keeper=keeper,
-        repository=Repository(server.client("api")),
+        repository=Repository(client("api")),
         clock=clock,
         compute=compute,
         descriptions=Descriptions(compute),
@@ -132,7 +135,8 @@ def new_rig() -> Rig:
     return Rig(services, keeper, repository, node, server, Log(), key)
 
 
-def _fill(repository: Repository) -> None:
+def fill(repository: Repository, driver: str = "storage_fake") -> None:
+    """What a node and an operator would have written: hv1 leads, and there is the pool "vms"."""
     plugin = PluginSeen(
         name="storage_fake",
         distribution="pvc-storage-fake",
@@ -159,7 +163,7 @@ def _fill(repository: Repository) -> None:
     )
     repository.add(layout.NODE_SEEN, NODE, seen)
     repository.add(layout.LEADER, layout.ONLY, Leader(node=NODE, incarnation="1", term=1))
-    repository.add(layout.POOLS, "vms", Pool(name="vms", driver="storage_fake"))
+    repository.add(layout.POOLS, "vms", Pool(name="vms", driver=driver))
     usage = PoolUsage(total_bytes=1000 * GIB, used_bytes=10 * GIB, free_bytes=990 * GIB, stored_bytes=10 * GIB)
     repository.add(
         layout.STORAGE_SEEN, NODE, StorageSeen(node=NODE, pools={"vms": usage, "fast": usage}, shared={"fast": True})
