@@ -131,6 +131,13 @@ class StorageDriver(ABC):
         """
         raise Refused("this storage driver gives no reports")
 
+    @on_node
+    def metrics(self, *, deadline_s: float) -> str:
+        """What the storage below tells Prometheus in its own names, in its text exposition format; "" when it has
+        nothing of the kind. Raises Refused, saying what would have to be switched on; Retry.
+        """
+        return ""
+
     @abstractmethod
     @on_node
     def pool_usage(self, pool: Pool, *, deadline_s: float) -> PoolUsage: ...

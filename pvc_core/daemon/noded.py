@@ -28,6 +28,7 @@ from pvc_core.daemon.key import key_command
 from pvc_core.daemon.leaving import leave_command
 from pvc_core.daemon.life import NodeLife, run_until_signal
 from pvc_core.daemon.members import coordinators_command
+from pvc_core.daemon.metrics import Metrics
 from pvc_core.daemon.moments import moments
 from pvc_core.daemon.opening import open_store
 from pvc_core.daemon.removals import follow_removals
@@ -217,8 +218,10 @@ def _run(
     _render(config, log)
     follow_removals(config, node.keeper, log)
     checks, screens = _checks(node, config, store, clock), Screens(node.ground.compute)
+    metrics = Metrics(config, node.ground.storage)
     handlers = {
         **node.bytes.handlers(), **node.restoring.handlers(), **checks.handlers(), **screens.handlers(),
+        **metrics.handlers(),
     }  # fmt: skip
     peer = Channel(
         config, handlers, view=lambda: node.keeper.view, store=store, incarnation=incarnation, clock=clock, log=log,

@@ -18,6 +18,7 @@ from pvc_core.services.faults import FaultService
 from pvc_core.services.fencing import FenceService
 from pvc_core.services.keys import KeyService
 from pvc_core.services.leases import LeaseService
+from pvc_core.services.metrics import MetricsService
 from pvc_core.services.networks import NetworkService
 from pvc_core.services.nodes import NodeService
 from pvc_core.services.plugins import PluginService
@@ -48,6 +49,7 @@ class Services:
     fencing: FenceService
     faults: FaultService
     audit: AuditService
+    metrics: MetricsService
     events: EventLog
     close: Callable[[], None] = field(default=lambda: None)
 
@@ -95,5 +97,6 @@ def services_on(
         faults=FaultService(desk),
         events=EventLog(desk),
         audit=AuditService(desk, node or coordinators[0]),
+        metrics=MetricsService(desk, node or coordinators[0]),
         close=close,
     )

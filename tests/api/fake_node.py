@@ -24,6 +24,16 @@ from pvc_core.testing.context import FakeContext
 from pvc_net_common.filters import Filters
 
 NODE = "hv1"
+MNTR = """zk_version\t3.8.0-, built on 2022
+zk_server_state\tleader
+zk_avg_latency\t0.5
+zk_znode_count\t1234
+zk_outstanding_requests\t0
+zk_p50_readlatency\t1
+zk_p999_readlatency\t7
+zk_cnt_readlatency\t99
+zk_sum_readlatency\t120
+"""
 
 
 @dataclass
@@ -138,6 +148,14 @@ class FakeNode:
 
     def answer_given_addresses(self, args: Mapping[str, Any], body: None) -> FakeReply:
         return FakeReply({"given": []})
+
+    def answer_store_metrics(self, args: Mapping[str, Any], body: None) -> FakeReply:
+        return FakeReply({"servers": {NODE: MNTR, "hv2": ""}})
+
+    def answer_storage_metrics(self, args: Mapping[str, Any], body: None) -> FakeReply:
+        if not self.nodes_answer:
+            raise Refused("Ceph's manager tells Prometheus nothing: its module prometheus is off", help="enable it")
+        return FakeReply({}, [b"# TYPE ceph_health_status untyped\nceph_health_", b"status 0.0\n"])
 
     def answer_node_log(self, args: Mapping[str, Any], body: None) -> FakeReply:
         return self._log(args)

@@ -162,7 +162,9 @@ class Dispatcher:
     ) -> None:
         req.context.route = route
         visit: Visit = req.scope[VISIT]
-        caller = NOBODY if route.open else await self._admit(route, req, visit)
+        self._check_there(route, req)
+        needs_key = not route.open or (route.metrics and self._settings.metrics == "key")
+        caller = await self._admit(route, req, visit) if needs_key else NOBODY
         if not route.open:
             check_store(self._services.cluster, changes=route.method != "GET")
         _check_names(names)
@@ -198,8 +200,14 @@ class Dispatcher:
             self._replays.end(call, key, answer if isinstance(answer, Answer) else None)
         return answer
 
+    def _check_there(self, route: Route, req: Request) -> None:
+        """Raises NoSuchPath for what pvc.yaml has switched off."""
+        if route.metrics and self._settings.metrics == "off":
+            help = "plugins.api_falcon.metrics in pvc.yaml is off"
+            raise NoSuchPath(f"there is nothing at GET {req.path[:200]!r}", help=help)
+
     async def _admit(self, route: Route, req: Request, visit: Visit) -> Caller:
-        key = req.get_header("X-Api-Key") or next(iter(req.get_cookie_values(COOKIE) or ()), None)
+        key = req.get_header("X-Api-Key") or _bearer(req) or next(iter(req.get_cookie_values(COOKIE) or ()), None)
         caller = await self._doorkeeper.admit(key, local=visit.local, address=_address(req))
         req.context.by, req.context.caller = caller.name, caller
         check_role(caller.name, caller.role, route)
@@ -284,6 +292,12 @@ def _send(resp: Response, answer: Answer) -> None:
 
 def _address(req: Request) -> str:
     return str(req.remote_addr or "")
+
+
+def _bearer(req: Request) -> str | None:
+    """RFC 6750, 2.1: what Prometheus and others know to send."""
+    scheme, _, key = (req.get_header("Authorization") or "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _send_problem(resp: Response, found: Problem) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from pvc_core.contracts.frontend import Frontend
 from pvc_core.contracts.plugin import Plugin, PluginContext
@@ -32,6 +32,11 @@ class Config(Schema):
     key_required = fields.Boolean(
         load_default=True,
         metadata={"description": "false: whoever reaches the port may do everything (a lab's own network only)"},
+    )
+    metrics = fields.String(
+        load_default="open",
+        validate=validate.OneOf(("open", "key", "off")),
+        metadata={"description": "/metrics: open to everybody, for who has any key, or off"},
     )
     failed_logins = whole(1, 100_000, "wrong keys from one address within a minute, then it waits", load_default=20)
     workers = whole(1, 512, "threads", load_default=32)

@@ -106,6 +106,8 @@ class Route:
     """Its parameter `token` is a key, which must be right."""
     tells_version: bool = False
     """A change that is answered with the ETag of what it made."""
+    metrics: bool = False
+    """Open, needs a key or is not there, as plugins.api_falcon.metrics says."""
     socket: bool = False
     """A websocket is answered there, and nothing else."""
     upload: bool = False

@@ -23,6 +23,8 @@ class Settings:
     certificate_key: str = ""
     certificate_look_s: float = 5.0
     key_required: bool = True
+    metrics: str = "open"
+    """"open", "key" or "off"."""
     failed_logins: int = 20
     """Wrong keys from one address within a minute; then it waits."""
     workers: int = 32
@@ -56,6 +58,7 @@ def settings_from(config: Mapping[str, Any]) -> Settings:
         certificate=str(tls.get("certificate", "")),
         certificate_key=str(tls.get("key", "")),
         key_required=config["key_required"],
+        metrics=config["metrics"],
         failed_logins=config["failed_logins"],
         workers=config["workers"],
         streams=config["streams"],

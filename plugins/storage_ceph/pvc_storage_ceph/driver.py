@@ -16,6 +16,7 @@ from pvc_core.contracts.targets import Rbd
 from pvc_core.errors import Conflict, NotFound, PvcError, Refused, Retry, StoreUnavailable
 from pvc_core.model.fence import FenceAnswer, NoProof, Why, WriteFence
 from pvc_core.model.storage import Pool, PoolUsage, Snapshot, StorageReport, Volume, VolumeFound
+from pvc_storage_ceph import exporter
 from pvc_storage_ceph.children import Children
 from pvc_storage_ceph.definitions import UPLOAD_FORMATS
 from pvc_storage_ceph.fencing import RUNG, ip_of, own_addresses
@@ -80,6 +81,9 @@ class CephStorage(StorageDriver):
                 continue
             used |= {f"{pool.name}/{one.name}": one.used_bytes for one in listed}
         return replace(found, volumes=used, benchmarks=tuple(self.benchmarks()))
+
+    def metrics(self, *, deadline_s: float) -> str:
+        return exporter.metrics(self.ask("mgr services", deadline_s=deadline_s), deadline_s=deadline_s)
 
     def connection(self) -> Mapping[str, Any]:
         """The plugin's configuration with the user that this node's daemon is to Ceph, and its key's file."""

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from pvc_core.config import Config, EmbeddedStore
 from pvc_core.daemon.checks.resolving import resolve, unknown
@@ -21,16 +22,36 @@ def servers(config: Config, *, deadline_s: float = ASK_S) -> Mapping[str, Mappin
 
     One that is without power costs all of `deadline_s`.
     """
+    return {name: _srvr(one) for name, one in _all(config, b"srvr", deadline_s).items()}
+
+
+def said(config: Config, word: bytes, *, deadline_s: float = ASK_S) -> Mapping[str, str]:
+    """What each server answers to a four-letter word; "" for one that does not."""
+    return {name: one if isinstance(one, str) else "" for name, one in _all(config, word, deadline_s).items()}
+
+
+def _srvr(one: str | NoWord) -> Mapping[str, str]:
+    return {"error": one.why} if isinstance(one, NoWord) else read_srvr(one)
+
+
+@dataclass(frozen=True, slots=True)
+class NoWord:
+    """A server that did not answer, and why."""
+
+    why: str
+
+
+def _all(config: Config, word: bytes, deadline_s: float) -> Mapping[str, str | NoWord]:
     if isinstance(config.store, EmbeddedStore):
         return {}
     hosts = dict(zip(config.cluster.coordinators, store_hosts(config).split(","), strict=True))
     try:
         context = _context(config) if config.store.tls else None
     except OSError as error:
-        return {name: {"error": f"this node's certificate cannot be used: {error}"} for name in hosts}
+        return {name: NoWord(f"this node's certificate cannot be used: {error}") for name in hosts}
     found = resolve(_parted(host)[0] for host in hosts.values())
     with ThreadPoolExecutor(len(hosts)) as pool:
-        answers = pool.map(lambda host: _asked(*_parted(host), found, context, deadline_s), hosts.values())
+        answers = pool.map(lambda host: _asked(*_parted(host), found, context, word, deadline_s), hosts.values())
         return dict(zip(hosts, answers, strict=True))
 
 
@@ -53,19 +74,20 @@ def _asked(
     port: int,
     found: Mapping[str, tuple[str, ...] | None],
     context: ssl.SSLContext | None,
+    word: bytes,
     deadline_s: float,
-) -> Mapping[str, str]:
+) -> str | NoWord:
     addresses = found[name]
     if not addresses:
-        return {"error": unknown(name, addresses)}
+        return NoWord(unknown(name, addresses))
     try:
         with socket.create_connection((addresses[0], port), deadline_s) as plain:
             line = context.wrap_socket(plain) if context else plain
             line.settimeout(deadline_s)
-            line.sendall(b"srvr")
-            return read_srvr(_all_of(line))
+            line.sendall(word)
+            return _all_of(line)
     except OSError as error:
-        return {"error": str(error.strerror or error)}
+        return NoWord(str(error.strerror or error))
 
 
 def _all_of(line: socket.socket) -> str:

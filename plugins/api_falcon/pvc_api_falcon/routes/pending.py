@@ -6,8 +6,6 @@ from pvc_api_falcon.errors import NotYet
 from pvc_api_falcon.route import Answer, Call, Handler, Route
 
 PENDING: tuple[tuple[str, str], ...] = (
-    ("GET", "/metrics/ceph"),
-    ("GET", "/metrics/zookeeper"),
     ("POST DELETE", "/vm/{vm}/backup"),
     ("POST", "/vm/{vm}/restore"),
     ("POST DELETE", "/vm/{vm}/snapshot"),
