@@ -94,9 +94,10 @@ class VmReconciler:
         known = key in view.vm_wanted or layout.VM_WANTED.key(key) in view.unread
         if not outcome.sentence or claim is None or claim.value.holder != self.ground.node or not known:
             return
-        seen = view.vm_seen.get(key)
-        if seen is None or seen.value.sentence != outcome.sentence:
-            self._save(key, seen, replace(seen.value if seen else self._blank(key), sentence=outcome.sentence))
+        seen, wanted = view.vm_seen.get(key), view.vm_wanted.get(key)
+        sentence = outcome.sentence.replace(key, wanted.value.name if wanted else key)  # drivers know UUIDs only
+        if seen is None or seen.value.sentence != sentence:
+            self._save(key, seen, replace(seen.value if seen else self._blank(key), sentence=sentence))
 
     def observe(self, uuid: str) -> Observation:
         return self.ground.calls(
