@@ -21,13 +21,16 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Wish:
-    """What guest is wanted. `network`: a VNI, or "" for the upstream bridge. `flavour`: see guest_image.py."""
+    """What guest is wanted. `network`: a VNI, or "" for the upstream bridge. `flavour`: see guest_image.py; `cloud`
+    runs `user_data`.
+    """
 
     name: str
     node: str = ""
     network: str = ""
     pool: str = "vms"
     flavour: str = "tick"
+    user_data: str = ""
 
     @property
     def volume(self) -> str:
@@ -77,6 +80,8 @@ def ensure_defined(api: Api, wish: Wish, *, say: Say = print) -> None:
     api.call(
         "POST", "/vm", {}, form={**words, **where, "selector": "mem", "autostart": "false", "migration_method": "live"}
     )
+    if wish.user_data:
+        api.call("POST", f"/vm/{wish.name}/meta", {}, form={"user_data": wish.user_data})
 
 
 def vm_state(api: Api, name: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pvc_core.errors import Permanent
 from pvc_core.hostnet import arp, ndisc
-from pvc_core.hostnet.held import Held, HeldAddress, read_held, write_held
+from pvc_core.hostnet.held import NAME, Held, HeldAddress, read_held, write_held, write_until
 from pvc_core.hostnet.links import FLOATING_PROTOCOL, Address, Interface, Link, Links
 from pvc_core.hostnet.network import bridge_name
 
@@ -68,7 +68,7 @@ class Floating:
             self._held = Held(until_s, self._held.addresses)
             if self._held.addresses:
                 try:
-                    write_held(self._run, self._held)
+                    write_until(self._run, until_s)
                 except OSError:
                     pass
 
@@ -169,7 +169,10 @@ class Floating:
 
     def _publish(self, held: Held) -> None:
         try:
-            write_held(self._run, held)
+            if held.addresses and held.addresses == self._held.addresses and (self._run / NAME).exists():
+                write_until(self._run, held.until_boottime_s)
+            else:
+                write_held(self._run, held)
         except OSError as error:
             raise Permanent(
                 f"cannot tell the guard of the floating addresses in {self._run}: {error.strerror}",

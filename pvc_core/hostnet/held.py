@@ -1,7 +1,8 @@
-"""Which floating addresses this node holds and until when it may: a file, for the guard, which drops them in time even
-while pvcnoded is stopped (design rules 7 and 8; guard/floating.py).
+"""Which floating addresses this node holds and until when it may: two files, for the guard, which drops them in time
+even while pvcnoded is stopped (design rules 7 and 8; guard/floating.py).
 
-An address stands in it from before it is given until after it was taken back. Reading and writing only.
+An address stands in the first from before it is given until after it was taken back; with many networks it is long and
+changes rarely. The second is the end of the lease, which changes every second. Reading and writing only.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-NAME = "floating.json"
+NAME, UNTIL = "floating.json", "floating-until.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,37 @@ class Held:
 
 
 def write_held(run: Path, held: Held) -> None:
-    """At once or not at all. Raises OSError."""
-    new = run / f".{NAME}.new"
-    new.write_bytes(msgspec.json.encode(held))
-    os.replace(new, run / NAME)
+    """The end first: it holds for the addresses that stood there before, too. Raises OSError."""
+    write_until(run, held.until_boottime_s)
+    _write(run / NAME, msgspec.json.encode(Held(None, held.addresses)))
+
+
+def write_until(run: Path, until_s: float | None) -> None:
+    """The addresses stay as they stand there. Raises OSError."""
+    _write(run / UNTIL, msgspec.json.encode(until_s))
 
 
 def read_held(run: Path) -> Held:
-    """What stands there; nothing when there is no file. Raises OSError, ValueError (it holds something else)."""
+    """What stands there; nothing when there is no file. Raises OSError, ValueError (one holds something else)."""
+    listed: Held = _read(run / NAME, Held, Held())
+    beside_s = listed.until_boottime_s
+    until_s: float | None = _read(run / UNTIL, float | None, beside_s)
+    if until_s is not None and beside_s is not None:  # by a pvcnoded older than this guard, or before it was replaced
+        until_s = max(until_s, beside_s)
+    return Held(until_s, listed.addresses)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """At once or not at all."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(data)
+    os.replace(new, path)
+
+
+def _read(path: Path, kind: Any, absent: Any) -> Any:
     try:
-        data = (run / NAME).read_bytes()
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
-        return Held()
-    try:
-        return msgspec.json.decode(data, type=Held)
+        return absent
     except msgspec.MsgspecError as error:
-        raise ValueError(f"{run / NAME} cannot be read: {error}") from error
+        raise ValueError(f"{path} cannot be read: {error}") from error

@@ -13,7 +13,7 @@ from pvc_core.config.sections import HostNetwork
 from pvc_core.errors import Permanent
 from pvc_core.guard.floating import drop_overdue
 from pvc_core.hostnet.floating import ANNOUNCEMENTS, Floating, Raised
-from pvc_core.hostnet.held import NAME, Held, HeldAddress, read_held, write_held
+from pvc_core.hostnet.held import NAME, UNTIL, Held, HeldAddress, read_held, write_held
 from pvc_core.hostnet.network import ensure_network
 from tests.hostnet.conftest import Host, Wire
 
@@ -207,6 +207,29 @@ class TestGuard:
         one.floating.extend(None)
         one.ensure()
         assert one.drop_overdue(1e9) == []
+
+    def test_a_renewal_writes_the_end_and_not_the_list(self, one: Node) -> None:
+        """Which is long where there are many networks, and the lease is renewed every second."""
+        one.floating.also("net", {f"vmgw{vni}": [f"10.1.{vni}.1/24"] for vni in range(200)})
+        one.ensure()
+        before = (one.run / NAME).stat().st_ino  # another file after each writing
+        one.floating.extend(7000.0)
+        one.ensure()
+        assert read_held(one.run).until_boottime_s == 7000.0 and len(read_held(one.run).addresses) == 201
+        assert (one.run / NAME).stat().st_ino == before
+        one.floating.also("net", {})
+        assert (one.run / NAME).stat().st_ino != before and len(read_held(one.run).addresses) == 1
+        assert read_held(one.run).until_boottime_s == 7000.0
+
+    def test_the_end_that_an_older_pvcnoded_wrote_beside_the_addresses_holds(self, tmp_path: Path) -> None:
+        (tmp_path / NAME).write_text('{"until_boottime_s":9.0,"addresses":[]}')
+        assert read_held(tmp_path).until_boottime_s == 9.0
+        (tmp_path / UNTIL).write_text("5.0")  # left from before it was put in again
+        assert read_held(tmp_path).until_boottime_s == 9.0
+        (tmp_path / UNTIL).write_text("12.0")
+        assert read_held(tmp_path).until_boottime_s == 12.0
+        (tmp_path / UNTIL).write_text("null")
+        assert read_held(tmp_path).until_boottime_s is None
 
     def test_ipv6(self, wire: Wire, tmp_path: Path) -> None:
         six = node(wire, tmp_path, 3, IP6)
