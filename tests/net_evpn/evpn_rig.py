@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pyroute2 import NetNS, netns
 
@@ -43,6 +43,11 @@ class Guest:
 class World:
     """The nodes and their FRR: for all tests of a module."""
 
+    config: ClassVar[dict[str, Any]] = {}
+    """More of the plugin's section."""
+    floating: ClassVar[dict[str, str]] = {}
+    secrets: ClassVar[dict[str, str]] = {}
+
     def __init__(self, nodes: tuple[str, ...] = ("hv1", "hv2")) -> None:
         self.prefix = f"pvc{os.getpid()}"
         self.place = Path(tempfile.mkdtemp(prefix="pvc-evpn-"))
@@ -55,10 +60,14 @@ class World:
             with NetNS(self.space(node)) as space:  # made here
                 space.link("set", index=1, state="up")
         self._cable(*nodes)
+        self.prepare()
         for number, node in enumerate(nodes, 1):
             self.fabrics[node] = self._fabric(node, number)
         for fabric in self.fabrics.values():
             await_ready(fabric)
+
+    def prepare(self) -> None:
+        """What else there is before FRR starts."""
 
     def space(self, name: str) -> str:
         return f"{self.prefix}-{name}"
@@ -90,12 +99,13 @@ class World:
                 space.link("set", index=index, state="up")
 
     def _fabric(self, node: str, number: int) -> Fabric:
-        context = FakeContext({"asn": 65000}, node=node, state=self.state)
-        context.node = NodeFacts(name=node, coordinator=True, host_networks={"cluster": f"10.71.0.{number}/24"})
+        context = FakeContext({"asn": 65000, **self.config}, node=node, state=self.state, secrets=self.secrets)
+        networks = {"cluster": f"10.71.0.{number}/24"}
+        context.node = NodeFacts(name=node, coordinator=True, host_networks=networks, floating=self.floating)
         context.primary = node == "hv1"
         self.contexts[node] = context
         enter = ("nsenter", f"--net=/run/netns/{self.space(node)}")
-        fabric = Fabric(context, run=self.place / node, enter=enter)
+        fabric = Fabric(context, self.kernel(node), run=self.place / node, enter=enter)
         self.routers[node] = Router(
             context, self.kernel(node), Gateways(partial(NetNS, self.space(node), flags=0)), local=fabric.local,
             run=self.place / node, place=self.place / "programs", enter=enter, metadata=("127.0.0.1", 0),

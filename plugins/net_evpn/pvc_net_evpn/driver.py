@@ -23,17 +23,22 @@ class EvpnNetworks(GuardedNetworks):
     @on_node
     def ensure_network(self, network: Network, *, deadline_s: float) -> bool:
         changed = super().ensure_network(network, deadline_s=deadline_s)
+        self._fabric.announce(network)
         self._router.want(network)
         self._fabric.demand_ready()
         return changed
 
     def ensure_devices(self, network: Network, *, deadline_s: float) -> bool:
         suppress = wishes(network).arp_suppression
-        return self._kernel.ensure(network.vni, network.id, self._fabric.local, network.mtu, suppress=suppress)
+        made = self._kernel.ensure(network.vni, network.id, self._fabric.local, network.mtu, suppress=suppress)
+        return self._kernel.flood(self._fabric.others(), self._fabric.local, network.vni) or made
 
     def remove_devices(self, network: Network, *, deadline_s: float) -> bool:
         self._router.forget(network)
-        return self._kernel.remove(network.vni, network.id)
+        removed = self._kernel.remove(network.vni, network.id)
+        if removed:
+            self._fabric.withdraw(network.vni)
+        return removed
 
     @on_node
     def list_networks(self, *, deadline_s: float) -> list[NetworkFound]:

@@ -7,6 +7,7 @@ applied as a difference by FRR's own frr-reload, which leaves sessions that stay
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Sequence
@@ -15,8 +16,12 @@ from pathlib import Path
 
 from pvc_core.contracts.plugin import PluginContext
 from pvc_core.errors import NotFound, Permanent, PvcError, Retry
-from pvc_net_evpn.frrconf import Peer, frr_conf
+from pvc_core.model.network import Network
+from pvc_net_evpn import upstream
+from pvc_net_evpn.frrconf import Outside, Peer, frr_conf
+from pvc_net_evpn.kernel import Kernel
 from pvc_net_evpn.programs import Program
+from pvc_net_evpn.told import Told
 
 RUN = Path("/run/pvc-evpn")
 FRR, RELOAD = "/usr/lib/frr", "/usr/lib/frr/frr-reload.py"
@@ -27,8 +32,8 @@ FOLDER = "nodes"
 class Fabric:
     """`enter`: words before each program that shall run in another network namespace (tests)."""
 
-    def __init__(self, context: PluginContext, *, run: Path = RUN, enter: Sequence[str] = ()) -> None:
-        self._context, self._run, self._enter = context, run, list(enter)
+    def __init__(self, context: PluginContext, kernel: Kernel, *, run: Path = RUN, enter: Sequence[str] = ()) -> None:
+        self._context, self._kernel, self._run, self._enter = context, kernel, run, list(enter)
         address = context.node.host_networks.get("cluster", "")
         if not address or ip_interface(address).version != 4:
             raise Permanent(
@@ -41,6 +46,7 @@ class Fabric:
         self._bgpd = self._program("bgpd")
         self._wake, self._ending, self._lock = threading.Event(), False, threading.Lock()
         self._thread: threading.Thread | None = None
+        self._told = Told(run / "upstream.json")
         self._applied, self._why = "", "FRR has not been started yet"
 
     def demand_ready(self) -> None:
@@ -52,6 +58,16 @@ class Fabric:
                 self._thread.start()
         if self._why:
             raise Retry(f"waiting for FRR: {self._why}", again_in_s=1.0)
+
+    def announce(self, network: Network) -> None:
+        """Upstream's routers shall know the way to it, as far as it is to be reached from there. Returns at once."""
+        if self._told.say(network.vni, upstream.routed(network)):
+            self._wake.set()
+
+    def withdraw(self, vni: int) -> None:
+        """It is gone."""
+        if self._told.say(vni, ()):
+            self._wake.set()
 
     def stop(self) -> None:
         """FRR itself goes on: guests' packets go by it."""
@@ -85,7 +101,7 @@ class Fabric:
         self._prepare()
         started = self._up("zebra", self._zebra)
         started = self._up("bgpd", self._bgpd) or started
-        text = frr_conf(self._me, self._peers(), int(self._context.config["asn"]))
+        text = frr_conf(self._me, self._peers(), int(self._context.config["asn"]), self._outside())
         if started:
             self._write(text)
             self._do(["vtysh", "--vty_socket", str(self._run), "--config_dir", str(self._run), "-f", str(self._conf)])
@@ -93,7 +109,21 @@ class Fabric:
             self._write(text)
             places = [*(f"--{word}={self._run}" for word in ("vty_socket", "confdir", "rundir")), "--bindir=/usr/bin"]
             self._do(["/usr/bin/python3", RELOAD, "--reload", "--stdout", *places, str(self._conf)])
+        if text != self._applied:
+            self._kernel.flood(self.others(), self.local)
         self._applied = text
+
+    def others(self) -> list[str]:
+        """The other nodes' addresses. Raises StoreUnavailable."""
+        return [peer.address for peer in self._peers() if peer.name != self._me.name]
+
+    def _outside(self) -> Outside:
+        floating = self._context.node.floating.get("upstream", "")
+        return Outside(
+            peers=upstream.peers(self._context.config, self._context.secret),
+            networks=self._told.networks(),
+            next_hops=[str(ip_interface(floating).ip)] if floating else [],
+        )
 
     def _publish(self) -> None:
         key, state = f"{FOLDER}/{self._me.name}", self._context.state
@@ -137,6 +167,7 @@ class Fabric:
         and vtysh passes in silence over a daemon that it cannot reach.
         """
         if program.pid() is not None:
+            program.on_end(self._wake.set)
             return False
         socket = self._run / f"{name}.vty"
         socket.unlink(missing_ok=True)
@@ -148,6 +179,7 @@ class Fabric:
                 raise Retry(f"{name} did not come up; its log is in {self._run}")
             pause.wait(0.05)
             waited_s += 0.05
+        program.on_end(self._wake.set)
         return True
 
     @property
@@ -155,8 +187,12 @@ class Fabric:
         return self._run / "frr.conf"
 
     def _write(self, text: str) -> None:
-        self._conf.write_text(text)
-        shutil.chown(self._conf, "frr", "frr")
+        """Passwords of sessions may stand in it."""
+        new = self._conf.with_suffix(".new")
+        new.touch(0o600)
+        new.write_text(text)
+        shutil.chown(new, "frr", "frr")
+        os.replace(new, self._conf)
 
     def _do(self, argv: Sequence[str]) -> None:
         done = self._context.run(argv, deadline_s=APPLY_S)

@@ -1,12 +1,14 @@
 """The devices of one network on this node: a bridge guests plug into and a VXLAN device in it, over netlink.
 
 The bridge's alias names the network it was made for, so that what is ours is known after every restart. The VXLAN
-device learns nothing by itself: where a guest is, EVPN says (fabric.py).
+device learns nothing by itself: where a guest is, EVPN says (fabric.py). What has no known place goes to every other
+node, by a list that is kept here and not by FRR: a bgpd that dies, here or there, takes the knowledge with it who is
+where, and packets still arrive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -22,6 +24,10 @@ PORT = 4789
 MARK = "pvc "
 NO_LINK_LOCAL = {"attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", 1]]}]]}
 """The bridge gets no IPv6 address by itself: guests would reach the node there, whether it is their gateway or not."""
+EVERYBODY = "00:00:00:00:00:00"
+"""Entries of this address in a VXLAN device say where goes what has no place known (man bridge, fdb)."""
+PERMANENT, SELF = 0x80, 0x02
+"""NUD_PERMANENT and NTF_SELF of linux/neighbour.h."""
 _LACKING = (95, 93)
 """EOPNOTSUPP, EPROTONOSUPPORT: this kernel has no such device."""
 
@@ -63,10 +69,13 @@ class Kernel:
 
     def mtu_of(self, address: str) -> int:
         """Of the device that has this address. Raises Retry: it is not there yet."""
+        return int(self._device_of(address).get("ifla_mtu"))
+
+    def _device_of(self, address: str) -> Any:
         with self.open() as ip:
             for message in ip.get_addr():
                 if message.get("address") == address:
-                    return int(ip.get_links(message["index"])[0].get("ifla_mtu"))
+                    return ip.get_links(message["index"])[0]
         raise Retry(f"no device of this node has the address {address} yet", again_in_s=2.0)
 
     def ensure(self, vni: int, id: str, local: str, mtu: int, *, suppress: bool = False) -> bool:
@@ -79,6 +88,19 @@ class Kernel:
                 return _suppressed(ip, ip.link_lookup(ifname=vxlan_name(vni))[0], suppress) or changed
         except NetlinkError as error:
             raise _told(error, f"make network {vni}") from None
+
+    def flood(self, others: Collection[str], local: str, vni: int | None = None) -> bool:
+        """What has no known place goes to these nodes, in this network or in all of ours; True if anything was changed.
+        `local`: this node's address where they are reached. Raises Retry, Permanent.
+        """
+        via = self._device_of(local)["index"]
+        try:
+            with self.open() as ip:
+                names = [vxlan_name(one.vni) for one in self.list()] if vni is None else [vxlan_name(vni)]
+                found = [index for name in names for index in ip.link_lookup(ifname=name)]
+                return any([_flooded(ip, index, others, via) for index in found])
+        except NetlinkError as error:
+            raise _told(error, "tell networks of the other nodes") from None
 
     def remove(self, vni: int, id: str) -> bool:
         """False when what is there is another network's. Raises Refused while anything but its own VXLAN device is in
@@ -138,6 +160,21 @@ class Kernel:
             ip.link("set", index=bridge["index"], ifalias=f"{MARK}{id}")
             changed = True
         return changed
+
+
+def _flooded(ip: Any, vxlan: int, wanted: Collection[str], via: int) -> bool:
+    """Each entry names the device it leaves by: so it is another than what zebra takes away when its bgpd dies."""
+    there = {
+        (entry.get_attr("NDA_DST"), entry.get_attr("NDA_IFINDEX") or 0)
+        for entry in ip.fdb("dump", ifindex=vxlan)
+        if entry["ifindex"] == vxlan and entry.get_attr("NDA_LLADDR") == EVERYBODY
+    }
+    entries = {(node, via) for node in wanted}
+    for verb, some in (("append", entries - there), ("del", there - entries)):
+        for node, device in some:
+            more = {"NDA_IFINDEX": device} if device else {}
+            ip.fdb(verb, ifindex=vxlan, lladdr=EVERYBODY, dst=node, state=PERMANENT, flags=SELF, **more)
+    return there != entries
 
 
 def _find(ip: Any, name: str) -> Any:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from marshmallow import Schema, fields, post_load, validate
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from pvc_core.contracts.plugin import Drivers, Plugin, PluginContext
 from pvc_net_evpn.definitions import EvpnDefinitions
-
-ASN_MAX = 4_294_967_294
-"""RFC 6793; the one above is reserved (RFC 7300)."""
+from pvc_net_evpn.upstream import ASN_MAX, UpstreamSchema
 
 
 class Config(Schema):
@@ -35,6 +33,26 @@ class Config(Schema):
         metadata={"description": "a directory on every coordinator that guests booting from the network load from"},
     )
 
+    upstream_peers = fields.List(
+        fields.Nested(UpstreamSchema),
+        load_default=list,
+        metadata={"description": "routers of upstream that coordinators tell of managed networks, by BGP"},
+    )
+
+    @validates_schema
+    def _others(self, data: dict[str, Any], **_: Any) -> None:
+        seen: set[str] = set()
+        for one in data["upstream_peers"]:
+            if one["asn"] == data["asn"]:
+                raise ValidationError(
+                    f"the peer {one['address']} has this cluster's own autonomous system {one['asn']}; "
+                    "give one of them another",
+                    "upstream_peers",
+                )
+            if one["address"] in seen:
+                raise ValidationError(f"the peer {one['address']} is there twice", "upstream_peers")
+            seen.add(one["address"])
+
     @post_load
     def plain(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         return {**data, "dns_transfer": [str(address) for address in data["dns_transfer"]]}
@@ -58,7 +76,8 @@ class NetEvpn(Plugin):
         from pvc_net_evpn.kernel import Kernel
         from pvc_net_evpn.router import Router
 
-        fabric, kernel = Fabric(context), Kernel()
+        kernel = Kernel()
+        fabric = Fabric(context, kernel)
         router = Router(context, kernel, Gateways(), local=fabric.local, run=RUN)
 
         def stop() -> None:

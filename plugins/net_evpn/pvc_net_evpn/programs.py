@@ -5,9 +5,11 @@ go by. One that runs already is taken over by its pid file.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
@@ -17,6 +19,7 @@ class Program:
     def __init__(self, argv: Sequence[str], pid_file: Path) -> None:
         self._argv, self._pid_file = list(argv), pid_file
         self._child: subprocess.Popen[bytes] | None = None
+        self._watched = 0
 
     def ensure(self) -> bool:
         """True if it had to be started. Raises OSError."""
@@ -40,6 +43,24 @@ class Program:
         except (OSError, ValueError):
             return None
         return pid if os.fsencode(self._pid_file) in words else None
+
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Call it, from a thread, as soon as the process that runs now does not any more."""
+        pid = self.pid()
+        if pid is None or pid == self._watched:
+            return
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return call()
+        self._watched = pid
+
+        def wait() -> None:
+            select.select([fd], [], [])
+            os.close(fd)
+            call()
+
+        threading.Thread(target=wait, name=f"end of {self._pid_file.stem}", daemon=True).start()
 
     def end(self) -> None:
         """Only for tests and for taking the plugin out."""
