@@ -26,6 +26,8 @@ from pvc_net_evpn.told import Told
 RUN = Path("/run/pvc-evpn")
 FRR, RELOAD = "/usr/lib/frr", "/usr/lib/frr/frr-reload.py"
 LOOK_S, START_S, APPLY_S = 2.0, 15.0, 30.0
+FLOOD_EACH = 8
+"""Looks, until the kernel is asked whether its lists are still as they were made."""
 FOLDER = "nodes"
 
 
@@ -46,6 +48,7 @@ class Fabric:
         self._bgpd = self._program("bgpd")
         self._wake, self._ending, self._lock = threading.Event(), False, threading.Lock()
         self._thread: threading.Thread | None = None
+        self._looks = 0
         self._told = Told(run / "upstream.json")
         self._applied, self._why = "", "FRR has not been started yet"
 
@@ -109,8 +112,9 @@ class Fabric:
             self._write(text)
             places = [*(f"--{word}={self._run}" for word in ("vty_socket", "confdir", "rundir")), "--bindir=/usr/bin"]
             self._do(["/usr/bin/python3", RELOAD, "--reload", "--stdout", *places, str(self._conf)])
-        if text != self._applied:
+        if text != self._applied or self._looks % FLOOD_EACH == 0:
             self._kernel.flood(self.others(), self.local)
+        self._looks += 1
         self._applied = text
 
     def others(self) -> list[str]:

@@ -8,6 +8,7 @@ where, and packets still arrive.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -28,6 +29,8 @@ EVERYBODY = "00:00:00:00:00:00"
 """Entries of this address in a VXLAN device say where goes what has no place known (man bridge, fdb)."""
 PERMANENT, SELF = 0x80, 0x02
 """NUD_PERMANENT and NTF_SELF of linux/neighbour.h."""
+Flood = tuple[str, int]
+"""(a node's address, the device by which it is reached; 0: as the routes say)."""
 _LACKING = (95, 93)
 """EOPNOTSUPP, EPROTONOSUPPORT: this kernel has no such device."""
 
@@ -66,6 +69,9 @@ class Kernel:
 
     def __init__(self, open: Callable[[], Any] = IPRoute) -> None:
         self.open = open
+        self._flooding = threading.Lock()
+        self._floods: dict[int, set[Flood]] | None = None
+        """As last seen or made; None: not looked at yet."""
 
     def mtu_of(self, address: str) -> int:
         """Of the device that has this address. Raises Retry: it is not there yet."""
@@ -90,17 +96,24 @@ class Kernel:
             raise _told(error, f"make network {vni}") from None
 
     def flood(self, others: Collection[str], local: str, vni: int | None = None) -> bool:
-        """What has no known place goes to these nodes, in this network or in all of ours; True if anything was changed.
-        `local`: this node's address where they are reached. Raises Retry, Permanent.
+        """What has no known place goes to these nodes, in this network or, looked at anew in the kernel, in all of
+        ours; True if anything was changed. `local`: this node's address where they are reached. Raises Retry,
+        Permanent.
         """
         via = self._device_of(local)["index"]
-        try:
-            with self.open() as ip:
-                names = [vxlan_name(one.vni) for one in self.list()] if vni is None else [vxlan_name(vni)]
-                found = [index for name in names for index in ip.link_lookup(ifname=name)]
-                return any([_flooded(ip, index, others, via) for index in found])
-        except NetlinkError as error:
-            raise _told(error, "tell networks of the other nodes") from None
+        wanted = {(node, via) for node in others}
+        with self._flooding:
+            try:
+                with self.open() as ip:
+                    names = [vxlan_name(one.vni) for one in self.list()] if vni is None else [vxlan_name(vni)]
+                    found = [index for name in names for index in ip.link_lookup(ifname=name)]
+                    if vni is None or self._floods is None:
+                        self._floods = _floods(ip)
+                    changed = [index for index in found if _flooded(ip, index, self._floods, wanted)]
+            except NetlinkError as error:
+                self._floods = None
+                raise _told(error, "tell networks of the other nodes") from None
+        return bool(changed)
 
     def remove(self, vni: int, id: str) -> bool:
         """False when what is there is another network's. Raises Refused while anything but its own VXLAN device is in
@@ -162,19 +175,27 @@ class Kernel:
         return changed
 
 
-def _flooded(ip: Any, vxlan: int, wanted: Collection[str], via: int) -> bool:
+def _floods(ip: Any) -> dict[int, set[Flood]]:
+    """VXLAN device -> what stands there. All at once: the kernel gives no part of it, and pyroute2's own filter takes
+    the device by which an entry leaves for the one it belongs to.
+    """
+    found: dict[int, set[Flood]] = {}
+    for entry in ip.fdb("dump"):
+        if entry.get_attr("NDA_LLADDR") == EVERYBODY and entry.get_attr("NDA_DST"):
+            flood = (entry.get_attr("NDA_DST"), entry.get_attr("NDA_IFINDEX") or 0)
+            found.setdefault(entry["ifindex"], set()).add(flood)
+    return found
+
+
+def _flooded(ip: Any, vxlan: int, known: dict[int, set[Flood]], wanted: set[Flood]) -> bool:
     """Each entry names the device it leaves by: so it is another than what zebra takes away when its bgpd dies."""
-    there = {
-        (entry.get_attr("NDA_DST"), entry.get_attr("NDA_IFINDEX") or 0)
-        for entry in ip.fdb("dump", ifindex=vxlan)
-        if entry["ifindex"] == vxlan and entry.get_attr("NDA_LLADDR") == EVERYBODY
-    }
-    entries = {(node, via) for node in wanted}
-    for verb, some in (("append", entries - there), ("del", there - entries)):
+    there = known.get(vxlan, set())
+    for verb, some in (("append", wanted - there), ("del", there - wanted)):
         for node, device in some:
             more = {"NDA_IFINDEX": device} if device else {}
             ip.fdb(verb, ifindex=vxlan, lladdr=EVERYBODY, dst=node, state=PERMANENT, flags=SELF, **more)
-    return there != entries
+    known[vxlan] = {*wanted}
+    return there != wanted
 
 
 def _find(ip: Any, name: str) -> Any:

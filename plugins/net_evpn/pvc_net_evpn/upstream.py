@@ -76,9 +76,7 @@ class UpstreamSchema(Schema):
     password_secret = fields.String(
         load_default="",
         validate=validate.Regexp(r"([A-Za-z0-9][A-Za-z0-9._-]*)?\Z", error="{input!r} is no name of a secret"),
-        metadata={
-            "description": "NAME of the file net_evpn-NAME in paths.secrets with its password (TCP MD5)"
-        },
+        metadata={"description": "NAME of the file net_evpn-NAME in paths.secrets with its password (TCP MD5)"},
     )
 
     @validates_schema
