@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from pvc_core.clock import SystemClock
@@ -64,6 +65,8 @@ class FakeNode:
         self._said: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.bmc_answers = True
         self.nodes_answer = True
+        self.actions: dict[str, dict[str, Any]] = {}
+        """Action of a plugin -> its result."""
         self.lazy = False
         """True: does nothing that is wanted."""
         self._stopping = False
@@ -218,7 +221,9 @@ class FakeNode:
         return found
 
     def _mine(self, task: Task) -> bool:
-        return task.kind.partition(".")[0] in ("volume", "pool") or task.kind in ("cluster.init", "cluster.restore")
+        mine = ("cluster.init", "cluster.restore")
+        kind = task.kind.partition(".")[0]
+        return kind in ("volume", "pool") or task.kind in mine or task.args.get("action") in self.actions
 
     def _differs(self, vm: VmWanted) -> bool:
         seen = self.keeper.view.vm_seen.get(vm.uuid)
@@ -252,6 +257,9 @@ class FakeNode:
             self._end(kept, "nothing is forgotten here")
             return
         args: dict[str, Any] = dict(task.args)
+        if task.kind == "plugin.action":
+            self._end(kept, f"{args['action']} is done", self.actions[args["action"]])
+            return
         id = volume_id(args["pool"], args.get("name", ""))
         if task.kind == "pool.remove":
             self.repository.drop(layout.POOLS, args["pool"], if_version=None)
@@ -284,6 +292,6 @@ class FakeNode:
                 return
         self.repository.set(layout.VOLUMES, id, volume, if_version=kept.version)
 
-    def _end(self, kept: Kept[Task], status: str) -> None:
-        done = replace(kept.value, state=TaskState.SUCCESS, current=1, total=1, status=status)
+    def _end(self, kept: Kept[Task], status: str, result: Mapping[str, Any] = MappingProxyType({})) -> None:
+        done = replace(kept.value, state=TaskState.SUCCESS, current=1, total=1, status=status, result=dict(result))
         self.repository.commit([Set(layout.TASKS, done.id, done, kept.version)])

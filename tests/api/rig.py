@@ -84,6 +84,44 @@ class StorePlugin(Plugin):
         return (Action(name="scrub", help="Reads everything.", where="primary", schema=ScrubIn),)
 
 
+class FunctionsPlugin(Plugin):
+    """Has what /sriov asks for; what its node answers, FakeNode.actions says."""
+
+    name = "net_fake"
+    config_schema = Schema
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        return tuple(
+            Action(
+                name=name,
+                help="Functions.",
+                where="node",
+                schema=Schema.from_dict({"vf": fields.String(), "vlan_id": fields.Integer()}),
+            )
+            for name in FUNCTIONS
+        )
+
+
+FUNCTIONS: dict[str, dict[str, Any]] = {
+    "sriov_list": {
+        "pfs": [{"phy": "ens1f0", "mtu": "1500", "vfs": ["ens1f0v0"]}],
+        "vfs": [
+            {
+                "phy": "ens1f0v0", "pf": "ens1f0", "mtu": "1500", "mac": "52:54:00:00:00:01",
+                "config": {
+                    "vlan_id": "100", "vlan_qos": "0", "tx_rate_min": "0", "tx_rate_max": "0", "link_state": "auto",
+                    "spoof_check": "True", "trust": "False", "query_rss": "False",
+                },
+                "pci": {"domain": "0000", "bus": "65", "slot": "10", "function": "0"},
+                "usage": {"used": "True", "domain": "web"},
+            }
+        ],
+    },
+    "sriov_set": {},
+}  # fmt: skip
+
+
 @dataclass
 class Rig:
     services: Services
@@ -95,6 +133,7 @@ class Rig:
     log: Log
     key: str
     """An admin's, called "tester"."""
+    plugins: dict[str, Plugin]
 
     def close(self) -> None:
         self.node.stop()
@@ -111,6 +150,7 @@ def new_rig(open_as: Callable[[str], Store] | None = None) -> Rig:
     threading.Thread(target=keeper.run, daemon=True).start()
     keeper.settle()
     node, compute = FakeNode(repository, keeper), FakeDefinitions()
+    plugins: dict[str, Plugin] = {"storage_fake": StorePlugin({})}
     desk = Desk(
         keeper=keeper,
         repository=Repository(client("api")),
@@ -118,7 +158,7 @@ def new_rig(open_as: Callable[[str], Store] | None = None) -> Rig:
         compute=compute,
         descriptions=Descriptions(compute),
         storage={"storage_fake": FakeStorageDefinitions()},
-        plugins={"storage_fake": StorePlugin({})},
+        plugins=plugins,
         checks=NoChecks(),
         ask=node.ask,
         default_pool_driver="storage_fake",
@@ -132,7 +172,7 @@ def new_rig(open_as: Callable[[str], Store] | None = None) -> Rig:
     node.start()
     key = services.keys.add("tester", "admin")
     keeper.settle()
-    return Rig(services, keeper, repository, node, server, Log(), key)
+    return Rig(services, keeper, repository, node, server, Log(), key, plugins)
 
 
 def fill(repository: Repository, driver: str = "storage_fake") -> None:

@@ -19,14 +19,14 @@ from pvc_core.model.storage import StorageReport
 
 from .answered import closed, wrong_with
 from .fake_compute import definition
-from .rig import NODE, Api, samples
+from .rig import FUNCTIONS, NODE, Api, FunctionsPlugin, samples
 
 UUID = "0b0b4a35-7f0e-4d63-9a0e-1d4a6f6f3a11"
 NIC = '<nic mac="52:54:00:00:00:09" source="vmbr77" network="77"/>'
 NAMES = {
     "node": NODE, "vm": "told", "vni": "77", "mac": "52:54:00:00:00:09", "description": "web", "pool": "vms",
     "volume": "told_sda", "snapshot": "s1", "fault_id": "F1", "osdid": "0", "key": "tester", "plugin": "storage_fake",
-    "action": "scrub",
+    "action": "scrub", "vf": "ens1f0v0",
 }  # fmt: skip
 STREAMS = {"/events"}
 DOCUMENT: dict[str, Any] = document(THERE, "2")
@@ -58,6 +58,7 @@ def full(api: Api) -> httpx2.Client:
     ):  # fmt: skip
         answer = client.post(path, data=form)
         assert answer.status_code == 200, answer.text
+    api.rig.plugins["net_fake"], api.rig.node.actions = FunctionsPlugin({}), FUNCTIONS
     stats = NodeStats(node=NODE, guests={UUID: {"uuid": UUID, "cpu_time_ns": 1, "memory": {"actual": 7}}})
     api.rig.repository.set(layout.STATS, NODE, stats, if_version=None)
     api.rig.keeper.settle()
@@ -74,12 +75,14 @@ def test_every_get_answers_as_the_document_says(full: httpx2.Client, route: Rout
             assert answer.headers["Content-Type"] in DOCUMENT["paths"][route.path]["get"]["responses"]["200"]["content"]
         return
     made = full.post("/plugin/storage_fake/scrub", data={"depth": "1"})
-    answer = full.get(path_of(route, task=made.json()["task_id"]))
+    answer = full.get(path_of(route, task=made.json()["task_id"]), params=ASKED.get(route.path))
     assert answer.status_code == 200, answer.text
     assert wrong_with(DOCUMENT, route, answer) == []
     assert answer.content not in (b"[]", b"{}") or route.path in EMPTY, "nothing was compared"
 
 
+ASKED = {"/sriov/pf": {"node": NODE}, "/sriov/vf": {"node": NODE}}
+"""What a GET cannot do without."""
 EMPTY = {"/cluster/rebalance"}
 """Lists that have nothing to show here."""
 

@@ -62,7 +62,11 @@ def _each(act: Callable[[str], None], faults: Iterable[Fault]) -> int:
 
 ROUTES = (
     Route(
-        method="GET", path="/faults", does=list_faults, takes=FaultsIn, gives=list[FaultBody],
+        method="GET",
+        path="/faults",
+        does=list_faults,
+        takes=FaultsIn,
+        gives=list[FaultBody],
         help="What is wrong, the newest first.",
     ),
     Route(method="PUT", path="/faults", does=ack_all, help="Acknowledge all: they weigh nothing any more."),

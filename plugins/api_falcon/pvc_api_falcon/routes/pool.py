@@ -69,9 +69,7 @@ def remove_pool(call: Call) -> Answer:
 ONE = "/storage/ceph/pool/{pool}"
 
 ROUTES = (
-    Route(
-        method="GET", path="/storage/ceph/pool", does=list_pools, takes=ListIn, gives=list[PoolBody], help="Pools."
-    ),
+    Route(method="GET", path="/storage/ceph/pool", does=list_pools, takes=ListIn, gives=list[PoolBody], help="Pools."),
     Route(method="POST", path="/storage/ceph/pool", does=add_pool, takes=AddIn, help="Make a pool."),
     Route(method="GET", path=ONE, does=show_pool, gives=list[PoolBody], help="One pool, as a list of one."),
     Route(method="POST", path=ONE, does=add_pool, takes=MakeIn, missing=404, help="Make a pool of that name."),

@@ -5,12 +5,14 @@ What a node says is asked of the node itself, so that it is as it is now; one th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from marshmallow import Schema
 
 from pvc_api_falcon.fields import choice, flag, text, whole
 from pvc_api_falcon.route import Answer, Call, Route, data, said
+from pvc_api_falcon.wire.common import Message
+from pvc_api_falcon.wire.sriov import Functions, PfBody, VfBody
 from pvc_core.errors import NotFound, Refused
 
 ASKED_S = 30.0
@@ -77,29 +79,41 @@ def set_vf(call: Call) -> Answer:
     return said(call.services.tasks.done(task, timeout_s=ASKED_S).status)
 
 
-def _virtual(call: Call, node: str) -> list[dict[str, Any]]:
+def _virtual(call: Call, node: str) -> list[VfBody]:
     wanted = call.args.get("pf")
     return [one for one in _functions(call, node)["vfs"] if wanted in (None, "", one["pf"])]
 
 
-def _functions(call: Call, node: str) -> dict[str, Any]:
+def _functions(call: Call, node: str) -> Functions:
     """Raises NotFound: no such node. A cluster without such a plugin has no functions."""
+    call.services.nodes.get(node)
     try:
         plugin = call.services.plugins.who_can(LIST)
     except Refused:
-        call.services.nodes.get(node)
         return {"pfs": [], "vfs": []}
     task = call.services.plugins.run(plugin, LIST, {}, node=node, by=call.by)
-    return dict(call.services.tasks.done(task, timeout_s=ASKED_S).result)
+    return cast(Functions, call.services.tasks.done(task, timeout_s=ASKED_S).result)
 
 
 ROUTES = (
-    Route(method="GET", path="/sriov", does=show, help="Says where functions are found."),
-    Route(method="GET", path="/sriov/pf", does=list_pf, takes=NodeIn, help="A node's NICs that are divided."),
-    Route(method="GET", path="/sriov/pf/{node}", does=list_pf_of, help="The same."),
-    Route(method="GET", path="/sriov/vf", does=list_vf, takes=NodePfIn, help="A node's virtual functions."),
-    Route(method="GET", path="/sriov/vf/{node}", does=list_vf_of, takes=PfIn, help="The same."),
-    Route(method="GET", path="/sriov/vf/{node}/{vf}", does=show_vf, help="One virtual function, as a list of one."),
+    Route(method="GET", path="/sriov", does=show, gives=Message, help="Says where functions are found."),
+    Route(
+        method="GET", path="/sriov/pf", does=list_pf, takes=NodeIn, asks=True, gives=list[PfBody],
+        help="A node's NICs that are divided.",
+    ),
+    Route(method="GET", path="/sriov/pf/{node}", does=list_pf_of, asks=True, gives=list[PfBody], help="The same."),
+    Route(
+        method="GET", path="/sriov/vf", does=list_vf, takes=NodePfIn, asks=True, gives=list[VfBody],
+        help="A node's virtual functions.",
+    ),
+    Route(
+        method="GET", path="/sriov/vf/{node}", does=list_vf_of, takes=PfIn, asks=True, gives=list[VfBody],
+        help="The same.",
+    ),
+    Route(
+        method="GET", path="/sriov/vf/{node}/{vf}", does=show_vf, asks=True, gives=list[VfBody],
+        help="One virtual function, as a list of one.",
+    ),
     Route(
         method="PUT", path="/sriov/vf/{node}/{vf}", does=set_vf, takes=SetIn, missing=404,
         help="Set a virtual function that belongs to no guest of a network; it keeps that.",

@@ -280,9 +280,7 @@ def _osd(osd: dict[str, Any]) -> OsdDetail:
     return {"id": str(osd["id"]), "up": "up" if stats["up"] else "down", "in": "in" if stats["in"] else "out"}
 
 
-def _detail(
-    nodes: list[NodePicture], vms: list[VmPicture], osds: list[OsdDetail], faults: list[Fault]
-) -> Detail:
+def _detail(nodes: list[NodePicture], vms: list[VmPicture], osds: list[OsdDetail], faults: list[Fault]) -> Detail:
     return {
         "node": [
             {"name": node.seen.name, "daemon_state": node.seen.daemon_state, "domain_state": node.seen.domain_state}
