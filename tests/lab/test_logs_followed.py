@@ -4,6 +4,7 @@ consoles and screens with somebody in front of them: `pvc vm console` at a real 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -13,14 +14,17 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from fault_watch import all_well, say
+from showing import MAY_SAY_NO, arguments, commands, given
 from sitting import Sitting
 
 from lab import LabError
 from lab.state import REPOSITORY
+from pvc_cli.main import run
 
 if TYPE_CHECKING:
     from tests.lab_fixture import RunningLab
@@ -143,6 +147,37 @@ def _environ(lab: RunningLab) -> dict[str, str]:
     return {"PVC_API_URL": api.url, "PVC_API_KEY": api.key, "TERM": "dumb"}
 
 
+
+def test_every_command_shows_in_every_format(
+    lab: RunningLab, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name, value in {**_environ(lab), "PVC_CLIENT_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    task = lab.api.post(f"/vm/{VM}/locks")["task_id"]
+    assert run(["network", "add", "-d", "shows", "-p", "managed", "1977"]) == 0
+    try:
+        capfd.readouterr()
+        known = arguments(VM, "hv2", "1977", task)
+        told = [_wrong(capfd, words, given(words, known), one) for words, formats in commands() for one in formats]
+        assert [one for one in told if one] == []
+        assert len(told) > 60
+    finally:
+        run(["network", "remove", "-y", "1977"])
+
+
+def _wrong(capfd: pytest.CaptureFixture[str], words: str, args: list[str], format_: str) -> str:
+    """What is wrong with this one, in words; "" if nothing is."""
+    code = run([*words.split(), *args, "-f", format_])
+    out, err = capfd.readouterr()
+    shown = f"{words} {' '.join(args)} -f {format_}: {code}, {out[:200]!r}, {err[:200]!r}"
+    if code not in ((0, 1) if words in MAY_SAY_NO else (0,)) or "\x1b" in out:
+        return shown
+    try:
+        return "" if not format_.startswith("json") or json.loads(out) is not None else shown
+    except ValueError:
+        return shown
+
+
 def test_somebody_sits_at_the_console_while_the_guest_moves(lab: RunningLab) -> None:
     sitting = Sitting([PVC, "vm", "console", VM], _environ(lab))
     sitting.until(b"Ctrl-] leaves it")
@@ -182,7 +217,6 @@ def test_a_terminal_is_put_back_when_a_signal_comes(lab: RunningLab) -> None:
     assert sitting.ended() == 1 and sitting.cooked
 
 
-
 def test_a_screen_is_seen_through_a_local_port(lab: RunningLab) -> None:
     definition = lab.api.get(f"/vm/{VM}")[0]["xml"]
     with_screen = definition.replace("</devices>", '<graphics type="vnc"><listen type="none"/></graphics></devices>')
@@ -199,8 +233,10 @@ def _sees(look: list[str], lab: RunningLab) -> bool:
         found = re.search(r"is at 127\.0\.0\.1:(\d+)\.", viewer.stdout.readline())
         if found is None:
             return False
-        with socket.create_connection(("127.0.0.1", int(found[1])), 30) as rfb:
-            stream = rfb.makefile("rwb", buffering=0)
+        with (
+            socket.create_connection(("127.0.0.1", int(found[1])), 30) as rfb,
+            rfb.makefile("rwb", buffering=0) as stream,
+        ):
             assert stream.read(12) == b"RFB 003.008\n"
             stream.write(b"RFB 003.008\n")
             kinds = stream.read(ord(stream.read(1)))

@@ -64,6 +64,10 @@ class Api:
     def endpoint(self) -> Endpoint:
         return self._transport.endpoint
 
+    def beside(self) -> Api:
+        """The same API over a connection of its own: for what is streamed while other things are asked."""
+        return Api(Transport(self._transport.endpoint))
+
     def get(self, path: str, /, **params: Value) -> Answer:
         return self._ask("GET", path, params)
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "network": ("pvc_cli.commands.network:network", "Networks for virtual machines."),
     "node": ("pvc_cli.commands.node:node", "Nodes: the machines that run the virtual machines."),
     "plugin": ("pvc_cli.commands.plugin:plugin", "Plugins: what is loaded, what they can do, writing one."),
+    "provisioner": ("pvc_cli.commands.pending:provisioner", "Make VMs from templates (not there yet)."),
     "storage": ("pvc_cli.commands.storage:storage", "Pools, volumes and their snapshots."),
     "task": ("pvc_cli.commands.task:task", "Long work the cluster is doing or has done."),
     "vm": ("pvc_cli.commands.vm:vm", "Virtual machines."),

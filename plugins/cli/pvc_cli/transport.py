@@ -30,6 +30,8 @@ AGAIN_STATUSES = (429, 500, 502, 503, 504)
 AGAIN_AFTER_S = (0.2, 0.4, 0.8)
 """Pauses before a GET is asked again. Only GET: it changes nothing, so asking twice is harmless."""
 
+STREAMED = ("text/plain", "text/event-stream")
+
 Trace = Callable[[str], None]
 
 
@@ -94,7 +96,7 @@ class Transport:
     def stream(self, target: str, headers: Mapping[str, str]) -> RawAnswer | Iterator[bytes]:
         """GET of a text that comes bit by bit, until the server ends it or goes. Any other answer comes whole."""
         answer = self._asked("GET", target, headers, b"")
-        if answer.status == 200 and answer.getheader("Content-Type", "").startswith("text/plain"):
+        if answer.status == 200 and answer.getheader("Content-Type", "").startswith(STREAMED):
             return self._pieces(answer)
         return self._whole("GET", target, answer)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pvc_cli.api import Answer, Api, path
 from pvc_cli.app import App
 from pvc_cli.errors import TaskFailed
+from pvc_cli.listening import Bell
 
 POLL_S = 0.5
 BAR_WIDTH = 20
@@ -42,12 +44,35 @@ def wait_for_task(app: App, task_id: str, *, label: str = "task", sleep: Callabl
 
 
 def watched(api: Api, task_id: str, sleep: Callable[[float], None]) -> Iterator[dict[str, Any]]:
-    while True:
-        now = api.get(path("tasks", task_id)).body
-        yield now
-        if now["state"] in ENDED:
-            return
-        sleep(POLL_S)
+    """Each time it changed, as the API's events tell; where those cannot be had, twice a second."""
+    now = api.get(path("tasks", task_id)).body
+    yield now
+    if now["state"] in ENDED:
+        return
+    with Bell(api, "task", task_id) as bell:
+        while now["state"] not in ENDED:
+            now = api.get(path("tasks", task_id)).body
+            yield now
+            if now["state"] not in ENDED:
+                bell.wait(POLL_S, sleep=sleep)
+
+
+@contextmanager
+def telling(app: App, kind: str, name: str, *, wait: bool) -> Iterator[None]:
+    """While the API works on a request that waits: what happens to the VM or node meanwhile, on standard error."""
+    if not wait or app.out.quiet:
+        yield
+        return
+    last = [""]
+
+    def say(body: dict[str, Any]) -> None:
+        text = str(body.get("status") or "")
+        if text and text != last[0]:
+            last[0] = text
+            app.out.note(f"{name}: {text}")
+
+    with Bell(app.api, kind, name, told=say):
+        yield
 
 
 def with_bar(states: Iterator[dict[str, Any]], label: str) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from pvc_cli.app import App
 from pvc_cli.errors import NoAnswer
+from pvc_cli.listening import told
 
 SHOWN = ("state", "daemon_state", "domain_state", "node", "status", "reason")
 KINDS = ("vm", "node", "network", "pool", "volume", "task", "fault", "cluster")
@@ -27,20 +27,6 @@ def events(app: App, kind: tuple[str, ...], format_: str) -> None:
             app.out.say(json.dumps({"event": name, **body}) if format_ == "json" else line(name, body))
         if name == "cut":
             raise NoAnswer(f"The API cut this off: {body.get('reason', '')}.", help=str(body.get("help", "")))
-
-
-def told(pieces: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(event, data) out of a stream of server-sent events."""
-    rest, fields = "", {}
-    for piece in pieces:
-        *lines, rest = (rest + piece).split("\n")
-        for one in lines:
-            if one and not one.startswith(":"):
-                key, _, value = one.partition(": ")
-                fields[key] = value
-            elif not one and fields:
-                yield fields.get("event", ""), json.loads(fields.get("data", "{}"))
-                fields = {}
 
 
 def line(name: str, body: dict[str, Any]) -> str:

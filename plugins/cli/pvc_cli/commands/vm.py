@@ -35,6 +35,11 @@ COMMANDS = {
     "dump": (f"{HERE}.vm_show:dump", "Print a VM's definition exactly as it was given."),
     "info": (f"{HERE}.vm_show:info", "Show one VM."),
     "list": (f"{HERE}.vm_show:list_vms", "List VMs."),
+    "snapshot": (f"{HERE}.pending:snapshot", "Snapshots of whole VMs (not there yet)."),
+    "mirror": (f"{HERE}.pending:mirror", "VMs mirrored to another cluster (not there yet)."),
+    "backup": (f"{HERE}.pending:backup", "Backups of VMs (not there yet)."),
+    "autobackup": (f"{HERE}.pending:autobackup", "Backups as configured (not there yet)."),
+    "automirror": (f"{HERE}.pending:automirror", "Mirrors as configured (not there yet)."),
     "why": (f"{HERE}.vm_show:why", "Say what the cluster is doing about a VM, and why."),
 }
 

@@ -9,7 +9,7 @@ from pvc_cli.app import App
 from pvc_cli.commands.vm_common import domain_argument
 from pvc_cli.complete import names
 from pvc_cli.options import wait_flag, wait_task_option
-from pvc_cli.waiting import finish
+from pvc_cli.waiting import finish, telling
 
 target_option = click.option(
     "-t", "--target", help="The node to move to [chosen by the cluster].", shell_complete=names("/node")
@@ -21,14 +21,15 @@ def act(
     app: App, domain: str, action: str, *, wait: bool, force_live: bool, node: str | None = None, force: bool = False
 ) -> None:
     # What is false is left out, as it is the default.
-    answer = app.api.post(
-        path("vm", domain, "node"),
-        action=action,
-        node=node,
-        force=force or None,
-        wait=wait or None,
-        force_live=force_live or None,
-    )
+    with telling(app, "vm", domain, wait=wait):
+        answer = app.api.post(
+            path("vm", domain, "node"),
+            action=action,
+            node=node,
+            force=force or None,
+            wait=wait or None,
+            force_live=force_live or None,
+        )
     finish(app, answer, wait=wait)
 
 

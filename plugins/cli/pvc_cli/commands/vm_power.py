@@ -8,12 +8,13 @@ from pvc_cli.api import path
 from pvc_cli.app import App
 from pvc_cli.commands.vm_common import domain_argument
 from pvc_cli.options import wait_flag, yes_option
-from pvc_cli.waiting import finish
+from pvc_cli.waiting import finish, telling
 
 
 def set_state(app: App, domain: str, state: str, *, force: bool = False, wait: bool = False) -> None:
     # Left out when false, so that an API which knows no such word for a state need not read it.
-    answer = app.api.post(path("vm", domain, "state"), state=state, force=force or None, wait=wait or None)
+    with telling(app, "vm", domain, wait=wait):
+        answer = app.api.post(path("vm", domain, "state"), state=state, force=force or None, wait=wait or None)
     finish(app, answer)
 
 

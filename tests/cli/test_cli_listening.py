@@ -1,0 +1,86 @@
+"""Waiting by the API's events: woken when something changes, and by the clock where there are none."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pvc_cli.errors import NoAnswer
+from pvc_cli.listening import Bell
+
+
+class Events:
+    """Stands in the API's place; what is put in comes out of its stream."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.more = threading.Condition()
+        self.over = False
+
+    def beside(self) -> Events:
+        return self
+
+    def follow(self, where: str, **params: Any) -> Iterator[str]:
+        assert (where, params) == ("/events", {"kind": ["task"]})
+        number = 0
+        while True:
+            with self.more:
+                self.more.wait_for(lambda number=number: len(self.said) > number or self.over)
+                if len(self.said) <= number:
+                    return
+            yield self.said[number]
+            number += 1
+
+    def say(self, name: str, **body: Any) -> None:
+        with self.more:
+            self.said.append(f"event: {name}\ndata: {json.dumps(body)}\n\n")
+            self.more.notify_all()
+
+    def end(self) -> None:
+        with self.more:
+            self.over = True
+            self.more.notify_all()
+
+
+def never(seconds: float) -> None:
+    raise AssertionError("it is told when to look")
+
+
+def test_it_rings_for_its_task_and_no_other() -> None:
+    events, told = Events(), []
+    events.say("ready")
+    with Bell(events, "task", "t1", told=told.append) as bell:  # type: ignore[arg-type]
+        events.say("task", id="t2", state="RUNNING")
+        events.say("task", id="t1", state="RUNNING", status="half")
+        began_s = time.monotonic()
+        bell.wait(0.5, sleep=never)
+        assert time.monotonic() - began_s < 5
+        assert told == [{"id": "t1", "state": "RUNNING", "status": "half"}]
+        events.say("reset", reason="anything may have changed")
+        bell.wait(0.5, sleep=never)
+
+
+def test_without_events_it_is_the_clock() -> None:
+    events, slept = Events(), []
+    events.say("ready")
+    with Bell(events, "task", "t1") as bell:  # type: ignore[arg-type]
+        events.end()
+        for _ in range(100):
+            bell.wait(0.5, sleep=slept.append)
+            if slept:
+                break
+        assert slept == [0.5]
+
+
+def test_an_api_without_events_is_asked_as_ever() -> None:
+    class Old(Events):
+        def follow(self, where: str, **params: Any) -> Iterator[str]:
+            raise NoAnswer("no such path")
+
+    slept: list[float] = []
+    with Bell(Old(), "task", "t1") as bell:  # type: ignore[arg-type]
+        bell.wait(0.5, sleep=slept.append)
+    assert slept == [0.5]
