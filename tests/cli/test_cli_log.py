@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvc_cli.following import WINDOWS, follow_by_asking, new_part, step
+from pvc_cli.following import WINDOWS, follow_by_asking, follow_stream, new_part, step
 
 
 class Output:
@@ -98,6 +98,15 @@ def test_a_log_that_starts_anew() -> None:
 def test_equal_lines_are_taken_for_the_fewest_new_ones() -> None:
     assert new_part("tick\ntick\n", "tick\ntick\n") == ""
     assert new_part("tick\ntick\n", "tick\ntick\ntick\n") == "tick\n"
+
+
+def test_a_stream_that_ends_on_another_node_than_it_began_is_gone_on_from_there() -> None:
+    app: Any = type("App", (), {"out": Output()})()
+    stream = ["boot\r\ntick 1\r\n", "[pvc: it moved from hv3 to hv1, where its log goes on]\r\ntick 2\r\n"]
+    stream += ["[pvc: it moved from hv1 to hv3, where its log goes on]\r\n", "tick 3\r\ntick 4\r\n"]
+    seen = follow_stream(app, iter(stream))
+    now = "boot\r\ntick 1\r\ntick 3\r\ntick 4\r\ntick 5\r\n"
+    assert step(seen, lambda _: now) == (now, "tick 5\r\n", True)
 
 
 def test_log_without_following(pvc: Any, api: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ from pvc_cli.app import App
 POLL_S = 0.5
 WINDOWS = (200, 2_000, 20_000)
 """Lines asked for: normally the first; a larger one when more came between two polls than it holds."""
+
+MOVED = re.compile(r"^\[pvc: it moved from \S+ to \S+, where its log goes on\]\r?\n", re.MULTILINE)
+"""What a stream says in between; what comes after it is another node's log, and all that a tail can go on from."""
 
 Tail = Callable[[int], str]
 """The last N lines of a log as one text."""
@@ -45,7 +49,7 @@ def follow_stream(app: App, stream: Iterator[str]) -> str:
     for text in stream:
         app.out.say(text, newline=False)
         seen = last_lines(seen + text, WINDOWS[0])
-    return seen
+    return MOVED.split(seen)[-1] or seen
 
 
 def follow_by_asking(

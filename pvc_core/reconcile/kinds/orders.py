@@ -36,7 +36,8 @@ def ready(job: Job) -> Done:
     node, view = str(job.task.args["node"]), job.ground.view
     _, seen = _order(job, node)
     if seen.domain_state is DomainState.READY and seen.order_done == job.task.id:
-        return Done(status=seen.sentence, result={"vms": job.task.total})
+        back = f"; {_vms(job.task.total)} came back" if job.task.total else ""
+        return Done(status=f"{seen.sentence}{back}", result={"vms": job.task.total})
     if seen.domain_state is not DomainState.UNFLUSH:
         raise Retry(f"waiting for node {node} to read its order", again_in_s=LOOK_S)
     work = refilling(view, node, job.ground.descriptions.of)
