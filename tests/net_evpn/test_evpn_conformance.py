@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from pvc_core.errors import Refused
 from pvc_core.testing.contract_network import MACS, NetworkContract, address, plugged
+from pvc_net_common.floods import Floods
 
 from .evpn_rig import EvpnRig, World, await_ready
 
@@ -63,6 +67,35 @@ def test_bgpd_that_dies_is_started_again_with_its_configuration(rig: EvpnRig, wo
     os.kill(pids(world.place / "hv1")["bgpd"], 9)
     plugged(rig, "hv2", network, 2, mac=MACS[2])
     assert rig.reaches(mine, address(network, 2), within_s=60)
+
+
+def test_a_strangers_vxlan_keeps_its_list_of_nodes_when_bgpd_dies(world: World) -> None:
+    """FRR takes up every VXLAN device, whoever made it, and takes lists away when its bgpd dies."""
+    kernel, floods = world.kernel("hv1"), Floods()
+    with kernel.open() as ip:
+        ip.link("add", ifname="theirs", kind="bridge", state="up")
+        bridge, via = ip.link_lookup(ifname="theirs")[0], ip.link_lookup(ifname="eth1")[0]
+        ip.link(
+            "add", ifname="foreign", kind="vxlan", vxlan_id=900, vxlan_local="10.71.0.1", vxlan_port=4790,
+            master=bridge, state="up",
+        )  # fmt: skip
+        assert floods.ensure(ip, ["foreign"], {"10.71.0.2"}, via) is True
+        pid_file = world.place / "hv1/bgpd.pid"
+        before = pid_file.read_text()
+        os.kill(int(before), 9)
+        until_s = time.monotonic() + 60
+        while pid_file.read_text() in ("", before) or vnis(world.place / "hv1") != {900}:
+            assert time.monotonic() < until_s, "FRR is back and has taken up the device"
+            time.sleep(0.2)
+        assert floods.ensure(ip, ["foreign"], {"10.71.0.2"}, via, anew=True) is False  # it stands there as it did
+        for name in ("foreign", "theirs"):
+            ip.link("del", index=ip.link_lookup(ifname=name)[0])
+
+
+def vnis(run: Path) -> set[int]:
+    argv = ["vtysh", "--vty_socket", str(run), "--config_dir", str(run), "-c", "show evpn vni json"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    return {int(vni) for vni in json.loads(done.stdout)} if done.returncode == 0 and done.stdout.strip() else set()
 
 
 def pids(place: Path) -> dict[str, int]:

@@ -8,7 +8,6 @@ where, and packets still arrive.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -17,6 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from pvc_core.errors import Permanent, Refused, Retry
 from pvc_core.model.network import Network, NetworkFound
+from pvc_net_common.floods import Floods
 from pvc_net_evpn.definitions import HEADERS_BYTES
 from pvc_net_evpn.options import wishes
 
@@ -25,12 +25,6 @@ PORT = 4789
 MARK = "pvc "
 NO_LINK_LOCAL = {"attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", 1]]}]]}
 """The bridge gets no IPv6 address by itself: guests would reach the node there, whether it is their gateway or not."""
-EVERYBODY = "00:00:00:00:00:00"
-"""Entries of this address in a VXLAN device say where goes what has no place known (man bridge, fdb)."""
-PERMANENT, SELF = 0x80, 0x02
-"""NUD_PERMANENT and NTF_SELF of linux/neighbour.h."""
-Flood = tuple[str, int]
-"""(a node's address, the device by which it is reached; 0: as the routes say)."""
 _LACKING = (95, 93)
 """EOPNOTSUPP, EPROTONOSUPPORT: this kernel has no such device."""
 
@@ -69,9 +63,7 @@ class Kernel:
 
     def __init__(self, open: Callable[[], Any] = IPRoute) -> None:
         self.open = open
-        self._flooding = threading.Lock()
-        self._floods: dict[int, set[Flood]] | None = None
-        """As last seen or made; None: not looked at yet."""
+        self._floods = Floods()
 
     def mtu_of(self, address: str) -> int:
         """Of the device that has this address. Raises Retry: it is not there yet."""
@@ -101,19 +93,12 @@ class Kernel:
         Permanent.
         """
         via = self._device_of(local)["index"]
-        wanted = {(node, via) for node in others}
-        with self._flooding:
-            try:
-                with self.open() as ip:
-                    names = [vxlan_name(one.vni) for one in self.list()] if vni is None else [vxlan_name(vni)]
-                    found = [index for name in names for index in ip.link_lookup(ifname=name)]
-                    if vni is None or self._floods is None:
-                        self._floods = _floods(ip)
-                    changed = [index for index in found if _flooded(ip, index, self._floods, wanted)]
-            except NetlinkError as error:
-                self._floods = None
-                raise _told(error, "tell networks of the other nodes") from None
-        return bool(changed)
+        try:
+            with self.open() as ip:
+                names = [vxlan_name(one.vni) for one in self.list()] if vni is None else [vxlan_name(vni)]
+                return self._floods.ensure(ip, names, others, via, anew=vni is None)
+        except NetlinkError as error:
+            raise _told(error, "tell networks of the other nodes") from None
 
     def remove(self, vni: int, id: str) -> bool:
         """False when what is there is another network's. Raises Refused while anything but its own VXLAN device is in
@@ -173,29 +158,6 @@ class Kernel:
             ip.link("set", index=bridge["index"], ifalias=f"{MARK}{id}")
             changed = True
         return changed
-
-
-def _floods(ip: Any) -> dict[int, set[Flood]]:
-    """VXLAN device -> what stands there. All at once: the kernel gives no part of it, and pyroute2's own filter takes
-    the device by which an entry leaves for the one it belongs to.
-    """
-    found: dict[int, set[Flood]] = {}
-    for entry in ip.fdb("dump"):
-        if entry.get_attr("NDA_LLADDR") == EVERYBODY and entry.get_attr("NDA_DST"):
-            flood = (entry.get_attr("NDA_DST"), entry.get_attr("NDA_IFINDEX") or 0)
-            found.setdefault(entry["ifindex"], set()).add(flood)
-    return found
-
-
-def _flooded(ip: Any, vxlan: int, known: dict[int, set[Flood]], wanted: set[Flood]) -> bool:
-    """Each entry names the device it leaves by: so it is another than what zebra takes away when its bgpd dies."""
-    there = known.get(vxlan, set())
-    for verb, some in (("append", wanted - there), ("del", there - wanted)):
-        for node, device in some:
-            more = {"NDA_IFINDEX": device} if device else {}
-            ip.fdb(verb, ifindex=vxlan, lladdr=EVERYBODY, dst=node, state=PERMANENT, flags=SELF, **more)
-    known[vxlan] = {*wanted}
-    return there != wanted
 
 
 def _find(ip: Any, name: str) -> Any:

@@ -1,7 +1,7 @@
 """The driver half: one bridge and one VXLAN device for each network, and the list of the nodes that packets go to.
 
-What stands in the kernel is looked at anew in each call and only what differs is changed: there is nothing to remember,
-and a restart of the daemon disturbs nobody.
+What stands in the kernel is looked at and only what differs is changed: a restart of the daemon disturbs nobody. Where
+net_evpn is used, too, its FRR sees these devices: pvc_net_common/floods.py tells why that does no harm.
 """
 
 from __future__ import annotations
@@ -18,16 +18,13 @@ from pvc_core.errors import NotFound, Permanent, Retry
 from pvc_core.model.network import Network, NetworkFound
 from pvc_net_common import links
 from pvc_net_common.filters import Filters
+from pvc_net_common.floods import Floods
 from pvc_net_common.guarded import GuardedNetworks
 from pvc_net_common.names import bridge_name
 from pvc_net_static import HEADERS_BYTES
 
 MARK, NEEDS = "pvc-static", "bridge and vxlan"
 NODES = "nodes"
-EVERYBODY = "00:00:00:00:00:00"
-"""Entries of this address in a VXLAN device say where goes what has no place known (man bridge, fdb)."""
-PERMANENT, SELF = 0x80, 0x02
-"""NUD_PERMANENT and NTF_SELF of linux/neighbour.h."""
 
 
 class StaticNetworks(GuardedNetworks):
@@ -40,6 +37,7 @@ class StaticNetworks(GuardedNetworks):
                 help="give host_networks.cluster.address in pvc.yaml",
             )
         self._context, self._local = context, str(ip_interface(address).ip)
+        self._floods = Floods()
 
     def ensure_devices(self, network: Network, *, deadline_s: float) -> bool:
         self._publish()
@@ -70,7 +68,7 @@ class StaticNetworks(GuardedNetworks):
             return links.listed(ip, MARK)
 
     def _ensure(self, ip: Any, network: Network) -> bool:
-        mtu = network.mtu or self._underlay_mtu(ip) - HEADERS_BYTES
+        mtu = network.mtu or int(self._underlay(ip).get("ifla_mtu")) - HEADERS_BYTES
         bridge, made = links.ensure_bridge(ip, network.vni, mtu=mtu)
         vxlan = links.find(ip, f"vxlan{network.vni}")
         if vxlan is None:
@@ -81,21 +79,8 @@ class StaticNetworks(GuardedNetworks):
             vxlan, made = links.find(ip, f"vxlan{network.vni}"), True
         if vxlan.get("ifla_master") != bridge["index"]:
             ip.link("set", index=vxlan["index"], master=bridge["index"])
-        changed = self._tell_peers(ip, vxlan)
+        changed = self._floods.ensure(ip, [f"vxlan{network.vni}"], self._peers(), self._underlay(ip)["index"])
         return links.finish(ip, bridge, vxlan, mtu=mtu, id=network.id, mark=MARK) or changed or made
-
-    def _tell_peers(self, ip: Any, vxlan: Any) -> bool:
-        """What has no known place goes to every other node, and to none that left the cluster."""
-        there = {
-            entry.get_attr("NDA_DST")
-            for entry in ip.fdb("dump", ifindex=vxlan["index"])
-            if entry["ifindex"] == vxlan["index"] and entry.get_attr("NDA_LLADDR") == EVERYBODY
-        } - {None}
-        wanted = set(self._peers())
-        for verb, peers in (("append", wanted - there), ("del", there - wanted)):
-            for peer in peers:
-                ip.fdb(verb, ifindex=vxlan["index"], lladdr=EVERYBODY, dst=peer, state=PERMANENT, flags=SELF)
-        return there != wanted
 
     def _publish(self) -> None:
         key, value = f"{NODES}/{self._context.node.name}", self._local.encode()
@@ -117,8 +102,9 @@ class StaticNetworks(GuardedNetworks):
                 found.append(address)
         return found
 
-    def _underlay_mtu(self, ip: Any) -> int:
+    def _underlay(self, ip: Any) -> Any:
+        """The device with this node's address on the cluster network."""
         for message in ip.get_addr():
             if message.get_attr("IFA_ADDRESS") == self._local:
-                return int(ip.get_links(message["index"])[0].get("ifla_mtu"))
+                return ip.get_links(message["index"])[0]
         raise Retry(f"no device of this node has the address {self._local} yet", again_in_s=2.0)
