@@ -1,8 +1,9 @@
 """How long a guest is away when its node loses its power: until it executes elsewhere, and where the seconds go.
 
-A real lab of three nodes, ZooKeeper, BMCs that speak IPMI; the pool is a directory that all share, so only power read
-off lets a guest go. Execution is read off the kernel (tests/lab/doubles.py), the steps off the nodes' logs. Fencing by
-storage is the simulator's until a storage driver brings it.
+A real lab of three nodes, ZooKeeper, BMCs that speak IPMI. `--fence power`: the pool is a directory that all share, so
+only power read off lets a guest go. `--fence storage`: the pool is on a real Ceph whose daemons run on the same
+nodes, and the management controller dies with its node, so only storage_ceph can. Execution is read off the kernel
+(tests/lab/doubles.py), the steps off the nodes' logs.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Loss:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fence", choices=("power", "storage"), default="power", help="what proves the loss")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--guests", type=int, default=1, help="on the node that is lost")
     parser.add_argument("--profiles", nargs="+", choices=tuple(PROFILES), default=list(PROFILES))
@@ -45,13 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     begin("bench.failover", argv)
-    lab = RunningLab(f"bench-failover-{os.getpid()}"[:20].rstrip("-"), nodes=3)
+    by_storage = options.fence == "storage"
+    name = f"bench-failover-{os.getpid()}"[:20].rstrip("-")
+    lab = RunningLab(name, nodes=3, storage="ceph" if by_storage else "dir")
     try:
         rig = Rig(lab, options.guests)
         for profile in options.profiles:
             _set(rig, profile)
-            losses = [_lose(rig, primary=options.primary) for _ in range(options.rounds)]
-            _print(profile, "the primary" if options.primary else "a node that leads nothing", losses)
+            losses = [_lose(rig, primary=options.primary, with_bmc=by_storage) for _ in range(options.rounds)]
+            whom = "the primary" if options.primary else "a node that leads nothing"
+            _print(profile, f"{options.fence} fence, {whom}", losses)
         rig.close()
     finally:
         lab.down()
@@ -73,10 +78,12 @@ def _set(rig: Rig, profile: str) -> None:
     time.sleep(5.0)  # what the restarts woke has settled
 
 
-def _lose(rig: Rig, *, primary: bool) -> Loss:
+def _lose(rig: Rig, *, primary: bool, with_bmc: bool) -> Loss:
     node = _gather(rig, primary=primary)
     names = rig.guests_on(node)
     rig.elsewhere_s = None
+    if with_bmc:  # a moment before, so that no second of the loss is spent on it
+        rig.lab.bmc(node, "dead")
     rig.strike(lambda: rig.lab.power_off(node))
     rig.run_elsewhere(names, node)
     rig.until(lambda: all(rig.vm(name)["status"].startswith("running") for name in names), "they are said to run")

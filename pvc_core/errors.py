@@ -14,12 +14,14 @@ class PvcError(Exception):
     """Base of everything PVC raises on purpose.
 
     `message` tells what was attempted, on what and why it failed; `help` what to do about it (may be empty).
-    `code` is stable and meant for programs.
+    `code` is stable and meant for programs. Whoever raises one without a word is told of by that: a sentence that is
+    empty would say that nothing is wrong.
     """
 
     code = "error"
 
     def __init__(self, message: str, *, help: str = "") -> None:
+        message = message or f"it failed ({self.code}) without a word of why"
         super().__init__(message)
         self.message = message
         self.help = help

@@ -2,7 +2,7 @@
 """What can happen to a simulated cluster, each under the word a scenario uses for it.
 
 An action takes the cluster and keyword arguments that stand in the scenario; a node may be named "@primary", "@free"
-(one that is not primary) or "@VM" (where that VM executes).
+(one that is not primary), "@here" (whose step was waited for) or "@VM" (where that VM executes).
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ def named(sim: HaCluster, name: str) -> str:
     """The node that is meant now; "" when there is none."""
     if not name.startswith("@"):
         return name
+    if name == "@here":
+        return sim.here
     if name in ("@primary", "@free"):
         primary = sim.primary
         others = [one for one in sim.names if one != primary and sim.nodes[one].up]
@@ -113,9 +115,9 @@ def heal(sim: HaCluster) -> None:
 
 
 @action
-def store_cut(sim: HaCluster, node: str) -> None:
+def store_cut(sim: HaCluster, node: str, away: bool = True) -> None:
     """It reaches no store server, and everybody else."""
-    sim.nodes[node].store_cut = True
+    sim.nodes[node].store_cut = away
 
 
 @action
@@ -154,6 +156,12 @@ def lose_answer(sim: HaCluster, node: str, of: str = "noded") -> None:
         one.guard_store.lose_next_answer()
     elif one.running:
         (one.lease_store if of == "lease" else one.store).lose_next_answer()
+
+
+@action
+def lose_wakes(sim: HaCluster, seconds: float) -> None:
+    """For so long no change in the store wakes anybody: only the clock does."""
+    sim.wakes_lost_until_s = sim.now_s + seconds
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------
@@ -287,7 +295,7 @@ def calm(sim: HaCluster) -> None:
     heal(sim)
     servers_up(sim)
     sim.disks.broken = False
-    sim.net.electing_until_s = 0.0
+    sim.net.electing_until_s = sim.wakes_lost_until_s = 0.0
     for name, machine in sim.fences.machines.items():
         machine.behaviour, machine.bmc_of, machine.bmc_uuid, machine.lied = Behaviour.OK, "", "", False
         machine.off_at_s = None

@@ -10,11 +10,13 @@ from __future__ import annotations
 import heapq
 import os
 import random
+import re
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +35,7 @@ from pvc_core.model.node import DaemonState, NodeSeen
 from pvc_core.model.view import ClusterView
 from pvc_core.policy.suspicion import Patience
 from pvc_core.reconcile.docket import Docket
+from pvc_core.reconcile.engine import Engine
 from pvc_core.reconcile.faults import FaultsReconciler
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.ladder import Ladder
@@ -131,6 +134,11 @@ class HaNode:
     @property
     def up(self) -> bool:
         return self.power and not self.crashed and self.boots > 0 and self.sim.now_s >= self.boot_until_s
+
+    @property
+    def acts(self) -> bool:
+        """Whether its pvcnoded, asleep or not, would act as primary at this moment."""
+        return self.running and self.up and self.ground.is_primary()
 
     @property
     def guard_away(self) -> bool:
@@ -306,9 +314,13 @@ class HaNode:
             self.leadership.changed = self._wake_all
         keeper = self.keeper
         for engine in self.engines:
-            keeper.subscribe(lambda keys, engine=engine: engine.changed(keeper.view, keys))  # type: ignore[misc]
+            keeper.subscribe(partial(self._changed, engine))
         ground.compute.events(lambda uuid, event: quick.wake("vm", uuid))
         sim.connect()
+
+    def _changed(self, engine: Engine, keys: frozenset[str] | None) -> None:
+        if self.sim.now_s >= self.sim.wakes_lost_until_s:
+            engine.changed(self.keeper.view, keys)
 
     def _ground(self) -> Ground:
         sim = self.sim
@@ -336,7 +348,7 @@ class HaNode:
             fence={POWER: sim.fences.driver(self.name)} if sim.setting.power else {},
             permits=self,
             hooks=Hooks(sim.listeners, clock=self.clock, log=log, inline=True),
-            calls=SimCalls(self.stage),
+            calls=SimCalls(self.stage, lambda what: sim.about_to(self, what)),
             leadership=lead,
             inline=True,
             new_task_id=sim.new_id,
@@ -369,6 +381,12 @@ class HaCluster:
         self.names = tuple(f"hv{number}" for number in range(1, self.setting.nodes + 1))
         self.coordinators = self.names[: self.setting.coordinators]
         self.servers_down: set[str] = set()
+        self.wakes_lost_until_s = 0.0
+        """Until then what changes in the store wakes nobody."""
+        self.struck_before: tuple[str, Callable[[], None]] | None = None
+        """(pattern, what happens, once): right before a node asks a driver for what matches."""
+        self.here = ""
+        """The node that a scenario's step waited for last."""
         self._later: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
         self._ways: object = None
@@ -417,6 +435,24 @@ class HaCluster:
             self.nodes[name].live()
             self.server.deliver()
         self.checks.always()
+
+    def about_to(self, node: HaNode, what: str) -> None:
+        """This node's daemon is about to ask one of its drivers."""
+        if self.struck_before is None or not re.search(self.struck_before[0], f"{node.name} {what}"):
+            return
+        (_, happens), self.struck_before, self.here = self.struck_before, None, node.name
+        stage = node.stage
+        if not stage.acting:
+            happens()
+            return
+        over: list[bool] = []
+
+        def done() -> None:  # nobody can end the thread on which he stands: between two turns it is done
+            happens()
+            over.append(True)
+
+        self.later(0.0, done)
+        stage.wait(lambda: bool(over))
 
     def later(self, in_s: float, call: Callable[..., None], *args: Any) -> None:
         self._count += 1
@@ -475,8 +511,7 @@ class HaCluster:
 
     @property
     def primary(self) -> str:
-        acting = [name for name, node in self.nodes.items() if node.running and node.up and node.ground.is_primary()]
-        return acting[0] if acting else ""
+        return next((name for name, node in self.nodes.items() if node.acts), "")
 
     # -- building ------------------------------------------------------------------------------------------------------
 

@@ -33,11 +33,13 @@ class HaWatcher:
         """UUIDs of guests that must execute all the time."""
 
     def always(self) -> None:
-        """No guest executes twice; whoever executes is entitled to by a claim of this very life; what was moved away
-        from a life can write no more.
+        """No guest executes twice, no two nodes act as primary; whoever executes is entitled to by a claim of this very
+        life; what was moved away from a life can write no more.
         """
         world, sim = self._sim.world, self._sim
         self.demand(not world.double, f"{world.double[:1]}")
+        acting = [name for name in sim.coordinators if sim.nodes[name].acts]
+        self.demand(len(acting) < 2, f"{acting} may act as primary, both")
         for uuid in self.unbroken:
             self.demand(bool(world.executing(uuid)), f"guest {uuid} does not execute")
         claims = self.all(layout.CLAIMS)

@@ -129,12 +129,13 @@ class SimKeeper(ViewKeeper):
 
 
 class SimCalls:
-    """Calls into drivers: another thread may go on before and after each."""
+    """Calls into drivers: another thread may go on before and after each. `about_to` is told of each beforehand."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, stage: Stage, about_to: Callable[[str], None] = lambda _what: None) -> None:
+        self._stage, self._about_to = stage, about_to
 
     def __call__(self, object: str, what: str, deadline_s: float, call: Callable[[], T]) -> T:
+        self._about_to(what)
         self._stage.pause()
         try:
             answer = call()

@@ -13,7 +13,9 @@ In YAML:
     refuse: ["proof"]
     quiet: 120
 
-Times are seconds after the VMs run. Lines of `expect` are regular expressions that the log must show in this order;
+Times are seconds after the VMs run. A step may say `once: REGEX` instead of `at`: as soon as the log has shown such a
+line since the step before; or `before: REGEX`: when a node is about to ask a driver for that, as "hv3 starting the
+guest". Lines of `expect` are regular expressions that the log must show in this order;
 those of `refuse` it must not show. `known_limit` names what the scenario shows that nobody can prevent.
 """
 
@@ -30,14 +32,23 @@ from pvc_core.testing.sim_ha import QUIET, HaCluster, Setting, cluster
 VOUCH_S = 40.0
 
 
+AWAIT_S = 120.0
+"""So long a step waits for its moment."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
+    """With `once` or `before`, `at` is the time of the step that it follows."""
+
     at: float
     do: str
     args: Mapping[str, Any] = field(default_factory=dict)
+    once: str = ""
+    before: str = ""
 
     def plain(self) -> dict[str, Any]:
-        return {"at": self.at, "do": self.do, **self.args}
+        when = {"once": self.once} if self.once else {"before": self.before} if self.before else {"at": self.at}
+        return {**when, "do": self.do, **self.args}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +75,45 @@ class Scenario:
 def play(scenario: Scenario) -> HaCluster:
     """Raises AssertionError, with the log, when something that must be true was not."""
     sim = cluster(scenario.seed, *scenario.vms, setting=scenario.setting)
-    began_s = sim.now_s
+    began_s, told = sim.now_s, 0
     for step in sorted(scenario.steps, key=lambda one: one.at):
-        sim.run(began_s + step.at - sim.now_s)
+        if step.before:
+            told = _strike(sim, step)
+            continue
+        if step.once:
+            _await(sim, step.once, told)
+        else:
+            sim.run(began_s + step.at - sim.now_s)
+        told = len(sim.log.lines) + 1  # what it does may be what the next one waits for; its own words are not
         do(sim, step)
     if scenario.quiet:
         rest(sim, scenario.quiet)
     judge(scenario, sim)
     return sim
+
+
+def _await(sim: HaCluster, pattern: str, told: int) -> None:
+    end_s = sim.now_s + AWAIT_S
+    while (shown := next((line for line in sim.log.lines[told:] if re.search(pattern, line)), None)) is None:
+        sim.checks.demand(sim.now_s < end_s, f"for {AWAIT_S:.0f} s the log does not show {pattern!r}")
+        sim.turn()
+    sim.here = shown.split()[1]  # TimedLog: when, who, what
+
+
+def _strike(sim: HaCluster, step: Step) -> int:
+    """How much the log had told when it happened."""
+    told: list[int] = []
+
+    def happens() -> None:
+        told.append(len(sim.log.lines) + 1)
+        do(sim, step)
+
+    sim.struck_before = (step.before, happens)
+    end_s = sim.now_s + AWAIT_S
+    while not told:
+        sim.checks.demand(sim.now_s < end_s, f"for {AWAIT_S:.0f} s nobody asks for {step.before!r}")
+        sim.turn()
+    return told[0]
 
 
 def do(sim: HaCluster, step: Step) -> None:

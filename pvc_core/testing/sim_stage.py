@@ -40,6 +40,11 @@ class Stage:
     def busy(self) -> bool:
         return bool(self._actors)
 
+    @property
+    def acting(self) -> bool:
+        """Whether who asks is one of the actors."""
+        return self._now is not None
+
     def begin(self, work: Callable[[], object]) -> None:
         actor = Actor(work)
         self._actors.append(actor)

@@ -18,7 +18,7 @@ from pvc_core.testing.sim_ha import Setting
 from pvc_core.testing.sim_scenario import Scenario, Step
 
 NODES_MAX = 50
-SPECIAL = ("@primary", "@free")
+SPECIAL = ("@primary", "@free", "@here")
 LISTS = ("vms", "expect", "refuse", "letters")
 
 
@@ -37,10 +37,9 @@ def load(text: str) -> Scenario:
         _pattern(pattern)
     vms = lists.get("vms", Scenario(name="").vms)
     nodes = [f"hv{number}" for number in range(1, setting.nodes + 1)]
-    steps = [
-        _step(one, f"step {number}", nodes, vms)
-        for number, one in enumerate(_list(data.pop("steps", []), "steps"), start=1)
-    ]
+    steps: list[Step] = []
+    for number, one in enumerate(_list(data.pop("steps", []), "steps"), start=1):
+        steps.append(_step(one, f"step {number}", nodes, vms, steps[-1].at if steps else 0.0))
     for key, kind in (("seed", int), ("quiet", (int, float)), ("starts", int), ("known_limit", str)):
         if key in data and not isinstance(data[key], kind):
             raise Invalid(f"{key} is {data[key]!r}, which is not {'a text' if kind is str else 'a number'}")
@@ -84,9 +83,19 @@ def _setting(given: Any) -> Setting:
     return setting
 
 
-def _step(given: Any, where: str, nodes: Sequence[str], vms: Sequence[str]) -> Step:
+def _step(given: Any, where: str, nodes: Sequence[str], vms: Sequence[str], before_s: float) -> Step:
     data = _mapping(given, where)
-    at, what = data.pop("at", 0.0), data.pop("do", None)
+    moments = {key: data.pop(key) for key in ("once", "before") if key in data}
+    if len(moments) + ("at" in data) > 1:
+        raise Invalid(
+            f"{where}: it happens at a time, once something was said, or before something",
+            help="one of at, once, before",
+        )
+    for moment, pattern in moments.items():
+        if not isinstance(pattern, str) or not pattern:
+            raise Invalid(f"{where}: {moment} is {pattern!r}", help="a regular expression")
+        _pattern(pattern)
+    at, what = data.pop("at", before_s if moments else 0.0), data.pop("do", None)
     if what not in ACTIONS:
         raise Invalid(
             f"{where}: {what!r} is nothing that can happen", help=f"choose among: {', '.join(sorted(ACTIONS))}"
@@ -105,7 +114,7 @@ def _step(given: Any, where: str, nodes: Sequence[str], vms: Sequence[str]) -> S
             _known(data[key], (*nodes, *SPECIAL, *(f"@{vm}" for vm in vms)), where, "node")
     if "vm" in takes:
         _known(data["vm"], vms, where, "VM")
-    return Step(at=float(at), do=what, args=data)
+    return Step(at=float(at), do=what, args=data, **moments)
 
 
 def _known(name: Any, among: Sequence[str], where: str, what: str) -> None:

@@ -33,8 +33,10 @@ EPILOG = """a scenario:
       - {at: 61, do: vouch, node: hv1}
     expect: ["is given up", "running on"]
 
-Times are seconds after all VMs run. A node is named (hv1), or is "@primary", "@free" (not primary) or "@VM" (where that
-VM executes). `pvc-simulate --actions` lists what can happen; docs/high-availability.md tells more.
+Times are seconds after all VMs run. Instead of `at` a step may say `once: "is given up"`, as soon as the log has shown
+such a line since the step before, or `before: "starting the guest"`, when a node is about to ask a driver for that. A
+node is named (hv1), or is "@primary", "@free" (not primary), "@here" (where such a moment came) or "@VM" (where that VM
+executes). `pvc-simulate --actions` lists what can happen; docs/high-availability.md tells more.
 """
 
 

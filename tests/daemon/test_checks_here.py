@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,6 +52,14 @@ def test_a_certificate_of_another_authority_or_node_or_key_is_told_apart(place: 
 )
 def test_what_a_server_says_of_itself(text: str, found: dict[str, str]) -> None:
     assert read_srvr(text) == found
+
+
+def test_a_host_that_was_renamed_is_named_with_both_names(tmp_path: Path) -> None:
+    """The node keeps its name; nothing is taken for another node's."""
+    host = socket.gethostname().partition(".")[0]
+    found = here._name(SimpleNamespace(node="another"))  # type: ignore[arg-type]  # asked for its node's name only
+    assert not found.ok and host in found.text and "another" in found.text and "another" in found.remedy
+    assert here._name(SimpleNamespace(node=host)).ok  # type: ignore[arg-type]
 
 
 def test_names_that_are_not_known_resolve_to_nothing() -> None:

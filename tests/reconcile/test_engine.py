@@ -108,6 +108,7 @@ def test_a_wake_comes_before_a_later_appointment_and_does_not_cancel_it() -> Non
         (StoreUnavailable("no answer"), "waiting for the store: no answer", 1.0),
         (Refused("no room", help="make room"), "no room (make room)", 60.0),
         (Permanent("broken"), "broken", 60.0),
+        (Permanent(""), "it failed (permanent) without a word of why", 60.0),
         (ValueError("bug"), "internal error: ValueError: bug", 10.0),
     ],
 )

@@ -26,13 +26,15 @@ from pvc_core.reconcile import docket, judge, recovery
 from pvc_core.reconcile.ladder import LadderReconciler
 from pvc_core.reconcile.outcome import Outcome
 from pvc_core.reconcile.recovery import RecoveryReconciler
+from pvc_core.reconcile.vm import VmReconciler
 from pvc_core.reconcile.vm_start import Starter
 from pvc_core.testing.sim_ha_story import story, wrong
 from pvc_core.testing.sim_text import load
-from tests.sim.mutants import planted
+from tests.sim.mutants import planted, unknown_is_off
 
 SEEDS = 120
-FILES = sorted((Path(__file__).parents[1] / "scenarios").glob("*.yaml"))
+FOLDER = Path(__file__).parents[1] / "scenarios"
+FILES = [*sorted(FOLDER.glob("*.yaml")), *sorted(FOLDER.glob("pairs/*.yaml"))]
 
 
 def skip_the_proof(right: Any) -> Any:
@@ -104,8 +106,8 @@ def thawed_though_condemned(right: Any) -> Any:
 
 
 def version_or_any(right: Any) -> Any:
-    def op(write: Any) -> Any:
-        return right(replace(write, if_version=None) if hasattr(write, "if_version") else write)
+    def op(write: Any, level: int) -> Any:
+        return right(replace(write, if_version=None) if hasattr(write, "if_version") else write, level)
 
     return op
 
@@ -145,6 +147,7 @@ MUTANTS: tuple[tuple[str, Any, str, Any], ...] = (
     ("no claim is written before a start", Starter, "_stamp", no_claim_before_a_start),
     ("nothing is recovered", RecoveryReconciler, "_recover", nothing_is_recovered),
     ("the node is not asked to release", LadderReconciler, "_word", a_node_that_answers_is_not_believed),
+    ("unknown counts as off", VmReconciler, "observe", unknown_is_off),
     ("a sleeping leader acts on", Leadership, "acts", lambda right: lambda self, for_s=0.0: self._standing is not None),
 )
 

@@ -56,8 +56,9 @@ def claim_released_before_the_guest_is_off(right: Any) -> Any:
 
 
 def version_or_any(right: Any) -> Any:
-    def op(write: Any) -> Any:
-        return right(replace(write, if_version=write.if_version or None) if hasattr(write, "if_version") else write)
+    def op(write: Any, level: int) -> Any:
+        loose = replace(write, if_version=write.if_version or None) if hasattr(write, "if_version") else write
+        return right(loose, level)
 
     return op
 
@@ -144,7 +145,6 @@ MUTANTS: tuple[tuple[str, Any, str, Any], ...] = (
     ("version 0 means any version", repositories, "_op", version_or_any),
     ("a start from memory after an unknown outcome", Starter, "_stamp", start_after_an_unknown_outcome),
     ("the permit is not asked for", SimPermits, "permit", no_permit),
-    ("unknown counts as off", VmReconciler, "observe", unknown_is_off),
     ("nothing is ever detached", Starter, "let_go_of", never_detach),
     ("missing bytes are made again", Starter, "attach", make_again_what_is_missing),
     ("a failed task is not undone", TaskReconciler, "_fail", no_undo),

@@ -39,6 +39,20 @@ def test_a_scenario_is_written_as_it_is_read() -> None:
     assert (again.steps, again.setting, again.seed, again.vms) == (one.steps, one.setting, one.seed, one.vms)
 
 
+def test_moments_are_written_as_they_are_read() -> None:
+    one = load((FOLDER / "p15_aborted_migration.yaml").read_text())
+    assert load(dump(one)).steps == one.steps and any(step.once for step in one.steps)
+
+
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [("once: nobody says this", "the log does not show"), ("before: nobody asks for this", "nobody asks for")],
+)
+def test_a_moment_that_does_not_come_is_told(moment: str, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        play(load(f"name: x\nvms: [a]\nsteps: [{{{moment}, do: heal}}]"))
+
+
 @pytest.mark.parametrize(
     "text", ["[]", "name: x\nnonsense: 1", "name: x\nsteps: [{do: fly}]", "name: x\nsetting: {a: 1}"]
 )
