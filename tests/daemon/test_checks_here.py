@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pvc_core.daemon.checks import probe
+from pvc_core.daemon.checks import here, probe
 from pvc_core.daemon.checks.quorum import read_srvr
 from pvc_core.daemon.checks.resolving import resolve, unknown
 from pvc_core.founding.pki import LOOPBACK, Place, ensure_ca, ensure_node
