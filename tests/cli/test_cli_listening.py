@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from conftest import Reply
+
 from pvc_cli.errors import NoAnswer
 from pvc_cli.listening import Bell
 
@@ -84,3 +86,32 @@ def test_an_api_without_events_is_asked_as_ever() -> None:
     with Bell(Old(), "task", "t1") as bell:  # type: ignore[arg-type]
         bell.wait(0.5, sleep=slept.append)
     assert slept == [0.5]
+
+
+SAID = b"""event: ready
+data: {}
+
+event: vm
+data: {"kind": "vm", "id": "u1", "name": "web1", "state": "migrate", "node": "hv2", "status": "moves to hv2, 40 %"}
+
+"""
+
+
+def test_what_happens_while_a_vm_is_waited_for_is_told(pvc: Any, api: Any) -> None:
+    api.on("GET /events", Reply(200, SAID, {"Content-Type": "text/event-stream"}))
+    api.on("POST /vm/web1/node", slowly)
+    result = pvc("vm", "move", "-w", "web1")
+    assert (result.code, result.out) == (0, "VM web1 lives on hv2.\n")
+    assert result.err == "web1: moves to hv2, 40 %\n"
+    assert pvc("-q", "vm", "move", "-w", "web1").err == ""
+    assert pvc("vm", "move", "web1").err == "", "who does not wait is told nothing"
+
+
+def slowly(request: Any) -> Reply:
+    time.sleep(0.5)
+    return Reply(200, {"message": "VM web1 lives on hv2."})
+
+
+def test_events_are_shown_as_they_come(pvc: Any, api: Any) -> None:
+    api.on("GET /events", Reply(200, SAID, {"Content-Type": "text/event-stream; charset=utf-8"}))
+    assert pvc("cluster", "events").out == "vm       web1: migrate, hv2, moves to hv2, 40 %\n"

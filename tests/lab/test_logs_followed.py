@@ -147,7 +147,6 @@ def _environ(lab: RunningLab) -> dict[str, str]:
     return {"PVC_API_URL": api.url, "PVC_API_KEY": api.key, "TERM": "dumb"}
 
 
-
 def test_every_command_shows_in_every_format(
     lab: RunningLab, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -215,6 +214,18 @@ def test_a_terminal_is_put_back_when_a_signal_comes(lab: RunningLab) -> None:
     assert not sitting.cooked
     os.kill(sitting.pid, signal.SIGTERM)
     assert sitting.ended() == 1 and sitting.cooked
+
+
+def test_a_console_in_a_pipe(lab: RunningLab) -> None:
+    """The session of the tests before is logged in still; the guest is never silent."""
+    done = subprocess.run(
+        [PVC, "vm", "console", VM, "--lines", "0"],
+        input=b"\recho pi$((40+2))pe\r",
+        capture_output=True,
+        env={**os.environ, **_environ(lab)},
+    )
+    assert done.returncode == 0 and b"pi42pe" in done.stdout, done
+    assert b"Left the console" in done.stderr
 
 
 def test_a_screen_is_seen_through_a_local_port(lab: RunningLab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,21 @@ def test_every_api_shows_all_nodes_and_each_node_is_itself(lab3: RunningLab) -> 
     for words in (["hostname"], ["virsh", "capabilities"], ["cat", "/etc/machine-id"], ["readlink", "/proc/1/ns/net"]):
         assert len({_first(lab3.exec(name, *words), "uuid") for name in lab3.nodes}) == 3, words
     assert sorted(lab3.store_role(name) for name in lab3.nodes) == ["follower", "follower", "leader"]
+
+
+def test_every_api_tells_prometheus_of_all_three_zookeepers(lab3: RunningLab) -> None:
+    """Asked as Prometheus does, without a key; one of them leads."""
+    for name in lab3.coordinators:
+        told = f"{lab3.api_of(name).url}/metrics/zookeeper"
+        with urllib.request.urlopen(told, timeout=60) as answer:
+            text = answer.read().decode()
+        for server in lab3.coordinators:
+            assert f'zookeeper_up{{server="{server}"}} 1' in text
+            assert f'znode_count{{server="{server}"}} ' in text
+        assert text.count('state="leader"} 1') == 1 and text.count('state="follower"} 1') == 2
+        with urllib.request.urlopen(told.removesuffix("/zookeeper"), timeout=60) as answer:
+            whole = answer.read().decode()
+        assert "zookeeper_up" in whole and "pvc_nodes 3" in whole
 
 
 def test_nodes_reach_each_other_on_all_three_networks_and_their_libvirts_too(lab3: RunningLab) -> None:

@@ -24,8 +24,8 @@ from pvc_cli.sockets import NORMAL, Channel, Ended, failed
 ESCAPE = b"\x1d"
 """Ctrl-], as telnet and virsh have it."""
 PIECE_BYTES = 4096
-QUIET_S = 2.0
-"""Without a terminal: how long the guest may be silent after all was typed."""
+QUIET_S, LONGEST_S = 2.0, 10.0
+"""Without a terminal, after all was typed: how long the guest may be silent, and how long it may go on at most."""
 AGAIN_S, AGAIN_FOR_S = 1.0, 60.0
 
 Opens = Callable[[int], Channel]
@@ -129,7 +129,7 @@ class Attended:
 
     def _type(self, keys: int, *, terminal: bool) -> Ended | None:
         """None when there is nothing more to type, and, without a terminal, nothing more is said."""
-        over = False
+        over, over_s = False, 0.0
         while self._ended is None:
             sources = [self._wake] if over else [keys, self._wake]
             ready, _, _ = select.select(sources, [], [], 0.2 if over else None)
@@ -142,10 +142,10 @@ class Attended:
                         self._channel.send(typed)
                 except Ended as ended:
                     return ended
-                self._heard_s = time.monotonic()
+                self._heard_s = over_s = time.monotonic()
                 if over and terminal:
                     return None
-            elif over and time.monotonic() - self._heard_s > QUIET_S:
+            elif over and (time.monotonic() - self._heard_s > QUIET_S or time.monotonic() - over_s > LONGEST_S):
                 return None
         return self._ended
 

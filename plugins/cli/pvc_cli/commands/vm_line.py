@@ -19,7 +19,7 @@ def console(app: App, domain: str, lines: int, look: bool) -> None:
     """Sit at a VM's serial console; Ctrl-] leaves it.
 
     Keys go to the guest as they are, Ctrl-C too. It follows the VM to the node it migrates to. Without a terminal,
-    what comes on standard input is typed, and it ends when that has ended and the guest is silent for 2 s.
+    what comes on standard input is typed; it ends when that has ended and the guest is silent for 2 s, or 10 s later.
     """
     from pvc_cli.sockets import open_channel
     from pvc_cli.terminal import attend
