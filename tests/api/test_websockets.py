@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -13,10 +14,16 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from pvc_api_falcon.tickets import VALID_S, Tickets
+from pvc_cli.api import Api as CliApi
+from pvc_cli.connections import Endpoint
+from pvc_cli.errors import ApiError, NoAnswer
+from pvc_cli.sockets import open_channel
+from pvc_cli.transport import Transport
 from pvc_core.testing.clock import FakeClock
 
 from .fake_compute import definition
 from .rig import Api, running
+from .test_security import certificate
 
 VM = "sits"
 
@@ -237,3 +244,22 @@ def _eventually(true: object, what: str, within_s: float = 20.0) -> None:
     while not true():  # type: ignore[operator]
         assert time.monotonic() < until_s, what
         time.sleep(0.05)
+
+
+def test_over_tls_as_the_command_line_opens_it(api: Api, vm: str, tmp_path: Path) -> None:
+    certificate(tmp_path, "wss")
+    files = {"certificate": str(tmp_path / "crt"), "certificate_key": str(tmp_path / "key")}
+    with running(api.rig, tmp_path, **files) as safe:
+        endpoint = Endpoint("https", "127.0.0.1", safe.frontend.port, api.key, verify=False)
+        channel = open_channel(CliApi(Transport(endpoint)), vm, "console", lines=1)
+        channel.send(b"over tls\r")
+        said = b""
+        while b"[over tls\r]" not in said:
+            piece = channel.receive()
+            assert isinstance(piece, bytes)
+            said += piece
+        channel.close()
+        with pytest.raises(NoAnswer, match="not trusted"):
+            open_channel(CliApi(Transport(replace(endpoint, verify=True))), vm, "console")
+        with pytest.raises(ApiError, match="nobody"):
+            open_channel(CliApi(Transport(endpoint)), "nobody", "console")
