@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvc_compute_libvirt.definitions import LibvirtDefinitions
+from pvc_compute_libvirt.devices import nic_for
 from pvc_core.contracts.compute import RenderRequest
 from pvc_core.contracts.targets import Block, Bridge, DiskSource, File, Hostdev, Iscsi, Macvtap, Nbd, Rbd, VhostUser
 from pvc_core.errors import Invalid, NotFound
@@ -179,6 +180,17 @@ def test_a_nic_gets_its_target() -> None:
     assert found is not None and found.find("source/address").get("slot") == "0x00"  # type: ignore[union-attr]
     with pytest.raises(Invalid):
         render(domain(nic()), nics={MAC: VhostUser(socket="/s")})
+
+
+@pytest.mark.parametrize("model", ["virtio", "e1000e", "rtl8139"])
+def test_what_a_nic_asks_of_speed_and_queues_goes_along_to_every_node(model: str) -> None:
+    limits = '<bandwidth><inbound average="1000" peak="5000" burst="64"/><outbound average="500"/></bandwidth>'
+    asked = f'{limits}<driver name="vhost" queues="4"/>'
+    text = nic(more=asked).replace("virtio", model)
+    for device in ("tap1", "tap2"):  # as on two nodes, and by hot plug
+        target = Bridge(bridge="vmbr100", device=device, mtu=1400)
+        for made in (rendered(domain(text), nics={MAC: target}), nic_for(text, target)):
+            assert limits in made and 'queues="4"' in made and f'type="{model}"' in made and device in made
 
 
 def test_a_nic_without_mac_keeps_the_one_derived_for_it() -> None:

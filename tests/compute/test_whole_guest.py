@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from xml.etree import ElementTree
 
 import pytest
 
@@ -78,6 +79,20 @@ def test_virtio_disks_and_nics_come_and_go(rig: LibvirtRig, guest: RenderRequest
     _until(lambda: _done(lambda: driver.detach_nic(guest.uuid, SPARE_MAC, deadline_s=5.0)), "the NIC is let go")
     (found,) = [item for item in driver.stats(deadline_s=5.0) if item.uuid == guest.uuid]
     assert set(found.disks) == {"vda"} and SPARE_MAC not in found.nics
+
+
+def test_nics_of_each_model_come_with_what_their_definition_asks(rig: LibvirtRig, guest: RenderRequest) -> None:
+    driver, queues = rig.driver(), '<driver name="qemu" queues="2"/>'
+    for number, (model, more) in enumerate((("virtio", queues), ("e1000e", ""), ("rtl8139", ""))):
+        mac = f"{SPARE_MAC[:-1]}{number}"
+        nic = NIC.format(mac=f'<mac address="{mac}"/>', network="100", model=model).strip()
+        target = Bridge(bridge="vmbr100", device=f"tapspare{number}", mtu=1400)
+        driver.attach_nic(guest.uuid, nic.replace("</interface>", f"{more}</interface>"), target, deadline_s=20.0)
+        live = ElementTree.fromstring(rig.node.virsh("dumpxml", guest.uuid).stdout)
+        (found,) = [one for one in live.iter("interface") if mac in ElementTree.tostring(one, "unicode")]
+        shown = {one.tag: one.attrib for one in found}
+        assert (shown["model"]["type"], shown["target"]["dev"]) == (model, target.device)
+        assert shown["mtu"]["size"] == "1400" and shown.get("driver", {}).get("queues") == ("2" if more else None)
 
 
 def _done(call: Callable[[], None]) -> bool:

@@ -70,9 +70,13 @@ def attach(job: Job, starter: Starter) -> Done:
             raise Refused(
                 f"NIC {device.mac} is on no network of PVC's", help="use a bridge of a network or of a host network"
             )
-        job.ground.calls(
-            uuid, "attaching a NIC", DEVICE_S, lambda: compute.attach_nic(uuid, text, target, deadline_s=DEVICE_S)
-        )
+        try:
+            job.ground.calls(
+                uuid, "attaching a NIC", DEVICE_S, lambda: compute.attach_nic(uuid, text, target, deadline_s=DEVICE_S)
+            )
+        except (Refused, Permanent, NotFound, Exists):
+            starter.unplug(uuid, device)  # its filters, and a function of a NIC that others could have
+            raise
         return Done(status=f"NIC {device.mac} is attached")
     if not device.volume:
         raise Refused("only volumes can be attached to a running guest", help="name the disk as POOL/VOLUME")
