@@ -231,7 +231,9 @@ class Dispatcher:
             return replace(base, args=args, upload=incoming, upload_bytes=size_bytes)
         limit_bytes = route.body_limit_bytes or self._settings.body_limit_bytes
         body = await whole_body(req, limit_bytes=limit_bytes, within_s=self._settings.body_within_s)
-        args = req.context.args = load(schema, gather(query, req.content_type or "", body), free=route.free)
+        given = gather(query, req.content_type or "", body)
+        given = given.filled() if route.method == "GET" else given
+        args = req.context.args = load(schema, given, free=route.free)
         return replace(base, args=args)
 
     async def _while_serving(self, work: asyncio.Future[Answer | Streamed]) -> Answer | Streamed:

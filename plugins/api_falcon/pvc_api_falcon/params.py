@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -28,6 +28,11 @@ class Given:
     query: Values = field(default_factory=dict)
     form: Values = field(default_factory=dict)
     json: Values = field(default_factory=dict)
+
+    def filled(self) -> Given:
+        """Without what is empty in the query: PVC 1.0's clients send each filter, also those nobody asked for."""
+        kept = {name: [value for value in values if value != ""] for name, values in self.query.items()}
+        return replace(self, query={name: values for name, values in kept.items() if values})
 
     def merged(self) -> Values:
         """By name. Raises BadParameters when one is given in two places with two values."""
