@@ -4,7 +4,7 @@ Nothing is installed for it: the two Debian packages are downloaded with apt-get
 made anew when a file in lab/guest/ or a package's version changes. Flavours: `demo` is quiet, `tick` counts seconds
 on its console, `pulse` counts every 5 ms (what a guest's downtime is measured with), `hungry` is a `tick` that writes
 memory faster than a slow network carries it, `blocks` one that writes numbered, checksummed blocks onto its second
-disk, `cloud` one that runs its user data.
+disk and tells what it sees of a third, `cloud` one that runs its user data.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ FILES = {  # file in lab/guest/ -> path in the guest, mode
     "hungry": ("usr/bin/hungry", 0o755),
     "blocks": ("usr/bin/blocks", 0o755),
     "cloud": ("usr/bin/cloud", 0o755),
+    "disks": ("usr/bin/disks", 0o755),
 }
 # The password is public: it stands in the banner. crypt(3) of "pvc" with MD5, the cheapest busybox knows: login is
 # quick under TCG.

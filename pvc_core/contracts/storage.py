@@ -127,7 +127,8 @@ class StorageDriver(ABC):
     @once
     def report(self, pools: Sequence[Pool], *, deadline_s: float) -> StorageReport:
         """What the driver knows of these pools (all it has) and of what is below them (capability reports). Called by
-        the primary alone, every 15 s.
+        the primary alone, every 15 s. With `usage` of a pool no node measures that pool by itself. What cannot be
+        counted just now is left out, and `silent` says why: what was counted last stays then, and is shown as old.
         """
         raise Refused("this storage driver gives no reports")
 

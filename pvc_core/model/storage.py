@@ -114,6 +114,10 @@ class StorageReport:
     """Measured before, oldest first."""
     at_s: float = 0.0
     """Wall time of its collection, for people."""
+    usage: dict[str, PoolUsage] = field(default_factory=dict)
+    """By pool: how full it is. A node does not measure what stands here."""
+    silent: str = ""
+    """Why there are no newer figures than those of `at_s`; "" while there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

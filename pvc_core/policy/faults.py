@@ -2,7 +2,7 @@
 
 Ids are the wire's own: DEAD_NODE_<NODE>, VM_FAILED_<VM>, NODE_PLUGIN_<PLUGIN>_<NODE>, CEPH_OSD_OUT_<OSD>,
 CEPH_WARN_<CHECK>, CEPH_ERR_<CHECK> and what else storage drivers report; ours are SILENT_NODE_<NODE>, VM_WAITING_<VM>,
-VM_CRASHING_<VM> and CLUSTER_SPARE.
+VM_CRASHING_<VM>, STORAGE_SILENT_<DRIVER> and CLUSTER_SPARE.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pvc_core.policy.admission import cannot_lose
 from pvc_core.policy.placement import Describe
 
 DEAD_NODE, SILENT_NODE, FAILED_VM, WAITING_VM, CRASHING_VM, NO_SPARE = 50, 25, 10, 10, 10, 10
+SILENT_STORAGE = 25
 CRASHES = 3
 """So often in a row a guest ended by itself that somebody should look."""
 _NO_KEY = re.compile(r"[^A-Z0-9_.-]")
@@ -66,6 +67,9 @@ def _storage(view: ClusterView) -> Iterator[Fault]:
     for name, kept in view.storage_reports.items():
         if name in drivers:
             yield from (_fault(one.id, one.weight, one.message) for one in kept.value.faults)
+            if kept.value.silent:
+                said = f"the figures of {name} are old: {kept.value.silent}"
+                yield _fault(f"STORAGE_SILENT_{name}", SILENT_STORAGE, said)
 
 
 def _spare(view: ClusterView, describe: Describe) -> Iterator[Fault]:

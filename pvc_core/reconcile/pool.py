@@ -1,4 +1,7 @@
-"""Pools on this node: make each usable here, and say how full it is. One record per node for all of them."""
+"""Pools on this node: make each usable here, and say how full it is. One record per node for all of them.
+
+Where a driver reports on all of its storage (storage_report.py), that says how full pools are: nobody measures again.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class PoolReconciler:
             self.ground.calls(
                 f"pool/{key}", "preparing the pool", CALL_S, lambda: driver.ensure_pool(pool, deadline_s=CALL_S)
             )
-            self._usage[key] = self.ground.calls(
+            self._usage[key] = self._reported(pool) or self.ground.calls(
                 f"pool/{key}", "measuring the pool", CALL_S, lambda: driver.pool_usage(pool, deadline_s=CALL_S)
             )
             self._shared[key] = self._is_shared(pool) and self.ground.calls(
@@ -64,6 +67,17 @@ class PoolReconciler:
 
     def note(self, key: str, outcome: Outcome) -> None:
         """Shown in StorageSeen."""
+
+    def _reported(self, pool: Pool) -> PoolUsage | None:
+        """What the primary was told of all pools at once: no node measures that again. Only coordinators have it in
+        their picture; the others read it.
+        """
+        storage = self.ground.plugins[pool.driver].storage
+        if storage is None or not storage.capabilities.reports:
+            return None
+        seen = self.ground.view.storage_reports.get(pool.driver)
+        kept = seen or self.ground.repository.find(layout.STORAGE_REPORTS, pool.driver)
+        return kept.value.usage.get(pool.name) if kept is not None else None
 
     def _is_shared(self, pool: Pool) -> bool:
         storage = self.ground.plugins[pool.driver].storage

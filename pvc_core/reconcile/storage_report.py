@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from pvc_core.cluster import layout
-from pvc_core.errors import Permanent, Refused
-from pvc_core.model.view import ClusterView
+from pvc_core.errors import Permanent, Refused, Retry
+from pvc_core.model.storage import StorageReport
+from pvc_core.model.view import ClusterView, Kept
 from pvc_core.reconcile.engine import EVERY
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.outcome import Outcome
@@ -55,12 +56,26 @@ class StorageReportReconciler:
             found = self.ground.calls(
                 f"report/{key}", "collecting figures", CALL_S, lambda: driver.report(pools, deadline_s=CALL_S)
             )
-        except (Permanent, Refused) as error:
-            return Outcome(f"{key} tells nothing: {error}", LOOK_S)
-        found = replace(found, at_s=self.ground.clock.wall_s())
-        self.ground.repository.save(layout.STORAGE_REPORTS, key, found, old)
+        except (Permanent, Refused, Retry) as error:
+            if old is None:  # its first word is still to come
+                return Outcome(f"{key} tells nothing: {error.message}", LOOK_S)
+            found = replace(old.value, silent=error.message)
+        else:
+            found = self._with_old_figures(found, old)
+        if old is None or found != old.value:
+            self.ground.repository.save(layout.STORAGE_REPORTS, key, found, old)
         self._seen.update(changed)
-        return Outcome("", LOOK_S)
+        return Outcome(f"{key} tells nothing new: {found.silent}" if found.silent else "", LOOK_S)
+
+    def _with_old_figures(self, found: StorageReport, old: Kept[StorageReport] | None) -> StorageReport:
+        """What a driver cannot count just now (it says why in `silent`) stays as it was counted last."""
+        if not found.silent or old is None:
+            return replace(found, at_s=self.ground.clock.wall_s())
+        last = old.value
+        return replace(
+            found, utilization=found.utilization or last.utilization, pools=last.pools, volumes=last.volumes,
+            usage=last.usage, osds=found.osds or last.osds, at_s=last.at_s,
+        )  # fmt: skip
 
     def note(self, key: str, outcome: Outcome) -> None:
         """Shown by the record itself."""

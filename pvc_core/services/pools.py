@@ -77,6 +77,12 @@ class Pools(Volumes):
         """What drivers told last of all of their storage."""
         return [kept.value for _name, kept in sorted(self.desk.view.storage_reports.items())]
 
+    def stale(self) -> tuple[float, str] | None:
+        """(seconds, why): how old the oldest figures are that a driver could not tell anew; None when all are new."""
+        now_s = self.desk.clock.wall_s()
+        old = [(max(0.0, now_s - one.at_s), one.silent) for one in self.reports() if one.silent and one.at_s]
+        return max(old, default=None)
+
     def await_report(self, true: Callable[[StorageReport], bool], *, timeout_s: float = 20.0) -> None:
         """Wait until what was done shows; not for ever, because it is done all the same."""
         self.desk.wait_until(
@@ -126,7 +132,8 @@ class Pools(Volumes):
 
     def _usage(self, pool: Pool, seen: list[Any]) -> PoolUsage | None:
         """Of a shared pool any node's figures, else the sum over the nodes."""
-        usages = [item.pools[pool.name] for item in seen if pool.name in item.pools]
+        reported = self._reported_usage(pool.name)
+        usages = [reported] if reported else [item.pools[pool.name] for item in seen if pool.name in item.pools]
         if not usages or self._shared(pool):
             return usages[0] if usages else None
         return PoolUsage(

@@ -8,7 +8,7 @@ from typing import Any
 from pvc_core.cluster.layout import volume_id
 from pvc_core.contracts.storage import StorageDefinitions
 from pvc_core.errors import Exists, Invalid, NotFound, Refused
-from pvc_core.model.storage import Pool, Snapshot, Volume, VolumePhase
+from pvc_core.model.storage import Pool, PoolUsage, Snapshot, Volume, VolumePhase
 from pvc_core.model.view import Kept
 from pvc_core.services.desk import Desk
 from pvc_core.services.tasks import TaskService
@@ -115,11 +115,20 @@ class Known:
         if kept is not None:
             raise Exists(f"a volume {pool}/{name} exists already", help="choose another name")
 
-    def _check_room(self, pool: str, more_bytes: int, force: bool) -> None:
+    def _room(self, pool: str) -> PoolUsage | None:
+        """As the driver reported it, else on the node that has the most."""
+        reported = self._reported_usage(pool)
         usages = [kept.value.pools[pool] for kept in self.desk.view.storage_seen.values() if pool in kept.value.pools]
-        if not usages:
+        return reported or max(usages, key=lambda usage: usage.free_bytes, default=None)
+
+    def _reported_usage(self, pool: str) -> PoolUsage | None:
+        found = (kept.value.usage.get(pool) for kept in self.desk.view.storage_reports.values())
+        return next((one for one in found if one is not None), None)
+
+    def _check_room(self, pool: str, more_bytes: int, force: bool) -> None:
+        best = self._room(pool)
+        if best is None:
             return
-        best = max(usages, key=lambda usage: usage.free_bytes)
         if more_bytes > best.total_bytes or (more_bytes > best.free_bytes and not force):
             raise Refused(
                 f"pool {pool} has {format_size(best.free_bytes)} free of {format_size(best.total_bytes)}; "

@@ -13,7 +13,6 @@ from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.task import Task
 from pvc_core.model.view import Kept
 from pvc_core.services.storage_known import Known
-from pvc_core.services.vm_checks import users
 
 
 class StorageTasks(Known):
@@ -79,12 +78,12 @@ class StorageTasks(Known):
             self.desk.commit(Set(layout.VOLUMES, id, busy, now.version), Add(layout.TASKS, task.id, task))
 
     def _node_for(self, volume: Volume) -> str:
-        """Where work on the volume happens: where a guest has it open, else at its home, else on the primary."""
-        for vm in users(self.desk, volume.ref):
-            claim = self.desk.view.claims.get(vm.uuid)
-            if claim is not None and volume.ref in claim.value.volumes:
-                return claim.value.holder
-        return volume.home
+        """Where work on the volume happens: where a guest has it open, else at its home, else on the primary. Claims
+        say so from before a disk comes until after it went; a definition names it only in between.
+        """
+        claims = (kept.value for kept in self.desk.view.claims.values())
+        holders = (claim.holder for claim in claims if volume.ref in claim.volumes and claim.holder)
+        return next(holders, volume.home)
 
     def _worker(self) -> str:
         if not self.desk.view.primary:

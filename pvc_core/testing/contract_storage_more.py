@@ -175,6 +175,9 @@ class MoreQuestions:
         assert used.keys() == {f"{user.pool.name}/a", f"{user.pool.name}/b"}
         assert used[f"{user.pool.name}/a"] == volume.size_bytes > used[f"{user.pool.name}/b"]
         assert all(fault.id and fault.weight and fault.message for fault in report.faults)
+        assert report.silent or report.usage.keys() <= {user.pool.name}
+        for usage in report.usage.values():
+            assert usage.total_bytes >= usage.used_bytes >= volume.size_bytes
 
     # --- volumes that PVC did not make
 

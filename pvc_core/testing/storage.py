@@ -214,8 +214,11 @@ class FakeStorage(StorageDriver):
 
     def pool_usage(self, pool: Pool, *, deadline_s: float) -> PoolUsage:
         with self.call("pool_usage", deadline_s):
-            used, total = self._used(pool), self._capacity(pool)
-            return PoolUsage(total_bytes=total, used_bytes=used, free_bytes=total - used, stored_bytes=used)
+            return self._usage(pool)
+
+    def _usage(self, pool: Pool) -> PoolUsage:
+        used, total = self._used(pool), self._capacity(pool)
+        return PoolUsage(total_bytes=total, used_bytes=used, free_bytes=total - used, stored_bytes=used)
 
     def report(self, pools: Sequence[Pool], *, deadline_s: float) -> StorageReport:
         self._declared(self._can.reports, "report")
@@ -223,7 +226,8 @@ class FakeStorage(StorageDriver):
             volumes = {
                 f"{pool.name}/{one.name}": one.used_bytes() for pool in pools for one in self._volumes(pool).values()
             }
-            return StorageReport(driver=self.world.name, status="all is well", volumes=volumes)
+            usage = {pool.name: self._usage(pool) for pool in pools}
+            return StorageReport(driver=self.world.name, status="all is well", volumes=volumes, usage=usage)
 
     def list_volumes(self, pool: Pool, *, deadline_s: float) -> list[VolumeFound]:
         with self.call("list_volumes", deadline_s):

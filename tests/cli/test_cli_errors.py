@@ -207,4 +207,7 @@ def test_what_is_old_is_told_once_beside_the_answer(pvc: Any, api: Any) -> None:
     result = pvc("node", "list", "-f", "raw")
     assert result.code == 0
     assert result.err == "Shown as of 12 s ago: the store does not answer this API.\n"
+    why = {"PVC-Stale": "12", "Warning": '110 - "as of 12 s ago: Ceph cannot be asked"'}
+    api.on("GET /node", reply(api, 200, sample.body, **why))
+    assert pvc("node", "list", "-f", "raw").err == "Shown as of 12 s ago: Ceph cannot be asked.\n"
     assert "Shown" not in result.out

@@ -18,7 +18,7 @@ from lab.guest_xml import guest_xml
 if TYPE_CHECKING:
     from tests.lab_fixture import RunningLab
 
-VM, DATA = "writer", "writer-data"
+VM, DATA, EXTRA = "writer", "writer-data", "writer-extra"
 
 
 def disk_xml(volume: str, dev: str) -> str:
@@ -53,6 +53,14 @@ class Writer:
         self.lab.api.post(f"/vm/{VM}/state", state="start")
         self.await_more(len(self.blocks()))
 
+    def stop(self) -> None:
+        self.lab.api.post(f"/vm/{VM}/state", state="stop")
+        self.lab.eventually(lambda: self.shown()["state"] == "stop", "the guest is off")
+
+    def told(self, words: str) -> bool:
+        """Whether the guest itself said so on its console."""
+        return words in self.lab.console(VM)
+
     def shown(self) -> dict[str, str]:
         """As GET /vm shows it."""
         answer: list[dict[str, str]] = self.lab.api.get(f"/vm/{VM}")
@@ -63,8 +71,15 @@ class Writer:
         return self.shown()["node"]
 
     def move(self, node: str) -> None:
-        self.lab.api.post(f"/vm/{VM}/node", action="move", node=node, wait="true", force_live="true")
-        self.lab.eventually(lambda: self.node == node, f"the guest lives on {node}")
+        self.lab.eventually(lambda: self._is_on(node), f"the guest lives on {node}", deadline_s=180)
+
+    def _is_on(self, node: str) -> bool:
+        """Asked to go there until it is: a busy machine's API may close a connection."""
+        if self.node == node:
+            return True
+        with contextlib.suppress(LabError):
+            self.lab.api.post(f"/vm/{VM}/node", action="move", node=node, wait="true", force_live="true")
+        return False
 
     def await_more(self, than: int, *, deadline_s: float = 120) -> None:
         self.lab.eventually(lambda: len(self.blocks()) > than + 2, "the guest writes", deadline_s=deadline_s)

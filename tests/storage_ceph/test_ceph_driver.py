@@ -122,6 +122,6 @@ def test_what_is_wrong_is_said(whole: CephRig, tmp_path: Path, change: dict[str,
     driver = CephStorage(FakeContext({**whole.config("hv1"), "state": str(tmp_path), **change}))
     with pytest.raises(Permanent, match=words):
         driver.ensure_pool(whole.pool, deadline_s=DEADLINE_S)
-    health = Health(driver.health).pvc_collect_health()
+    health = Health(driver.health, patience_s=60.0).pvc_collect_health()
     driver.close()
     assert len(health) == 1 and words in health[0].message

@@ -31,7 +31,7 @@ from pvc_api_falcon.route import JSON, Answer, Call, Route, Streamed
 from pvc_api_falcon.routes import ROUTES
 from pvc_api_falcon.sessions import Sessions
 from pvc_api_falcon.settings import BASE, Settings
-from pvc_api_falcon.stale import check_store, marked
+from pvc_api_falcon.stale import age, check_store, marked
 from pvc_api_falcon.streams import Outgoing, uploaded, whole_body
 from pvc_api_falcon.tickets import Tickets
 from pvc_api_falcon.workers import Workers
@@ -181,7 +181,7 @@ class Dispatcher:
             answer = replace(answer, headers={"ETag": etag(before), **answer.headers})
         if route.method == "GET":
             answer = part_of(answer, req.scope["query_string"], route.path.format(**names))
-        _send(resp, marked(answer, self._services.cluster.stale_s if route.looks else None))
+        _send(resp, marked(answer, age(self._services, route)))
 
     async def _once(
         self, route: Route, call: Call, req: Request, work: Callable[[], asyncio.Future[Answer | Streamed]]

@@ -1,6 +1,7 @@
-"""While the store gives no answer: what is shown says how old it is, and changes are refused at once.
+"""While the store gives no answer: what is shown says how old it is, and changes are refused at once. What is
+shown of storage says also when its driver gives no answer.
 
-Whether it answers is found out by pvc_core/cluster/view.py.
+Whether the store answers is found out by pvc_core/cluster/view.py, whether a driver does by reconcile/storage_report.py.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from typing import Any
 
 import msgspec
 
-from pvc_api_falcon.route import JSON, Answer
+from pvc_api_falcon.route import JSON, Answer, Route
 from pvc_core.errors import StoreUnavailable
+from pvc_core.services import Services
 from pvc_core.services.cluster import ClusterService
 
 HEADER = "PVC-Stale"
 """Whole seconds, rounded up."""
+_STORAGE, _NO_STORE = "/storage/", "the store does not answer"
 KEY = "stale_s"
 """The same number in every object that has a `status`."""
 
@@ -36,17 +39,31 @@ def check_store(cluster: ClusterService, *, changes: bool) -> None:
     )
 
 
-def marked(answer: Answer, stale_s: float | None) -> Answer:
+def age(services: Services, route: Route) -> tuple[float, str] | None:
+    """(seconds, why) of what this route shows; None when it is as things are."""
+    if not route.looks:
+        return None
+    stale_s = services.cluster.stale_s
+    store = None if stale_s is None else (stale_s, _NO_STORE)
+    return store or (services.storage.stale() if route.path.startswith(_STORAGE) else None)
+
+
+def marked(answer: Answer, old: tuple[float, str] | None) -> Answer:
     """The same answer, with how old it may be; RFC 7234 section 5.5 for the header that caches know."""
-    if stale_s is None:
+    if old is None:
         return answer
-    seconds = int(stale_s) + 1
+    seconds, why = int(old[0]) + 1, old[1].encode("ascii", "replace").decode().replace('"', "'")
     headers = {
-        **{name: value for name, value in answer.headers.items() if name != "ETag"},  # nobody may write over this
+        **(_without_etag(answer) if old[1] == _NO_STORE else answer.headers),
         HEADER: str(seconds),
-        "Warning": f'110 - "as of {seconds} s ago: the store does not answer"',
+        "Warning": f'110 - "as of {seconds} s ago: {why}"',
     }
     return replace(answer, headers=headers, body=_with_age(answer, seconds))
+
+
+def _without_etag(answer: Answer) -> dict[str, str]:
+    """Nobody may write over what may have changed since."""
+    return {name: value for name, value in answer.headers.items() if name != "ETag"}
 
 
 def _with_age(answer: Answer, seconds: int) -> bytes:

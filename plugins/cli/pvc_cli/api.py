@@ -50,8 +50,10 @@ class Answer:
 
 
 class Api:
-    def __init__(self, transport: Transport, *, old: Callable[[int], None] = lambda seconds: None) -> None:
-        """`old` is told once when the API says that what it shows is so many seconds old."""
+    def __init__(self, transport: Transport, *, old: Callable[[int, str], None] = lambda seconds, why: None) -> None:
+        """`old` is told once when the API says that what it shows is so many seconds old, and why ("" if it does not
+        say).
+        """
         self._transport, self._old, self._told = transport, old, False
         self.maintenance = ""
         """What the last answer said of the cluster's maintenance; "" when it is off."""
@@ -137,14 +139,15 @@ class Api:
         query = encoded(params)
         target = f"{BASE}{path}?{query}" if query else f"{BASE}{path}"
         raw = self._transport.request(method, target, all_headers, body)
-        self._tell_age(raw.headers.get("pvc-stale", ""))
+        self._tell_age(raw.headers.get("pvc-stale", ""), raw.headers.get("warning", ""))
         self.maintenance = raw.headers.get("pvc-maintenance", "")
         return checked(method, target, raw)
 
-    def _tell_age(self, seconds: str) -> None:
+    def _tell_age(self, seconds: str, warning: str) -> None:
+        """`warning` is RFC 7234's, section 5.5: 110 - "as of 12 s ago: why"."""
         if seconds.isdigit() and not self._told:
             self._told = True
-            self._old(int(seconds))
+            self._old(int(seconds), warning.partition(" ago: ")[2].removesuffix('"'))
 
 
 def path(*parts: str | int) -> str:

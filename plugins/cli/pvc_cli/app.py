@@ -50,9 +50,9 @@ class App:
             self._api = Api(Transport(endpoint, trace=trace), old=self._say_age)
         return self._api
 
-    def _say_age(self, seconds: int) -> None:
+    def _say_age(self, seconds: int, why: str) -> None:
         """On standard error, so that a script's answer stays what it is."""
-        self.out.note(f"Shown as of {seconds} s ago: the store does not answer this API.")
+        self.out.note(f"Shown as of {seconds} s ago: {why or 'the store does not answer this API'}.")
 
     def confirm(self, question: str, *, yes: bool = False) -> None:
         """Ask, unless `yes` or the global --unsafe says it already. Raises click.Abort on "no"."""

@@ -45,9 +45,9 @@ class Calls:
     def remove_pool(self, pool: Pool, *, deadline_s: float) -> None:
         self._pools.remove(pool)
 
-    def pool_usage(self, pool: Pool, *, deadline_s: float) -> PoolUsage:
-        objects = sum(one.used_bytes for one in self._volumes(pool).list())
-        return self._pools.usage(pool, objects)
+    def pool_usage(self, pool: Pool, objects_bytes: int, *, deadline_s: float) -> PoolUsage:
+        """`objects_bytes` is what its volumes' object maps show."""
+        return self._pools.usage(pool, objects_bytes)
 
     def change_pool(self, pool: Pool, *, deadline_s: float) -> None:
         self._pools.change(pool)

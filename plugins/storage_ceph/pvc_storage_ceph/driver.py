@@ -23,7 +23,7 @@ from pvc_storage_ceph.fencing import RUNG, ip_of, own_addresses
 from pvc_storage_ceph.keys import NodeKeys, fence_key
 from pvc_storage_ceph.uploads import CephDiff, CephUpload
 
-_READ_S, _LIST_S = 120.0, 8.0
+_READ_S, _LIST_S, _HEALTH_S = 120.0, 8.0, 10.0
 _DEAD_S = 86400.0
 """How long a client stays shut out that has ended: its connections are closed."""
 _NAMESPACE = uuid.UUID("5b6d3f0a-7a53-4b0e-9f53-6d0a3c1f7e11")
@@ -41,8 +41,8 @@ class CephStorage(StorageDriver):
         self.benchmarks: Callable[[], list[dict[str, Any]]] = list
 
     def health(self) -> dict[str, Any]:
-        """Ceph's own status, asked now."""
-        answer: dict[str, Any] = self._children.call("status", deadline_s=5.0)
+        """Ceph's own status, asked now; a node's first question waits until its keys are made."""
+        answer: dict[str, Any] = self._children.call("status", deadline_s=_HEALTH_S)
         return answer
 
     def close(self) -> None:
@@ -71,16 +71,18 @@ class CephStorage(StorageDriver):
     def report(self, pools: Sequence[Pool], *, deadline_s: float) -> StorageReport:
         found: StorageReport = self._children.call("report", tuple(pools), deadline_s=deadline_s)
         used: dict[str, int] = {}
+        usage: dict[str, PoolUsage] = {}
         for pool in pools:
             try:
                 listed = self.list_volumes(pool, deadline_s=min(_LIST_S, deadline_s))
+                usage[pool.name] = self._usage(pool, listed, min(_LIST_S, deadline_s))
             except PvcError as error:  # told as a fault of the pool; the rest is still worth telling
                 self._context.log.debug(
                     "the volumes of a pool are not in the report", pool=pool.name, reason=str(error)
                 )
                 continue
             used |= {f"{pool.name}/{one.name}": one.used_bytes for one in listed}
-        return replace(found, volumes=used, benchmarks=tuple(self.benchmarks()))
+        return replace(found, volumes=used, usage=usage, benchmarks=tuple(self.benchmarks()))
 
     def metrics(self, *, deadline_s: float) -> str:
         return exporter.metrics(self.ask("mgr services", deadline_s=deadline_s), deadline_s=deadline_s)
@@ -101,7 +103,11 @@ class CephStorage(StorageDriver):
         return self._children.call("ask", prefix, words, deadline_s=deadline_s)
 
     def pool_usage(self, pool: Pool, *, deadline_s: float) -> PoolUsage:
-        usage: PoolUsage = self._children.call("pool_usage", pool, deadline_s=deadline_s)
+        return self._usage(pool, self.list_volumes(pool, deadline_s=deadline_s), deadline_s)
+
+    def _usage(self, pool: Pool, listed: Sequence[VolumeFound], deadline_s: float) -> PoolUsage:
+        objects = sum(one.used_bytes for one in listed)
+        usage: PoolUsage = self._children.call("pool_usage", pool, objects, deadline_s=deadline_s)
         return usage
 
     def list_volumes(self, pool: Pool, *, deadline_s: float) -> list[VolumeFound]:

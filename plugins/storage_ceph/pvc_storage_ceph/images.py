@@ -39,8 +39,7 @@ class Images:
     def clone(self, parent: str, snapshot: str, name: str) -> str:
         """A thin one; its id."""
         self._rbd.RBD().clone(self._io, parent, snapshot, self._io, name, features=FEATURES)
-        with self.opened(name, read_only=True) as image:
-            return str(image.id())
+        return next(id for id, found in self.names().items() if found == name)
 
     def has_parent(self, image: Any) -> bool:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pvc_core.errors import Retry
 from pvc_core.model.fault import Fault
 from pvc_core.model.storage import Pool, StorageReport
 from pvc_core.units import format_size
@@ -13,14 +14,26 @@ from pvc_storage_ceph.faults import readable
 
 _WEIGHT = {"HEALTH_WARN": 10, "HEALTH_ERR": 50}
 OSD_OUT, OSD_DOWN, NEARLY_FULL = 50, 25, 25
+NO_MANAGER = "no manager of Ceph (ceph-mgr) answers, which counts what OSDs and pools hold"
 NEARLY = 0.8
 """The line that new volumes do not cross without `force`."""
 
 
 def collected(cluster: Cluster, pools: Sequence[Pool], name: Callable[[Pool], str]) -> StorageReport:
-    """Raises rados.Error. Pools that Ceph does not have are left out. Asks no OSD: those may stand still."""
+    """Raises rados.Error. Pools that Ceph does not have are left out. Asks no OSD: those may stand still. While no
+    manager counts, what the monitors know is told, and `silent` says what is missing.
+    """
+    work = _counted(cluster)
+    if work is None:
+        return StorageReport(
+            driver="storage_ceph",
+            status=cluster.text("status"),
+            flags=tuple(cluster.command("osd dump")["flags_set"]),
+            faults=tuple(_checks(cluster)),
+            silent=NO_MANAGER,
+        )
     found = [pool for pool in pools if cluster.has_pool(name(pool))]
-    osds = _osds(cluster)
+    osds = _osds(cluster, work)
     stats = {pool.name: _pool(cluster, name(pool)) for pool in found}
     return StorageReport(
         driver="storage_ceph",
@@ -31,6 +44,18 @@ def collected(cluster: Cluster, pools: Sequence[Pool], name: Callable[[Pool], st
         flags=tuple(cluster.command("osd dump")["flags_set"]),
         faults=(*_checks(cluster), *_osd_faults(osds), *_full(stats)),
     )
+
+
+def _counted(cluster: Cluster) -> dict[int, dict[str, str]] | None:
+    """What each OSD does, which the manager alone knows; None when none answers. A monitor calls a dead one active for
+    half a minute, so the manager itself is asked.
+    """
+    try:
+        if not cluster.command("mgr stat").get("available"):
+            return None
+        return _work(cluster.text("osd status", of_manager=True))
+    except (Retry, cluster.rados.TimedOut):
+        return None
 
 
 def _pool(cluster: Cluster, name: str) -> dict[str, int | float]:
@@ -57,12 +82,11 @@ def _pool(cluster: Cluster, name: str) -> dict[str, int | float]:
     }
 
 
-def _osds(cluster: Cluster) -> tuple[dict[str, Any], ...]:
+def _osds(cluster: Cluster, work: dict[int, dict[str, str]]) -> tuple[dict[str, Any], ...]:
     tree = cluster.command("osd df", output_method="tree")
     counted = {one["id"]: one for one in [*tree["nodes"], *tree["stray"]] if one["type"] == "osd"}
     hosts = {child: node["name"] for node in tree["nodes"] if node["type"] == "host" for child in node["children"]}
     about = {one["id"]: one for one in cluster.command("osd metadata")}
-    work = _work(cluster.text("osd status", of_manager=True))
     shared = _devices(about)
     return tuple(
         _osd(one, counted.get(one["osd"], {}), about.get(one["osd"], {}), hosts, work.get(one["osd"], {}), shared)

@@ -26,17 +26,16 @@ def clone(volumes: Volumes, source: Volume, target: Volume) -> VolumeFound:
     origin = volumes.usable(source)
     volumes.purge(target.id)
     moment, staged = f".pvc-clone-{target.id}", staged_name("new", target.id)
-    with volumes.images.opened(origin.name) as image:
+    with volumes.images.opened(origin.name) as image:  # once: opening and locking it costs as much as the clone
         if moment in [one["name"] for one in image.list_snaps()]:
             image.remove_snap(moment)
         image.create_snap(moment)
-    try:
-        made = volumes.images.clone(origin.name, moment, staged)
-    except BaseException:
-        volumes.purge(target.id)
-        raise
-    finally:
-        with volumes.images.opened(origin.name) as image:
+        try:
+            made = volumes.images.clone(origin.name, moment, staged)
+        except BaseException:
+            volumes.purge(target.id)
+            raise
+        finally:
             image.remove_snap(moment)
     return volumes.publish(Record(id=target.id, name=target.name, image=made), staged)
 

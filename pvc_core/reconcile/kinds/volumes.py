@@ -109,14 +109,7 @@ def resize(job: Job) -> Done:
     volume, size_bytes = kept.value, int(str(job.task.args["size_bytes"]))
     uuid = running_user(job, volume.ref)
     if uuid:
-        _grow_in_use(job, uuid, volume, size_bytes)
-        found = call(
-            job,
-            volume,
-            "resizing the volume",
-            QUICK_S,
-            lambda: driver.resize_volume(pool, volume, size_bytes, in_use=True, deadline_s=QUICK_S),
-        )
+        found = _grow_in_use(job, uuid, volume, size_bytes)
     else:
         with guest_off(job, volume.ref, "resized"):
             found = call(
@@ -295,8 +288,10 @@ def let_go(job: Job, name: str) -> tuple[Write, ...]:
     return (Set(layout.VOLUMES, volume_id(kept.value.pool, name), replace(kept.value, task=""), kept.version),)
 
 
-def _grow_in_use(job: Job, uuid: str, volume: Volume, size_bytes: int) -> None:
-    """While a guest has it open, whoever the driver names grows the image."""
+def _grow_in_use(job: Job, uuid: str, volume: Volume, size_bytes: int) -> VolumeFound:
+    """While a guest has it open, whoever the driver names grows the image; the hypervisor shows the guest that it grew."""
+    pool = job.ground.pool(volume.pool)
+    driver = job.ground.driver(pool)
     who = job.ground.plugins[job.ground.pool(volume.pool).driver].storage.capabilities.online_resize  # type: ignore[union-attr]  # a storage plugin
     if who == "":
         raise Refused(
@@ -304,14 +299,22 @@ def _grow_in_use(job: Job, uuid: str, volume: Volume, size_bytes: int) -> None:
             f"the driver of pool {volume.pool} lacks the capability 'online_resize'",
             help="shut the VM down first",
         )
+    if size_bytes < volume.size_bytes:
+        raise Refused(f"volume {volume.ref} cannot become smaller while a guest uses it", help="shut the VM down first")
+    dev = _device_of(job, uuid, volume)
+
+    def by_hypervisor() -> None:
+        job.ground.compute.resize_disk(uuid, dev, size_bytes, deadline_s=QUICK_S)
+
+    def by_driver() -> VolumeFound:
+        return driver.resize_volume(pool, volume, size_bytes, in_use=True, deadline_s=QUICK_S)
+
     if who == "hypervisor":
-        dev = _device_of(job, uuid, volume)
-        job.ground.calls(
-            uuid,
-            "resizing the disk",
-            QUICK_S,
-            lambda: job.ground.compute.resize_disk(uuid, dev, size_bytes, deadline_s=QUICK_S),
-        )
+        job.ground.calls(uuid, "resizing the disk", QUICK_S, by_hypervisor)
+        return call(job, volume, "resizing the volume", QUICK_S, by_driver)
+    found = call(job, volume, "resizing the volume", QUICK_S, by_driver)
+    job.ground.calls(uuid, "showing the guest that its disk grew", QUICK_S, by_hypervisor)
+    return found
 
 
 def _device_of(job: Job, uuid: str, volume: Volume) -> str:

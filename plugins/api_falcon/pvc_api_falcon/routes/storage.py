@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from pvc_api_falcon.route import Answer, Call, Route, data, said
 from pvc_api_falcon.wire.common import Message
 from pvc_api_falcon.wire.storage import StorageTextBody, overview, utilization
+from pvc_core.model.storage import StorageReport
 
 
 def show_storage(call: Call) -> Answer:
@@ -12,13 +15,21 @@ def show_storage(call: Call) -> Answer:
 
 
 def show_status(call: Call) -> Answer:
-    own = [report.status for report in call.services.storage.reports() if report.status]
+    own = [_dated(report, report.status) for report in call.services.storage.reports() if report.status]
     return _text(call, "status", "\n\n".join(own) or overview(call.services.storage.pools()))
 
 
 def show_utilization(call: Call) -> Answer:
-    own = [report.utilization for report in call.services.storage.reports() if report.utilization]
+    own = [_dated(report, report.utilization) for report in call.services.storage.reports() if report.utilization]
     return _text(call, "utilization", "\n\n".join(own) or utilization(call.services.storage.pools()))
+
+
+def _dated(report: StorageReport, text: str) -> str:
+    """Old figures begin with how old they are and why."""
+    if not report.silent:
+        return text
+    then = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(report.at_s))
+    return f"  OLD: as of {then}; {report.silent}\n{text}"
 
 
 def _text(call: Call, kind: str, text: str) -> Answer:
