@@ -81,7 +81,7 @@ class Writer:
             self.lab.api.post(f"/vm/{VM}/node", action="move", node=node, wait="true", force_live="true")
         return False
 
-    def await_more(self, than: int, *, deadline_s: float = 120) -> None:
+    def await_more(self, than: int, *, deadline_s: float = 240) -> None:
         self.lab.eventually(lambda: len(self.blocks()) > than + 2, "the guest writes", deadline_s=deadline_s)
 
     def blocks(self, asked: str = "") -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from ceph_guest import DATA, VM, Writer
+from ceph_guest import DATA, EXTRA, VM, Writer
 
 from lab import LabError
 from tests.lab_fixture import ARMING_S
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 FAILOVER_S = 180.0
+LONG_S = 120.0
+MIB = 1024**2
 ADDRESSES = {"hv1": "10.72.0.11", "hv2": "10.72.0.12", "hv3": "10.72.0.13"}
 
 
@@ -70,6 +72,27 @@ def test_a_guest_runs_with_its_nodes_key_and_moves_to_another(ceph_lab: RunningL
     )
 
 
+def test_a_disk_comes_grows_is_emptied_and_goes_before_the_guests_eyes(ceph_lab: RunningLab, writer: Writer) -> None:
+    """The guest fills what it gets, and when that grows gives all of it back (lab/guest/disks)."""
+    lab = ceph_lab
+    lab.api.post("/storage/ceph/volume", pool="vms", volume=EXTRA, size="8M")
+    added = lab.pvc("--unsafe", "vm", "volume", "add", VM, f"vms/{EXTRA}", "--disk-id", "sdc")
+    assert added.returncode == 0, added.stderr
+    lab.eventually(lambda: writer.told("third disk: full"), "the guest sees the disk and fills it", deadline_s=LONG_S)
+    assert writer.told("third disk: 16384") and _used_bytes(lab, EXTRA) == 8 * MIB
+    assert _users(lab, EXTRA) == [ADDRESSES[writer.node]]
+    assert _locks(lab, EXTRA), "who writes holds Ceph's exclusive lock"
+    lab.api.call("PUT", f"/storage/ceph/volume/vms/{EXTRA}", {"new_size": "16M"})
+    lab.eventually(lambda: writer.told("third disk: given back"), "it sees that it grew", deadline_s=LONG_S)
+    assert writer.told("third disk: 32768")
+    lab.eventually(lambda: _used_bytes(lab, EXTRA) == 0, "what the guest gave back is free in Ceph")
+    removed = lab.pvc("--unsafe", "vm", "volume", "remove", VM, f"vms/{EXTRA}")
+    assert removed.returncode == 0, removed.stderr
+    lab.eventually(lambda: writer.told("third disk: gone"), "the guest sees it no more")
+    assert _users(lab, EXTRA) == []
+    lab.api.delete(f"/storage/ceph/volume/vms/{EXTRA}")
+
+
 def test_a_lost_node_that_goes_on_writing_is_shut_out_by_storage_alone(ceph_lab: RunningLab, writer: Writer) -> None:
     """Its guard is stopped, so that nobody freezes its guest, and nobody can reach its power: the guest runs twice, and
     writes once.
@@ -89,6 +112,26 @@ def test_a_lost_node_that_goes_on_writing_is_shut_out_by_storage_alone(ceph_lab:
     assert f"{ADDRESSES[lost]}:0/0" in _shut_out(lab)
     _no_new_one_writes(lab, lost, user, key_file)
     assert len(set(writer.blocks(others[0]))) == lives + 1, "another life, behind the last one's blocks"
+
+
+def _rbd(lab: RunningLab, *words: str) -> str:
+    node = next(one for one in lab.nodes if lab.is_on(one))
+    return lab.exec(node, "timeout", "60", "rbd", *words, "--format", "json")
+
+
+def _users(lab: RunningLab, volume: str) -> list[str]:
+    """Addresses, without ports, of those that have it open."""
+    watchers = json.loads(_rbd(lab, "status", f"vms/{volume}"))["watchers"]
+    return [str(one["address"]).partition(":")[0] for one in watchers]
+
+
+def _locks(lab: RunningLab, volume: str) -> list[object]:
+    found: list[object] = json.loads(_rbd(lab, "lock", "ls", f"vms/{volume}"))
+    return found
+
+
+def _used_bytes(lab: RunningLab, volume: str) -> int:
+    return int(json.loads(_rbd(lab, "du", f"vms/{volume}"))["images"][0]["used_size"])
 
 
 def _lives_on(writer: Writer, nodes: list[str]) -> bool:

@@ -289,7 +289,7 @@ def let_go(job: Job, name: str) -> tuple[Write, ...]:
 
 
 def _grow_in_use(job: Job, uuid: str, volume: Volume, size_bytes: int) -> VolumeFound:
-    """While a guest has it open, whoever the driver names grows the image; the hypervisor shows the guest that it grew."""
+    """While a guest has it open, whoever the driver names grows the image; the hypervisor shows the guest the size."""
     pool = job.ground.pool(volume.pool)
     driver = job.ground.driver(pool)
     who = job.ground.plugins[job.ground.pool(volume.pool).driver].storage.capabilities.online_resize  # type: ignore[union-attr]  # a storage plugin
