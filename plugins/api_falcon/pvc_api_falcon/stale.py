@@ -1,7 +1,8 @@
 """While the store gives no answer: what is shown says how old it is, and changes are refused at once. What is
 shown of storage says also when its driver gives no answer.
 
-Whether the store answers is found out by pvc_core/cluster/view.py, whether a driver does by reconcile/storage_report.py.
+Whether the store answers is found out by pvc_core/cluster/view.py, whether a driver does by
+reconcile/storage_report.py.
 """
 
 from __future__ import annotations
