@@ -88,7 +88,6 @@ def test_an_empty_list_is_a_list(client: httpx2.Client) -> None:
     [
         ("POST", "/provisioner/create"),
         ("GET", "/provisioner/profile/<profile>"),
-        ("GET", "/metrics/ceph"),
         ("POST", "/vm/<vm>/snapshot"),
     ],
 )

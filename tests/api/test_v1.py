@@ -136,10 +136,11 @@ def test_two_values_in_two_places_are_refused(client: httpx2.Client, row: Row) -
 # -- a client of PVC 1.0 -----------------------------------------------------------------------------------------------
 
 
-def test_a_client_of_pvc_1_0_does_its_day(client: httpx2.Client) -> None:
+def test_a_client_of_pvc_1_0_does_its_day(api: Api) -> None:
     """Parameters in the query where PVC 1.0's client has them there, bodies as forms, booleans as Python prints them,
     empty values for what was not given; it looks at `message`, and at `task_id` of a 202.
     """
+    client = api.client(timeout_s=60)
 
     def call(method: str, path: str, params: dict[str, Any] | None = None, data: dict[str, Any] | None = None) -> Any:
         answer = client.request(method, path, params=params, data=data)
