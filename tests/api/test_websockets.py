@@ -89,6 +89,11 @@ def test_both_ways_through_both_doors(api: Api, client: httpx2.Client, vm: str) 
             assert heard(ws, b"[text is typed too\r]")
 
 
+def test_who_comes_back_asks_for_nothing_that_was_said(api: Api, client: httpx2.Client, vm: str) -> None:
+    with opened(api, f"{ticket(client, vm)['path']}&lines=0") as ws:
+        assert b"line" not in heard(ws, b"tick 1")
+
+
 def test_a_ticket_is_good_once_for_its_vm_and_kind(api: Api, client: httpx2.Client, vm: str) -> None:
     client.post("/vm", data={"xml": definition("other")})
     given = ticket(client, vm)

@@ -57,8 +57,8 @@ def whole(low: int, high: int, *, required: bool = False, **more: Any) -> fields
     )  # fmt: skip
 
 
-def lines() -> fields.Integer:
-    return whole(1, LINES_MAX, load_default=10)
+def lines(least: int = 1) -> fields.Integer:
+    return whole(least, LINES_MAX, load_default=10)
 
 
 def size(*, required: bool = False) -> Size:

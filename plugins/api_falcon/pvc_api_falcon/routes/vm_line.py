@@ -22,7 +22,7 @@ class TicketIn(Schema):
 
 class ConsoleIn(Schema):
     ticket = text(required=True)
-    lines = lines()
+    lines = lines(0)
 
 
 class ScreenIn(Schema):
