@@ -21,7 +21,7 @@ from pvc_api_falcon.paging import FieldsIn, PartIn, is_list
 from pvc_api_falcon.params import FORM
 from pvc_api_falcon.preconditions import has_version
 from pvc_api_falcon.roles import least_role
-from pvc_api_falcon.route import BYTES, JSON, TEXT, Route
+from pvc_api_falcon.route import BYTES, JSON, TEXT, Nothing, Route
 from pvc_api_falcon.settings import BASE
 from pvc_api_falcon.wire.common import Message, Started
 from pvc_core.schema.fields import Size
@@ -140,7 +140,8 @@ def _headers(route: Route) -> list[dict[str, Any]]:
 
 
 def responses(route: Route, names: list[str], bodies: Bodies, *, part: bool) -> dict[str, Any]:
-    codes = {*ALWAYS, *(WITH_OBJECT if names else ()), *(WITH_CHANGE if route.method != "GET" else ())}
+    tells = bool(names) or route.takes not in (None, Nothing)  # a parameter may name what is not there, too
+    codes = {*ALWAYS, *(WITH_OBJECT if tells else ()), *(WITH_CHANGE if route.method != "GET" else ())}
     codes |= {501} if route.free else set()
     codes |= {426} if route.socket else set()
     found = {"202" if route.task else "101" if route.socket else "200": success(route, bodies, part=part)}
