@@ -209,8 +209,8 @@ class RunningLab:
         return True
 
     def eventually(self, true: Callable[[], object], what: str, *, deadline_s: float = 60) -> None:
-        """Return once `true()` is; fails the test with `what` after `deadline_s`. A LabError is "not yet": who asks
-        while daemons come and go may get none or no good answer.
+        """Return once `true()` is; fails the test with `what` after `deadline_s`. An API that gives no answer, or
+        cannot now, is "not yet": daemons come and go. What it refuses it will refuse again: that is raised.
         """
         end = time.monotonic() + deadline_s
         while True:
@@ -219,6 +219,8 @@ class RunningLab:
                 if true():
                     return
             except LabError as error:
+                if isinstance(error, ApiError) and error.status in (400, 401, 403):
+                    raise
                 why = f" ({error})"
             assert time.monotonic() < end, f"not within {deadline_s:.0f} s: {what}{why}"
             time.sleep(0.1)
