@@ -93,6 +93,17 @@ class Arrivals:
         self.expected.discard(uuid)
         return Outcome("")
 
+    def stale(self, claim: Claim, there: Observation) -> bool:
+        """Whether the guest here is a copy prepared for a migration that came to nothing, though the VM lives here by
+        now: nobody may execute it, and what it has in memory is older than what its disks have.
+        """
+        return claim.phase is Phase.FREE and there.guest is GuestState.PAUSED and claim.uuid in self.expected
+
+    def remove(self, uuid: str) -> Outcome:
+        outcome = self._kill(uuid)
+        self.expected.discard(uuid)
+        return outcome
+
     # -- preparing -----------------------------------------------------------------------------------------------------
 
     def _answer(self, vm: VmWanted, claim: Kept[Claim]) -> Outcome:

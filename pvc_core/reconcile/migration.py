@@ -90,6 +90,13 @@ class Departure:
                 self._given_up[vm.uuid] = hopeless
             why = stay or hopeless
             return self._call_off(vm.uuid, why) if why else _progress(claim.value, under_way)
+        # It has ended, or has not begun: but "is it there?" was asked before "is it on its way?", and it may have left
+        # between the two.
+        there = self._observe(vm.uuid)
+        if there.guest is GuestState.OFF:
+            return self._gone(claim)
+        if there.guest is GuestState.UNKNOWN:
+            return Outcome(f"cannot tell whether the guest runs: {there.reason}", 2.0)
         if stay:
             return self._take_back(claim, there, f"stays on {self.ground.node}: {stay}")
         if given_up := self._given_up.pop(vm.uuid, ""):
@@ -172,6 +179,12 @@ class Departure:
             uuid, "calling the migration off", ABORT_S, lambda: compute.abort_migration(uuid, deadline_s=ABORT_S)
         )
         return Outcome(f"calling the migration off: {why}", 0.5)
+
+    def _observe(self, uuid: str) -> Observation:
+        compute = self.ground.compute
+        return self.ground.calls(
+            uuid, "looking at the guest", OBSERVE_S, lambda: compute.observe(uuid, deadline_s=OBSERVE_S)
+        )
 
     def _state(self, uuid: str) -> Migration:
         compute = self.ground.compute

@@ -81,6 +81,8 @@ class VmReconciler:
             return self.mover.departure.step(wanted.value, claim, there)
         if wanted.value.want is Want.START and arriving(claim.value, self.ground.node):
             return self.arrivals.arrive(wanted.value, claim, there)
+        if self.arrivals.stale(claim.value, there):
+            return self.arrivals.remove(key)
         if moves := self.mover.step(wanted, claim, self._seen(key), there):
             return moves
         if wanted.value.want is Want.START:

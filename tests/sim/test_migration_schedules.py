@@ -7,7 +7,9 @@ from __future__ import annotations
 import pytest
 
 from pvc_core.cluster import layout
-from pvc_core.model.vm import Phase
+from pvc_core.contracts.compute import Observation
+from pvc_core.model.vm import GuestState, Phase
+from pvc_core.testing.compute import FakeCompute
 from pvc_core.testing.compute_moves import CONFIRM, COPY, FINISH, PREPARE, SWITCH, FakeMove
 from pvc_core.testing.sim_nodes import Nodes, cluster
 
@@ -118,3 +120,44 @@ def test_b24_no_permit_outlives_the_migration() -> None:
     assert sim.ask(lambda pvc: pvc.vms.move("a", by="test", node=home)) == ""
     sim.check_at_rest()
     assert move.uuid not in sim.world.host(move.target).permits
+
+
+def test_it_leaves_between_is_it_here_and_is_it_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds 8023 and 8480 of pvc-simulate: what was seen paused had left, and was taken for a migration that failed."""
+    sim, move = under_way(9, SWITCH)
+    starts, observe, advance = sim.world.starts, FakeCompute.observe, sim.world.moves.advance
+    while not sim.world.host(move.source).guests[move.uuid].paused:
+        advance()
+
+    def seen_and_gone(self: FakeCompute, uuid: str, *, deadline_s: float) -> Observation:
+        seen = observe(self, uuid, deadline_s=deadline_s)
+        while seen.guest is GuestState.PAUSED and sim.world.moves.of(move.uuid, move.source) is not None:
+            advance()
+        return seen
+
+    monkeypatch.setattr(FakeCompute, "observe", seen_and_gone)
+    monkeypatch.setattr(sim.world.moves, "advance", lambda: None)  # it waits until it has been looked at
+    sim.run(5_000)
+    assert sim.world.moves.of(move.uuid, move.source) is None, "nobody looked"
+    monkeypatch.undo()
+    sim.check_at_rest()
+    assert sim.where("a") == [move.target] and sim.world.starts == starts, "its memory went with it"
+
+
+def test_a_copy_that_came_late_is_not_taken_for_the_guest() -> None:
+    """By now the VM lives where the copy is; what the copy remembers is older than what the disks have."""
+    sim, move = under_way(10, FINISH)
+    target = sim.world.host(move.target)
+    target.away = True
+    sim.world.moves.advance()
+    assert sim.where("a") == [move.source] and move.uuid in target.guests
+    starts = sim.world.starts
+    assert sim.ask(lambda pvc: pvc.vms.stop("a", by="test")) == ""
+    sim.settle(30.0)
+    assert sim.where("a") == []
+    assert sim.ask(lambda pvc: pvc.vms.move("a", by="test", node=move.target)) == ""
+    sim.settle(30.0)
+    assert sim.ask(lambda pvc: pvc.vms.start("a", by="test")) == ""
+    target.away = False
+    sim.check_at_rest()
+    assert sim.where("a") == [move.target] and sim.world.starts == starts + 1
