@@ -31,7 +31,7 @@ def shown_commands(text: str) -> list[str]:
 
 
 def wrong_with(command: str) -> str:
-    """"" when there is such a command with such options."""
+    """ "" when there is such a command with such options."""
     words = shlex.split(re.split(r"&&|\|\||[;|>#]|  ", command.partition("(")[0])[0].replace("...", ""), posix=True)
     here: click.Command = cli
     ctx = click.Context(cli, info_name="pvc")

@@ -40,9 +40,7 @@ class Rig:
     def new_heart(
         self, incarnation: str, deadline: Deadline, facts: Callable[[], Facts] = lambda: Facts(100, 50, 0.5)
     ) -> Heart:
-        return Heart(
-            "hv1", incarnation, limit_s=8.0, clock=self.clock, deadline=deadline, facts=facts
-        )
+        return Heart("hv1", incarnation, limit_s=8.0, clock=self.clock, deadline=deadline, facts=facts)
 
     def beat(self, heart: Heart | None = None, *, armed: bool = True, store: FakeStore | None = None) -> None:
         self.clock.advance(1.0)

@@ -64,7 +64,11 @@ def test_zookeeper_is_asked_on_every_coordinator(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "also",
     [
-        "plugins: 17\n", "plugins: {nosuch: {a: 1}}\n", "unknown: [1]\n", "use: {compute: nosuch}\n", "peer: 3\n",
+        "plugins: 17\n",
+        "plugins: {nosuch: {a: 1}}\n",
+        "unknown: [1]\n",
+        "use: {compute: nosuch}\n",
+        "peer: 3\n",
         "fencing: no\n",
     ],
 )

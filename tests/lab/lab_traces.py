@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,10 @@ MACHINES_OWN = (
 )
 
 
+OTHERS = re.compile(r"/run/netns($| |/pvc\d+-)")
+"""Named namespaces are of the tests of networks, which may run at the same time; a lab's have no names."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """The machine's own mounts, interfaces, addresses, routes, users and files. Compare two with ==."""
@@ -32,11 +37,18 @@ class Machine:
 
 def look() -> Machine:
     return Machine(
-        mounts=Path("/proc/self/mounts").read_text(),
+        mounts="\n".join(
+            line for line in Path("/proc/self/mounts").read_text().splitlines() if not OTHERS.search(line)
+        ),
         interfaces=tuple(sorted(os.listdir("/sys/class/net"))),
         routes=Path("/proc/net/route").read_text(),
         users=Path("/etc/passwd").read_text() + Path("/etc/group").read_text(),
-        files=tuple((str(p), p.lstat().st_mtime) for root in MACHINES_OWN for p in sorted(Path(root).rglob("*"))),
+        files=tuple(
+            (str(path), path.lstat().st_mtime)
+            for root in MACHINES_OWN
+            for path in sorted(Path(root).rglob("*"))
+            if not OTHERS.search(str(path))
+        ),
     )
 
 

@@ -20,10 +20,15 @@ FENCE = Path(__file__).resolve().parents[1] / "fence/from_node.py"
 
 
 def fence(lab: RunningLab, judge: str, node: str, deadline_s: int = 60) -> dict[str, Any]:
-    """What the driver on `judge`, built on its store, answers."""
-    answer: dict[str, Any] = json.loads(
-        lab.exec(judge, sys.executable, str(FENCE), node, str(deadline_s)).splitlines()[-1]
-    )
+    """What the driver on `judge`, built on its store, answers; its store may just be choosing a leader."""
+    said: list[str] = []
+
+    def answers() -> bool:
+        said[:] = lab.exec(judge, sys.executable, str(FENCE), node, str(deadline_s)).splitlines()
+        return True
+
+    lab.eventually(answers, f"{judge} can ask about {node}")
+    answer: dict[str, Any] = json.loads(said[-1])
     return answer
 
 

@@ -290,9 +290,7 @@ def test_a_backup_is_one_moment_while_another_client_writes_all_the_time(lab3: R
     lab3.remove_guest("furious")
 
 
-def test_a_restore_brings_back_what_was_and_the_running_guest_never_stops(
-    lab3: RunningLab, tmp_path: Path
-) -> None:
+def test_a_restore_brings_back_what_was_and_the_running_guest_never_stops(lab3: RunningLab, tmp_path: Path) -> None:
     lab3.guest("stays", node="hv2")
     lab3.api.post("/vm", xml=definition("gone"))
     file = tmp_path / "backup.json"

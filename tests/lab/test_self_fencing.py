@@ -110,9 +110,7 @@ def test_a12_a_pvcnoded_that_hangs_disturbs_nobody(lab3: RunningLab, guests: dic
 
 
 @pytest.mark.usefixtures("nobody_judges")
-def test_a13_pvcguard_killed_before_while_and_after_they_stand_still(
-    lab3: RunningLab, guests: dict[str, str]
-) -> None:
+def test_a13_pvcguard_killed_before_while_and_after_they_stand_still(lab3: RunningLab, guests: dict[str, str]) -> None:
     """Cut off, it is killed every second: whoever begins anew keeps the deadline and knows whom to let go."""
     uuid = guests["hv3"]
     lab3.cut("hv3")

@@ -198,9 +198,7 @@ def test_what_changed_since_is_undone_and_the_running_guest_keeps_running(cluste
 def test_a_guest_that_runs_is_not_stopped_by_a_backup_that_wanted_it_off(cluster: Cluster) -> None:
     data = cluster.backup()
     cluster.guests["hv1"] = {"u-web": "web"}
-    cluster.repository.set(
-        layout.CLAIMS, "u-web", Claim(uuid="u-web", holder="hv1", phase=Phase.RUN), if_version=None
-    )
+    cluster.repository.set(layout.CLAIMS, "u-web", Claim(uuid="u-web", holder="hv1", phase=Phase.RUN), if_version=None)
     cluster.restore(data)
     assert cluster.records(layout.VM_WANTED)["u-web"].want is Want.START
 

@@ -153,9 +153,7 @@ class CephFencingRig(StorageFencingRig):
                 "state": str(self._directory / f"{node}-{incarnation}"),
             }
             networks = {"storage": f"{self.storage_ips[node]}/24"}
-            context = FakeContext(
-                config, node=node, incarnation=incarnation, state=self.state, host_networks=networks
-            )
+            context = FakeContext(config, node=node, incarnation=incarnation, state=self.state, host_networks=networks)
             self._drivers[node, incarnation] = CephStorage(context)
         return self._drivers[node, incarnation]
 
