@@ -20,6 +20,7 @@ MOST_WE_KNOW_OF = 200
 @pytest.mark.slow
 def test_kazoos_own_tests_pass_on_pvcstored(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.store.kazoo_plugin", "-p", "no:cacheprovider"]
+    command += ["-p", "no:schemathesis"]  # it keeps what failed calls held, and some of these tests count objects
     command += ["-n", "3", "--dist", "loadfile", "-W", "ignore", "--tb", "short", "-rfE", "--rootdir", str(tmp_path)]
     command += ["-c", os.devnull, "--ignore-glob=*gevent*", "--ignore-glob=*eventlet*", "--pyargs", "kazoo.tests"]
     environment = {**os.environ, "ZOOKEEPER_VERSION": "3.8.0", "PYTHONPATH": str(ROOT)}
