@@ -214,10 +214,10 @@ class FakeNode:
     def _todo(self) -> list[Callable[[], None]]:
         view = self.keeper.view
         tasks = [kept for kept in view.tasks.values() if not kept.value.ended and kept.value.kind != "volume.upload"]
-        found: list[Callable[[], None]] = [lambda task=task: self._do(task) for task in tasks if self._mine(task.value)]  # type: ignore[misc]
+        found: list[Callable[[], None]] = [lambda task=task: self._do(task) for task in tasks if self._mine(task.value)]
         for kept in view.vm_wanted.values():
             if kept.value.want is Want.REMOVE or self._differs(kept.value):
-                found.append(lambda vm=kept: self._settle(vm))  # type: ignore[misc]
+                found.append(lambda vm=kept: self._settle(vm))
         return found
 
     def _mine(self, task: Task) -> bool:

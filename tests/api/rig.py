@@ -143,7 +143,7 @@ class Rig:
 def new_rig(open_as: Callable[[str], Store] | None = None) -> Rig:
     """Node hv1 is up, primary and has a pool "vms". `open_as`: a way to a real store, as "node" and as "api"."""
     server = None if open_as else FakeStoreServer(auto=True)
-    client: Callable[[str], Store] = open_as or server.client  # type: ignore[union-attr]
+    client: Callable[[str], Store] = open_as or server.client
     repository, clock = Repository(client("node")), SystemClock()
     fill(repository)
     keeper = ViewKeeper(client("api"), clock, live=True)

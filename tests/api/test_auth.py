@@ -31,7 +31,7 @@ def test_a_wrong_key(api: Api, key: str) -> None:
         assert (
             client.post("/vm", headers={"X-Api-Key": key.encode()}, data={"xml": definition("intruder")}).status_code
             == 401
-        )  # type: ignore[dict-item]
+        )
     assert api.rig.keeper.view.vm("intruder") is None
 
 
@@ -53,14 +53,14 @@ def test_the_socket_needs_no_key(api: Api) -> None:
     with api.local() as local:
         assert local.get("/vm").status_code == 200
         assert local.post("/vm", data={"xml": definition("local1")}).status_code == 200
-    assert api.rig.keeper.view.vm("local1").value.asked_by == "local"  # type: ignore[union-attr]
+    assert api.rig.keeper.view.vm("local1").value.asked_by == "local"
     assert stat.S_IMODE(api.socket.stat().st_mode) == 0o660
 
 
 def test_who_asked_is_kept(api: Api) -> None:
     with api.client() as client:
         client.post("/vm", data={"xml": definition("mine")})
-    assert api.rig.keeper.view.vm("mine").value.asked_by == "tester"  # type: ignore[union-attr]
+    assert api.rig.keeper.view.vm("mine").value.asked_by == "tester"
 
 
 def test_read_only_may_look_and_nothing_else(api: Api) -> None:

@@ -28,7 +28,7 @@ class Locked(Pvcstored):
     """As it is deployed, with secrets."""
 
     @property
-    def secrets(self) -> Path:  # type: ignore[override]
+    def secrets(self) -> Path:
         return self.directory / "secrets"
 
 

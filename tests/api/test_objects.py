@@ -156,10 +156,10 @@ def test_plugins_and_their_actions(client: httpx2.Client, api: Api) -> None:
     assert (found["name"], found["state"], found["api_range"]) == ("storage_fake", "active", [1, 1])
     assert found["actions"] == [{"name": "scrub", "help": "Reads everything.", "where": "primary"}]
     for given in ({"data": {"depth": "3"}}, {"json": {"depth": 3}}, {"params": {"depth": "3"}}):
-        answer = client.post("/plugin/storage_fake/scrub", **given)  # type: ignore[arg-type]
+        answer = client.post("/plugin/storage_fake/scrub", **given)
         assert (answer.status_code, answer.json()["run_on"]) == (202, "hv1"), answer.text
         task = api.rig.services.tasks.get(answer.json()["task_id"])
-        assert task.args["action"] == "scrub" and str(task.args["args"]["depth"]) == "3"  # type: ignore[index]
+        assert task.args["action"] == "scrub" and str(task.args["args"]["depth"]) == "3"
     answer = client.post("/plugin/storage_fake/scrub", json={"deep": 1})
     assert answer.status_code == 400 and answer.json()["fields"].keys() == {"depth", "deep"}
     assert "depth" not in client.get("/tasks").text, "what an action was given may be secret"

@@ -37,7 +37,7 @@ def vm(client: httpx2.Client) -> str:
 def wait_for(true: object, seconds: float = 5.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if true():  # type: ignore[operator]
+        if true():
             return True
         time.sleep(0.01)
     return False
@@ -115,7 +115,7 @@ def test_an_upload_is_not_held_in_memory(rig: Rig, api: Api) -> None:
         raise Retry("enough")
 
     original = rig.node.answer_upload
-    rig.node.answer_upload = slowly  # type: ignore[method-assign, assignment]
+    rig.node.answer_upload = slowly
     sent = 0
     try:
         with socket.create_connection(("127.0.0.1", api.frontend.port)) as raw:
@@ -131,7 +131,7 @@ def test_an_upload_is_not_held_in_memory(rig: Rig, api: Api) -> None:
             release.set()
     finally:
         release.set()
-        rig.node.answer_upload = original  # type: ignore[method-assign]
+        rig.node.answer_upload = original
 
 
 # -- downloads ---------------------------------------------------------------------------------------------------------

@@ -246,7 +246,7 @@ def _refused(api: Api, path: object) -> bool:
 
 def _eventually(true: object, what: str, within_s: float = 20.0) -> None:
     until_s = time.monotonic() + within_s
-    while not true():  # type: ignore[operator]
+    while not true():
         assert time.monotonic() < until_s, what
         time.sleep(0.05)
 

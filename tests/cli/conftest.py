@@ -76,7 +76,7 @@ class FakeApi:
         if isinstance(found, list):
             found = found.pop(0) if len(found) > 1 else found[0]
         if found is not None:
-            return found  # type: ignore[no-any-return]
+            return found
         if request.method == "GET":
             return Reply(404, {"message": f"There is no {request.path}.", "code": "not_found", "help": ""})
         return Reply(200, {"message": "It is done."})

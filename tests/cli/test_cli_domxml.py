@@ -64,7 +64,7 @@ def test_add_and_remove_a_nic() -> None:
         '+<interface type="bridge">', f'+<mac address="{MAC}"/>', '+<source bridge="vmbr77"/>',
         '+<model type="virtio"/>', "+</interface>",
     ]  # fmt: skip
-    assert parse(new).findall("devices/interface")[-1].find("mac").get("address") == MAC  # type: ignore[union-attr]
+    assert parse(new).findall("devices/interface")[-1].find("mac").get("address") == MAC
     assert device.startswith("<interface") and device.endswith("</interface>")
     assert without_nic(new, "77", None)[0] == XML, "taking it out again leaves what was there"
     assert without_nic(new, None, MAC.upper())[0] == XML
@@ -74,7 +74,7 @@ def test_add_and_remove_a_nic() -> None:
     ("network", "bridge"), [("1200", "vmbr1200"), ("upstream", "brupstream"), ("storage", "brstorage")]
 )
 def test_bridges(network: str, bridge: str) -> None:
-    assert bridge_nic(network, MAC, "e1000").find("source").get("bridge") == bridge  # type: ignore[union-attr]
+    assert bridge_nic(network, MAC, "e1000").find("source").get("bridge") == bridge
 
 
 def test_nics_that_cannot_be() -> None:
@@ -110,10 +110,10 @@ def test_macvtap() -> None:
 def test_a_new_disk_takes_monitors_and_secret_from_one_that_is_there() -> None:
     new, device = with_disk(XML, "vms/data", kind="rbd", bus="scsi", device=None)
     disk = parse(new).findall("devices/disk")[-1]
-    assert disk.find("source").get("name") == "vms/data"  # type: ignore[union-attr]
+    assert disk.find("source").get("name") == "vms/data"
     assert [host.get("name") for host in disk.findall("source/host")] == ["10.2.0.11", "10.2.0.12"]
     assert disk.find("auth/secret") is not None
-    assert (disk.find("target").get("dev"), disk.find("target").get("bus")) == ("sdb", "scsi")  # type: ignore[union-attr]
+    assert (disk.find("target").get("dev"), disk.find("target").get("bus")) == ("sdb", "scsi")
     assert "vms/data" in device
     assert not [line for line in changed(XML, new) if line.startswith("-")]
     assert without_disk(new, "vms/data")[0] == XML
@@ -123,7 +123,7 @@ def test_a_new_disk_takes_monitors_and_secret_from_one_that_is_there() -> None:
 def test_the_first_disk_and_nic_come_before_the_emulator() -> None:
     bare = "<domain>\n  <devices>\n    <emulator>/usr/bin/kvm</emulator>\n  </devices>\n</domain>"
     new, _ = with_disk(bare, "vms/root", kind="rbd", bus="virtio", device=None)
-    assert parse(new).find("devices")[0].tag == "disk"  # type: ignore[index]
+    assert parse(new).find("devices")[0].tag == "disk"
     assert 'dev="vda"' in new
     assert without_disk(new, "vda")[0] == bare
     new, _ = with_nic(bare, bridge_nic("7", MAC, "virtio"))

@@ -54,7 +54,7 @@ def never(seconds: float) -> None:
 def test_it_rings_for_its_task_and_no_other() -> None:
     events, told = Events(), []
     events.say("ready")
-    with Bell(events, "task", "t1", told=told.append) as bell:  # type: ignore[arg-type]
+    with Bell(events, "task", "t1", told=told.append) as bell:
         events.say("task", id="t2", state="RUNNING")
         events.say("task", id="t1", state="RUNNING", status="half")
         began_s = time.monotonic()
@@ -68,7 +68,7 @@ def test_it_rings_for_its_task_and_no_other() -> None:
 def test_without_events_it_is_the_clock() -> None:
     events, slept = Events(), []
     events.say("ready")
-    with Bell(events, "task", "t1") as bell:  # type: ignore[arg-type]
+    with Bell(events, "task", "t1") as bell:
         events.end()
         for _ in range(100):
             bell.wait(0.5, sleep=slept.append)
@@ -83,7 +83,7 @@ def test_an_api_without_events_is_asked_as_ever() -> None:
             raise NoAnswer("no such path")
 
     slept: list[float] = []
-    with Bell(Old(), "task", "t1") as bell:  # type: ignore[arg-type]
+    with Bell(Old(), "task", "t1") as bell:
         bell.wait(0.5, sleep=slept.append)
     assert slept == [0.5]
 

@@ -23,7 +23,7 @@ def test_the_file_arrives_whole(pvc: Any, api: Any, tmp_path: Path) -> None:
     assert api.last.path == "/storage/ceph/volume/vms/root/upload"
     assert api.last.query == {"image_format": ["qcow2"], "file_size": [str(len(content))]}
     head = f"Content-Type: {api.last.headers['content-type']}\r\n\r\n".encode()
-    part = BytesParser().parsebytes(head + api.last.body).get_payload()[0]  # type: ignore[index]
+    part = BytesParser().parsebytes(head + api.last.body).get_payload()[0]
     assert isinstance(part, Message)
     assert part.get_param("name", header="Content-Disposition") == "file"
     assert api.last.body.count(content) == 1

@@ -38,14 +38,14 @@ class Between(Store):
                 found[key] = entry
         return found
 
-    def commit(self, ops, *, deadline_s: float | None = None):  # type: ignore[no-untyped-def]
+    def commit(self, ops, *, deadline_s: float | None = None):
         self._write()
         return self._store.commit(ops)
 
     def children(self, key: str, *, deadline_s: float | None = None) -> list[str]:
         return self._store.children(key)
 
-    create = put = delete = watch = session = on_session = close = None  # type: ignore[assignment]
+    create = put = delete = watch = session = on_session = close = None
 
 
 class Writer:

@@ -49,7 +49,7 @@ def render(text: str, **given_: object) -> Element:
 
 def rendered(text: str, **given_: object) -> str:
     values = {"disks": {"sda": File(path="/v/a")}, "nics": {MAC: Bridge(bridge="vmbr100")}, "virt_type": "kvm"}
-    return definitions.render(RenderRequest(definition=text, uuid=UUID, name="web1", **{**values, **given_}))  # type: ignore[arg-type]
+    return definitions.render(RenderRequest(definition=text, uuid=UUID, name="web1", **{**values, **given_}))
 
 
 # --- the property: what is not ours stays
@@ -169,7 +169,7 @@ def test_the_users_own_error_policy_and_encryption_stay() -> None:
 def test_a_nic_gets_its_target() -> None:
     target = Bridge(bridge="vmbr100", device="tap7", mtu=1400)
     found = render(domain(nic()), nics={MAC: target}).find("devices/interface")
-    assert found is not None and found.find("target").get("dev") == "tap7" and found.find("mtu").get("size") == "1400"  # type: ignore[union-attr]
+    assert found is not None and found.find("target").get("dev") == "tap7" and found.find("mtu").get("size") == "1400"
     found = render(domain(nic()), nics={MAC: Macvtap(device="ens1v0")}).find("devices/interface")
     assert found is not None and found.get("type") == "direct"
     tagged = nic().replace("</interface>", '<vlan><tag id="7"/></vlan></interface>')
@@ -177,7 +177,7 @@ def test_a_nic_gets_its_target() -> None:
         found = render(domain(tagged), nics={MAC: target}).find("devices/interface")
         assert found is not None and [one.get("id") for one in found.findall("vlan/tag")] == ["5"]
     found = render(domain(nic()), nics={MAC: Hostdev(pci_address="0000:65:00.1")}).find("devices/interface")
-    assert found is not None and found.find("source/address").get("slot") == "0x00"  # type: ignore[union-attr]
+    assert found is not None and found.find("source/address").get("slot") == "0x00"
     with pytest.raises(Invalid):
         render(domain(nic()), nics={MAC: VhostUser(socket="/s")})
 
@@ -207,18 +207,18 @@ def test_emulation_takes_what_kvm_would_need_away() -> None:
     text = domain(more='<cpu mode="host-passthrough" check="none"/>')
     emulated, real = render(text, virt_type="qemu"), render(text, virt_type="kvm")
     assert emulated.get("type") == "qemu" and emulated.findtext("devices/emulator") == "/usr/bin/qemu-system-x86_64"
-    assert emulated.find("cpu").get("mode") == "maximum"  # type: ignore[union-attr]
-    assert real.findtext("devices/emulator") == "/usr/bin/kvm" and real.find("cpu").get("mode") == "host-passthrough"  # type: ignore[union-attr]
+    assert emulated.find("cpu").get("mode") == "maximum"
+    assert real.findtext("devices/emulator") == "/usr/bin/kvm" and real.find("cpu").get("mode") == "host-passthrough"
 
 
 def test_console_log_and_vnc_address_are_set_where_there_is_one() -> None:
     vnc = '<graphics type="vnc" port="5901" listen="0.0.0.0"><listen type="address" address="0.0.0.0"/></graphics>'
     serial = '<serial type="pty"><log file="/etc/shadow" append="off"/></serial>'
     out = render(domain(vnc + serial + '<console type="pty"/>'), console_log="/log", vnc_listen="10.0.0.1")
-    assert out.find("devices/serial/log").attrib == {"file": "/log", "append": "on"}  # type: ignore[union-attr]
+    assert out.find("devices/serial/log").attrib == {"file": "/log", "append": "on"}
     graphics = out.find("devices/graphics")
     assert graphics is not None and (graphics.get("listen"), graphics.get("port")) == ("10.0.0.1", "5901")
-    assert graphics.find("listen").get("address") == "10.0.0.1"  # type: ignore[union-attr]
+    assert graphics.find("listen").get("address") == "10.0.0.1"
     assert render(domain(), console_log="/log", vnc_listen="10.0.0.1").find("devices/serial") is None
 
 

@@ -233,7 +233,7 @@ def test_libvirtd_killed_in_the_middle_of_a_start(rig: LibvirtRig, guest: Render
 
 def _settles(rig: LibvirtRig, driver: object, guest: RenderRequest) -> bool:
     """What is seen agrees with what is."""
-    seen = _looks(driver.observe, guest.uuid)  # type: ignore[attr-defined]
+    seen = _looks(driver.observe, guest.uuid)
     if seen is GuestState.OFF:
         return rig.executions(guest.uuid) == 0
     return seen in (GuestState.RUNNING, GuestState.UNKNOWN) and rig.executions(guest.uuid) == 1
@@ -290,7 +290,7 @@ def test_what_is_typed_reaches_the_guest(rig: LibvirtRig, guest: RenderRequest) 
 
 def _looks(observe: Callable[..., object], uuid: str) -> GuestState | None:
     try:
-        return observe(uuid, deadline_s=1.0).guest  # type: ignore[attr-defined]
+        return observe(uuid, deadline_s=1.0).guest
     except Retry:
         return None
 

@@ -117,8 +117,8 @@ def _knows(driver: object, uuid: str) -> bool:
     from pvc_core.errors import Retry
 
     try:
-        seen = driver.observe(uuid, deadline_s=5.0)  # type: ignore[attr-defined]
-        under_way = driver.migration(uuid, deadline_s=5.0).running  # type: ignore[attr-defined]
+        seen = driver.observe(uuid, deadline_s=5.0)
+        under_way = driver.migration(uuid, deadline_s=5.0).running
     except Retry:
         return False
     return seen.guest is not GuestState.UNKNOWN and not seen.incoming and not under_way

@@ -59,7 +59,7 @@ def test_a_host_that_was_renamed_is_named_with_both_names(tmp_path: Path) -> Non
     host = socket.gethostname().partition(".")[0]
     found = here._name(SimpleNamespace(node="another"))  # type: ignore[arg-type]  # asked for its node's name only
     assert not found.ok and host in found.text and "another" in found.text and "another" in found.remedy
-    assert here._name(SimpleNamespace(node=host)).ok  # type: ignore[arg-type]
+    assert here._name(SimpleNamespace(node=host)).ok
 
 
 def test_names_that_are_not_known_resolve_to_nothing() -> None:

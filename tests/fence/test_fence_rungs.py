@@ -84,7 +84,7 @@ def test_a_target_is_a_machine_and_a_boot(world: World) -> None:
 
 
 def test_a_uuid_that_two_nodes_have_is_nobodys(world: World) -> None:
-    world.view.node_seen["hv3"] = seen("hv3", machine_uuid=UUIDS["hv2"])  # type: ignore[index]
+    world.view.node_seen["hv3"] = seen("hv3", machine_uuid=UUIDS["hv2"])
     assert target_of(world.view, "hv2").uuid == ""
     assert target_of(world.view, "hv3").uuid == ""
     assert target_of(world.view, "hv1").uuid == UUIDS["hv1"]

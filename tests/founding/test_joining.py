@@ -85,7 +85,7 @@ def test_of_many_that_show_one_token_at_once_one_is_let_in(cluster: Cluster, cap
     for node in nodes:
         cluster.write_config(node)
     codes: list[int] = []
-    threads = [threading.Thread(target=lambda node=node: codes.append(join(cluster, node, word))) for node in nodes]  # type: ignore[misc]
+    threads = [threading.Thread(target=lambda node=node: codes.append(join(cluster, node, word))) for node in nodes]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -98,7 +98,7 @@ class Calls(Asker):
         super().__init__(machine.name, b"", machine.clock)
         self._machine = machine
 
-    def ask(self, what, targets, *, wait_s, incarnation="", why=""):  # type: ignore[no-untyped-def]
+    def ask(self, what, targets, *, wait_s, incarnation="", why=""):
         heard = []
         for name in targets:
             if name in self._machine.hears and name in self._machine.net:

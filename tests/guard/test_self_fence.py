@@ -196,10 +196,10 @@ def test_b2_condemned_and_stuck_there_is_no_word_and_the_machine_is_reset(rig: R
 def test_b24_who_may_have_been_given_up_takes_in_no_guest_either(rig: Rig, kind: str) -> None:
     rig.passes(8.1)
     with pytest.raises(Refused, match="has not heard this node for its limit"):
-        rig.permits.give(UUID, 1, kind, 60.0)  # type: ignore[arg-type]
+        rig.permits.give(UUID, 1, kind, 60.0)
     rig.heard()
-    permit = rig.permits.give(UUID, 1, kind, 60.0)  # type: ignore[arg-type]
+    permit = rig.permits.give(UUID, 1, kind, 60.0)
     assert permit.deadline_boottime_s == rig.clock.now_s + 8.0, "it ends with the node's own time"
     rig.deadline.condemned = "it was silent"
     with pytest.raises(Refused, match="this node is given up"):
-        rig.permits.give(UUID, 1, kind, 60.0)  # type: ignore[arg-type]
+        rig.permits.give(UUID, 1, kind, 60.0)

@@ -105,7 +105,7 @@ def test_a_restarted_daemon_leaves_them_until_the_old_lease_ends(node: Node) -> 
 def test_a_lease_that_ends_while_the_neighbours_are_asked_gives_nothing(node: Node) -> None:
     node.lead()
     answers = iter((True, False, False))
-    node.ground.is_primary = lambda: next(answers)  # type: ignore[method-assign]
+    node.ground.is_primary = lambda: next(answers)
     node.step()
     assert not node.holds()
 

@@ -104,7 +104,7 @@ def boot(tmp_path: Path) -> Iterator[object]:
 
 
 @pytest.mark.parametrize("bus", sorted(DISKS))
-def test_it_boots_to_a_login_and_answers(boot, bus: str) -> None:  # type: ignore[no-untyped-def]
+def test_it_boots_to_a_login_and_answers(boot, bus: str) -> None:
     started = time.monotonic()
     guest = boot("demo", bus)
     banner = guest.until("login: ")
@@ -123,7 +123,7 @@ def test_it_boots_to_a_login_and_answers(boot, bus: str) -> None:  # type: ignor
     assert guest.ended() == 0
 
 
-def test_the_other_flavour_counts_seconds(boot) -> None:  # type: ignore[no-untyped-def]
+def test_the_other_flavour_counts_seconds(boot) -> None:
     guest = boot("tick", "virtio")
     guest.until("tick 1\r\n")
     started = time.monotonic()

@@ -25,7 +25,7 @@ def rig() -> Iterator[VlanRig]:
 
 class TestVlan(NetworkContract):
     @pytest.fixture
-    def rig(self, rig: VlanRig) -> VlanRig:  # type: ignore[override]
+    def rig(self, rig: VlanRig) -> VlanRig:
         return rig
 
 

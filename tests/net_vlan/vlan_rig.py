@@ -37,7 +37,7 @@ class VlanRig(SpaceRig):
             here.link("del", index=here.link_lookup(ifname=TRUNK)[0])
 
     def kernel(self, node: str, **more: object) -> Kernel:
-        return Kernel(TRUNK, open=partial(NetNS, self.space(node), flags=0), **more)  # type: ignore[arg-type]
+        return Kernel(TRUNK, open=partial(NetNS, self.space(node), flags=0), **more)
 
     def driver(self, node: str) -> NetworkDriver:
         open = partial(NetNS, self.space(node), flags=0)

@@ -49,16 +49,16 @@ class Cluster:
         self.networks = {"managed": FakeNetworkDefinitions(), "bridged": FakeNetworkDefinitions(bridged)}
         self.nics: dict[str, str] = {}
         self.desk = Desk(
-            keeper=self.keeper, repository=self.repository, clock=clock, compute=None,  # type: ignore[arg-type]
-            descriptions=SimpleNamespace(of=self._description),  # type: ignore[arg-type]
-            storage={}, plugins={}, checks=None, ask=None, inline=True,  # type: ignore[arg-type]
+            keeper=self.keeper, repository=self.repository, clock=clock, compute=None,
+            descriptions=SimpleNamespace(of=self._description),
+            storage={}, plugins={}, checks=None, ask=None, inline=True,
             waiter=lambda true: self.settle(true), networks=self.networks,
             host_side=HostSide(mtus={"cluster": 1500}, subnets={"cluster": ip_network("10.1.0.0/24")}),
         )  # fmt: skip
         self.service = NetworkService(self.desk)
         self.world = FakeNetworkWorld()
         self.primary = True
-        self.reconcilers = {node: NetworkReconciler(self._ground(node)) for node in NODES}  # type: ignore[arg-type]
+        self.reconcilers = {node: NetworkReconciler(self._ground(node)) for node in NODES}
 
     def settle(self, true: Any) -> bool:
         for _round in range(5):
@@ -111,7 +111,7 @@ def cluster() -> Iterator[Cluster]:
 def words(**changes: Any) -> NetworkWords:
     merged: dict[str, Any] = {**LAB, **changes}
     if isinstance(changes.get("ip4"), dict):
-        merged["ip4"] = {**LAB["ip4"], **changes["ip4"]}  # type: ignore[dict-item]
+        merged["ip4"] = {**LAB["ip4"], **changes["ip4"]}
     return NetworkWords(**merged)
 
 

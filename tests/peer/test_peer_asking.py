@@ -124,7 +124,7 @@ def test_more_than_the_limit_are_told_to_ask_again(serve: Callable[..., Path]) -
     consoles[1].close()
 
 
-def test_a_broken_upload_source_cuts_the_upload(path: Path, asked) -> None:  # type: ignore[no-untyped-def]
+def test_a_broken_upload_source_cuts_the_upload(path: Path, asked) -> None:
     def source() -> Iterator[bytes]:
         yield b"half"
         raise OSError("cannot read the image")

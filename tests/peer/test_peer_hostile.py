@@ -21,14 +21,14 @@ from pvc_core.errors import Permanent, Refused
 from pvc_core.peer import Answer, PeerServer, Unreachable, answering, ask
 
 
-def test_a_client_that_leaves_a_silent_console_frees_it(path: Path, asked) -> None:  # type: ignore[no-untyped-def]
+def test_a_client_that_leaves_a_silent_console_frees_it(path: Path, asked) -> None:
     reply = ask(path, "console")
     assert next(reply.body) == b"login: "
     reply.close()
     assert asked.freed.wait(5)
 
 
-def test_a_client_that_leaves_a_talking_console_frees_it(path: Path, asked) -> None:  # type: ignore[no-untyped-def]
+def test_a_client_that_leaves_a_talking_console_frees_it(path: Path, asked) -> None:
     with ask(path, "endless") as reply:
         next(reply.body)
     assert asked.freed.wait(5)
@@ -44,7 +44,7 @@ def test_close_wakes_the_thread_that_reads(path: Path) -> None:
     timer.join()
 
 
-def test_a_client_that_does_not_read_is_given_up_and_blocks_nobody(serve, asked) -> None:  # type: ignore[no-untyped-def]
+def test_a_client_that_does_not_read_is_given_up_and_blocks_nobody(serve, asked) -> None:
     path = serve(idle_s=0.5)
     slow = _dial(path)
     _frame(slow, {"ask": "endless"})
@@ -53,7 +53,7 @@ def test_a_client_that_does_not_read_is_given_up_and_blocks_nobody(serve, asked)
     slow.close()
 
 
-def test_an_upload_that_stalls_is_given_up(serve, asked) -> None:  # type: ignore[no-untyped-def]
+def test_an_upload_that_stalls_is_given_up(serve, asked) -> None:
     path = serve(idle_s=0.3)
     slow = _dial(path)
     _frame(slow, {"ask": "upload", "body": True})
@@ -64,7 +64,7 @@ def test_an_upload_that_stalls_is_given_up(serve, asked) -> None:  # type: ignor
     slow.close()
 
 
-def test_killed_in_the_middle_of_an_upload(path: Path, asked) -> None:  # type: ignore[no-untyped-def]
+def test_killed_in_the_middle_of_an_upload(path: Path, asked) -> None:
     code = (
         "import sys, time\nfrom pvc_core.peer import ask\n"
         "def source():\n    yield b'x' * 500_000\n    print('half', flush=True)\n    time.sleep(60)\n"
@@ -149,7 +149,7 @@ def test_the_socket_of_a_dead_process_is_replaced(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_stop_ends_what_is_open(serve: Callable[..., Path], asked, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_stop_ends_what_is_open(serve: Callable[..., Path], asked, tmp_path: Path) -> None:
     server = PeerServer(tmp_path / "x.sock", asked.handlers())
     server.start()
     reply = ask(tmp_path / "x.sock", "console")

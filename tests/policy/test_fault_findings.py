@@ -47,7 +47,7 @@ def test_a_node_that_takes_no_guests_is_no_spare_room() -> None:
 
 def seen(cluster: Cluster, **how: object) -> ClusterView:
     view = cluster.view
-    record = VmSeen(uuid="vm", node="hv1", **how)  # type: ignore[arg-type]
+    record = VmSeen(uuid="vm", node="hv1", **how)
     return replace(view, vm_seen={"vm": Kept(record, 0)})
 
 

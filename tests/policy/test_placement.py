@@ -39,7 +39,7 @@ class Cluster:
 
     def vm(self, name: str, node: str = "", *, what: str = "1024 1", runs: bool = True, **more: object) -> VmWanted:
         vm = VmWanted(uuid=name, name=name, definition=what, want=Want.START if runs else Want.STOP)
-        self.vms[name] = vm = replace(vm, **more)  # type: ignore[arg-type]
+        self.vms[name] = vm = replace(vm, **more)
         if node:
             self.claims[name] = Claim(uuid=name, holder=node, phase=Phase.RUN if runs else Phase.FREE)
         return vm

@@ -115,7 +115,7 @@ def test_what_cannot_be_counted_stays_as_it_was_counted_last() -> None:
     primary, _other = _nodes()
     told = primary.look()
     driver = primary.storage[DRIVER]
-    driver.report = lambda pools, deadline_s: StorageReport(driver=DRIVER, status="ill", silent="nobody counts")  # type: ignore[method-assign]
+    driver.report = lambda pools, deadline_s: StorageReport(driver=DRIVER, status="ill", silent="nobody counts")
     primary.clock.move(LOOK_S)
     now = primary.look()
     assert (now.status, now.usage, now.silent, now.at_s) == ("ill", told.usage, "nobody counts", told.at_s)

@@ -23,10 +23,10 @@ def on_hv1(seed: int, *names: str, count: int = 3) -> Nodes:
     for name in names:
         sim.define(name)
         sim.settle(2)
-        sim.ask(lambda pvc, name=name: pvc.vms.move(name, by="test", node="hv1"))  # type: ignore[misc]
+        sim.ask(lambda pvc, name=name: pvc.vms.move(name, by="test", node="hv1"))
     sim.settle(10)
     for name in names:
-        assert sim.ask(lambda pvc, name=name: pvc.vms.start(name, by="test")) == ""  # type: ignore[misc]
+        assert sim.ask(lambda pvc, name=name: pvc.vms.start(name, by="test")) == ""
     sim.settle(20)
     assert all(sim.where(name) == ["hv1"] for name in names)
     return sim
@@ -154,7 +154,7 @@ def test_what_a_person_moved_away_for_good_stays_away() -> None:
 def test_autostart_starts_once_when_its_node_gets_ready() -> None:
     sim = on_hv1(7, "a", "b")
     for name in ("a", "b"):
-        sim.ask(lambda pvc, name=name: pvc.vms.shutdown(name, by="test"))  # type: ignore[misc]
+        sim.ask(lambda pvc, name=name: pvc.vms.shutdown(name, by="test"))
     sim.settle(20)
     sim.ask(lambda pvc: pvc.vms.set_meta("a", VmMeta(autostart=True), by="test"))
     sim.settle(20)
@@ -180,7 +180,7 @@ def test_daemons_and_nodes_die_in_the_middle(seed: int) -> None:
                 node.store.lose_next_answer()
             case 4:
                 state_ = sim.random.choice((sim.services.nodes.flush, sim.services.nodes.ready))
-                sim.ask(lambda _, state_=state_: state_("hv1", by="test"))  # type: ignore[misc]
+                sim.ask(lambda _, state_=state_: state_("hv1", by="test"))
     asked = sim.watcher.get(layout.NODE_WANTED, "hv1").value.domain_state
     sim.check_at_rest()
     assert state(sim) == asked

@@ -110,7 +110,7 @@ class Run:
         assert len(acting) <= 1, f"seed {self.seed}: {acting} act at once"
         kept = self.rig.server.tree.peek(layout.LEADER.key(layout.ONLY))
         if kept is not None:
-            term = int(str(kept.data, "utf-8").split('"term":')[1].split(",")[0].rstrip("}"))  # type: ignore[arg-type]
+            term = int(str(kept.data, "utf-8").split('"term":')[1].split(",")[0].rstrip("}"))
             assert term >= self.term, f"seed {self.seed}: term {term} after {self.term}"
             self.term = term
 

@@ -137,14 +137,14 @@ def test_twenty_at_once_do_not_choose_one_node() -> None:
     sim = cluster(7)
     for name in names:
         sim.define(name)
-        sim.ask(lambda pvc, name=name: pvc.vms.move(name, by="test", node="hv1"))  # type: ignore[misc]
+        sim.ask(lambda pvc, name=name: pvc.vms.move(name, by="test", node="hv1"))
         sim.settle(5)
-        sim.ask(lambda pvc, name=name: pvc.vms.move(name, by="test", node="hv1"))  # type: ignore[misc]
-        sim.ask(lambda pvc, name=name: pvc.vms.start(name, by="test"))  # type: ignore[misc]
+        sim.ask(lambda pvc, name=name: pvc.vms.move(name, by="test", node="hv1"))
+        sim.ask(lambda pvc, name=name: pvc.vms.start(name, by="test"))
     sim.settle(60)
     assert all(sim.where(name) == ["hv1"] for name in names)
     for name in names:
-        assert sim.ask(lambda pvc, name=name: pvc.vms.move(name, by="test")) == ""  # type: ignore[misc]
+        assert sim.ask(lambda pvc, name=name: pvc.vms.move(name, by="test")) == ""
     sim.check_at_rest()
     found = [sim.where(name)[0] for name in names]
     assert sorted(found.count(name) for name in ("hv2", "hv3")) == [10, 10]

@@ -14,10 +14,10 @@ def defined(seed: int, *names: str, tags: dict[str, str] | None = None, node: st
     for name in names:
         sim.define(name)
         sim.settle(3)
-        sim.ask(lambda pvc, name=name: pvc.vms.move(name, by="test", node=node))  # type: ignore[misc]
+        sim.ask(lambda pvc, name=name: pvc.vms.move(name, by="test", node=node))
         sim.settle(3)
         if tags and name in tags:
-            said = sim.ask(lambda pvc, name=name: pvc.vms.add_tag(name, tags[name], by="test"))  # type: ignore[misc]
+            said = sim.ask(lambda pvc, name=name: pvc.vms.add_tag(name, tags[name], by="test"))
             assert said == ""
     sim.settle(5)
     return sim
@@ -25,7 +25,7 @@ def defined(seed: int, *names: str, tags: dict[str, str] | None = None, node: st
 
 def started(sim: Nodes, *names: str) -> None:
     for name in names:
-        assert sim.ask(lambda pvc, name=name: pvc.vms.start(name, by="test")) == ""  # type: ignore[misc]
+        assert sim.ask(lambda pvc, name=name: pvc.vms.start(name, by="test")) == ""
     sim.settle(30)
 
 
@@ -90,7 +90,7 @@ def test_a_rebalance_mends_broken_rules_first() -> None:
     started(sim, "a", "b")
     assert sim.where("a") == sim.where("b") == ["hv1"]
     for name in ("a", "b"):
-        sim.ask(lambda pvc, name=name: pvc.vms.add_tag(name, "anti-affinity:db", by="test"))  # type: ignore[misc]
+        sim.ask(lambda pvc, name=name: pvc.vms.add_tag(name, "anti-affinity:db", by="test"))
     sim.ask(lambda pvc: pvc.vms.set_meta("b", VmMeta(node_limit=("hv1", "hv3")), by="test"))
     sim.settle(5)
     first = sim.services.rebalance.plan()[0]
@@ -106,7 +106,7 @@ def test_a_rebalance_leaves_alone_what_cannot_move_while_it_runs() -> None:
     started(sim, *names)
     for name in names:
         meta = VmMeta(migration_method=MigrationMethod.SHUTDOWN)
-        sim.ask(lambda pvc, name=name, meta=meta: pvc.vms.set_meta(name, meta, by="test"))  # type: ignore[misc]
+        sim.ask(lambda pvc, name=name, meta=meta: pvc.vms.set_meta(name, meta, by="test"))
     sim.settle(5)
     assert sim.services.rebalance.plan() == []
 

@@ -174,7 +174,7 @@ class CephFencingRig(StorageFencingRig):
         """Raises Permanent when Ceph does not let it in."""
         argv = inside(self._hub.place(ip), [sys.executable, "-P", str(_CLIENT), str(self.ceph.conf), *words])
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen(argv, text=True, **pipes)  # type: ignore[call-overload]
+        process = subprocess.Popen(argv, text=True, **pipes)
         client = Client(process, process.stdout.readline().strip())
         self._clients.append(client)
         if not client.address:

@@ -42,7 +42,7 @@ def made() -> Iterator[tuple[object, Hub]]:
 def rig(made: tuple[object, Hub], tmp_path: Path) -> Iterator[CephFencingRig]:
     ceph, hub = made
     with network_of(hub.place("10.2.0.11")):
-        rig = CephFencingRig(ceph, hub, tmp_path)  # type: ignore[arg-type]
+        rig = CephFencingRig(ceph, hub, tmp_path)
         try:
             yield rig
         finally:

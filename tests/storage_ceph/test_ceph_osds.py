@@ -156,6 +156,6 @@ def test_a_pool_is_measured(whole: CephRig) -> None:
     benchmark = Benchmark(FakeContext(whole.config("hv1")), driver)
     found = benchmark.run(loaded("benchmark", pool=whole.pool.name, name="one", seconds=1), lambda *_: None)
     assert found["benchmark_result"].keys() == TESTS.keys()  # type: ignore[attr-defined]  # a dict
-    assert all(one["iops"] > 0 for one in found["benchmark_result"].values())  # type: ignore[attr-defined]
+    assert all(one["iops"] > 0 for one in found["benchmark_result"].values())
     assert [one["job"] for one in benchmark.kept()] == ["one"]
     assert whole.debris() == [] and "MB/s" in str(found["message"])

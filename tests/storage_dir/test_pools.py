@@ -25,7 +25,7 @@ def driver(path: Path, state: FakeState, node: str = "hv1") -> DirStorage:
 
 
 def volume(name: str = "a", **more: object) -> Volume:
-    return Volume(id=f"id-{name}", pool="vms", name=name, size_bytes=1024**2, **more)  # type: ignore[arg-type]
+    return Volume(id=f"id-{name}", pool="vms", name=name, size_bytes=1024**2, **more)
 
 
 @pytest.fixture

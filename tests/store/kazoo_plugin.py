@@ -84,7 +84,7 @@ class OneServerCluster:
 
 def pytest_configure() -> None:
     common = ModuleType("kazoo.testing.common")
-    common.ZookeeperCluster = OneServerCluster  # type: ignore[attr-defined]
+    common.ZookeeperCluster = OneServerCluster
     sys.modules["kazoo.testing.common"] = common
 
 

@@ -20,7 +20,7 @@ FORGET_S = 4.0
 
 def until(true: object, deadline_s: float = 60.0) -> None:
     end = time.monotonic() + deadline_s
-    while not true():  # type: ignore[operator]
+    while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
 

@@ -58,7 +58,7 @@ def client(server: ServerProcess) -> Iterator[Client]:
         secret = PASSWORDS[user] if password is None else password
         credentials = Credentials(user, secret, "digest" if isinstance(server, Pvcstored) else "sasl")
         made.append(ZooKeeperStore(server.hosts, credentials=credentials, acl=acl, call_deadline_s=3.0))
-        return made[-1]  # type: ignore[return-value]
+        return made[-1]
 
     yield make
     for store in made:

@@ -102,7 +102,7 @@ def test_rebalance_shows_its_plan_and_carries_it_out(three: RunningLab) -> None:
 def _count_on(lab: RunningLab, before: dict[str, int], names: tuple[str, ...]) -> None:
     """None began anew: that one would count from 1 again."""
     for name in names:
-        lab.eventually(lambda name=name: _ticks(lab, name) > before[name] + 1 > 1, f"{name} counts on")  # type: ignore[misc]
+        lab.eventually(lambda name=name: _ticks(lab, name) > before[name] + 1 > 1, f"{name} counts on")
 
 
 def _ticks(lab: RunningLab, name: str) -> int:
