@@ -80,13 +80,12 @@ class Links:
         return [_link(message) for message in self._ask("list the network devices", lambda: self._ip.get_links())]
 
     def add_bridge(self, name: str, mac: str) -> None:
-        """Forwards at once: a host's bridge is a leaf, there is no loop to wait for."""
-        what = f"make bridge {name}"
-        self._ask(what, lambda: self._ip.link("add", ifname=name, kind="bridge", br_forward_delay=0, address=mac))
+        """Forwards at once: a host's bridge is a leaf, with no loop to wait for. A link that came meanwhile stays."""
+        self._add(f"make bridge {name}", ifname=name, kind="bridge", br_forward_delay=0, address=mac)
 
     def add_vlan(self, name: str, parent: Link, id: int) -> None:
-        what = f"make VLAN {id} on {parent.name}"
-        self._ask(what, lambda: self._ip.link("add", ifname=name, kind="vlan", link=parent.index, vlan_id=id))
+        """A link of this name that came meanwhile stays."""
+        self._add(f"make VLAN {id} on {parent.name}", ifname=name, kind="vlan", link=parent.index, vlan_id=id)
 
     def set_up(self, link: Link) -> None:
         self._ask(f"switch {link.name} on", lambda: self._ip.link("set", index=link.index, state="up"))
@@ -156,6 +155,10 @@ class Links:
                 ),
                 well=(3,),  # ESRCH
             )
+
+    def _add(self, what: str, **link: Any) -> None:
+        """`pvcnoded hostnet` and a daemon that begins make the same ones."""
+        self._ask(what, lambda: self._ip.link("add", **link), well=(17,))  # EEXIST
 
     def _ask(self, what: str, call: Callable[[], Any], well: tuple[int, ...] = ()) -> list[Any]:
         from pyroute2.netlink.exceptions import NetlinkError

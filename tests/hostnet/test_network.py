@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
@@ -267,3 +268,17 @@ def test_a_vlan_is_made_where_the_kernel_can_or_the_reason_is_told(wire: Wire) -
         with pytest.raises(Permanent, match=r"cannot make VLAN 10 on eth0") as caught:
             ensure(host, wanted(device="eth0.10"))
         assert "this kernel cannot" in caught.value.help
+
+
+def test_made_by_several_at_once_it_is_made_once(wire: Wire) -> None:
+    """As `pvcnoded hostnet` typed while the daemon begins."""
+    host = wire.host("hv1")
+
+    def race() -> list[list[str]]:
+        with ThreadPoolExecutor(4) as threads:
+            return list(threads.map(lambda network: ensure_network("upstream", network), [wanted()] * 4))
+
+    for _round in range(5):
+        host.run(race)
+        assert host.addresses("brupstream") == ["10.0.0.11/24"] and host.link("eth0")["master"] == "brupstream"
+        host.ip("link del brupstream")

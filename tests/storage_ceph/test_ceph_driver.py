@@ -16,7 +16,7 @@ from pvc_core.contracts.targets import Rbd
 from pvc_core.errors import Permanent, Refused, Retry
 from pvc_core.model.storage import Pool
 from pvc_core.testing.context import FakeContext
-from pvc_core.testing.storage_rig import DEADLINE_S, pattern
+from pvc_core.testing.storage_rig import DEADLINE_S, pattern, snapshot
 from pvc_core.testing.storage_user import StorageUser
 from pvc_core.units import GIB
 from pvc_storage_ceph.driver import CephStorage
@@ -125,3 +125,38 @@ def test_what_is_wrong_is_said(whole: CephRig, tmp_path: Path, change: dict[str,
     health = Health(driver.health, patience_s=60.0).pvc_collect_health()
     driver.close()
     assert len(health) == 1 and words in health[0].message
+
+
+def test_a_pool_whose_snapshots_are_not_trimmed_yet_is_empty(user: StorageUser, whole: CephRig, ceph: Ceph) -> None:
+    """What is left of a removed image is listed until the OSDs have trimmed its snapshots."""
+    ceph.command("osd", "set", "nosnaptrim")
+    try:
+        volume = user.make("a")
+        user.fill(volume, seed=1)
+        user.snap(volume, one := snapshot("s"))
+        whole.guest_writes(user.attach(volume), 0, pattern(2, 512))
+        user.driver.detach(user.pool, volume, vm_uuid=user.vm_uuid, deadline_s=DEADLINE_S)
+        user.driver.remove_snapshot(user.pool, volume, one, deadline_s=DEADLINE_S)
+        user.remove(volume)
+        user.driver.remove_pool(user.pool, deadline_s=DEADLINE_S)
+    finally:
+        ceph.command("osd", "unset", "nosnaptrim")
+    user.driver.ensure_pool(user.pool, deadline_s=DEADLINE_S)
+    assert user.listed() == {}
+
+
+def test_a_pool_with_anything_hidden_in_it_is_not_removed(user: StorageUser, admin: Admin) -> None:
+    with admin.io(POOL) as io:
+        admin.rbd.RBD().create(io, "old", GIB, old_format=False, features=61)
+        admin.rbd.RBD().trash_move(io, "old", 0)
+        with pytest.raises(Refused, match='image "old" in its trash'):
+            user.driver.remove_pool(user.pool, deadline_s=DEADLINE_S)
+        for one in admin.rbd.RBD().trash_list(io):
+            admin.rbd.RBD().trash_remove(io, one["id"], True)
+        io.set_namespace("elsewhere")
+        io.write_full("kept", b"by somebody")
+        with pytest.raises(Refused, match='object "kept"'):
+            user.driver.remove_pool(user.pool, deadline_s=DEADLINE_S)
+        io.remove_object("kept")
+    user.driver.remove_pool(user.pool, deadline_s=DEADLINE_S)
+    user.driver.ensure_pool(user.pool, deadline_s=DEADLINE_S)

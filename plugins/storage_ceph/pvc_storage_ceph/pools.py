@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from marshmallow import ValidationError
 
 from pvc_core.errors import Permanent, Refused, Retry
@@ -127,10 +129,29 @@ class Pools:
         self._cluster.command("osd pool application enable", pool=name, app="rbd")
 
     def _first_object(self, name: str) -> str:
-        io = self._cluster.pool(name)
-        for image in self._cluster.rbd.RBD().list(io):
+        """Any namespace's and the trash's too: a pool goes with all of it."""
+        io, rbd = self._cluster.pool(name), self._cluster.rbd.RBD()
+        for image in rbd.list(io):
             return f'the image "{image}"'
-        for one in io.list_objects():
-            if str(one.key) not in _OWN_OBJECTS and not str(one.key).startswith("rbd_id."):
-                return f'the object "{one.key}"'
+        for image in rbd.trash_list(io):
+            return f'the image "{image["name"]}" in its trash'
+        io.set_namespace(self._cluster.rados.LIBRADOS_ALL_NSPACES)
+        try:
+            for one in io.list_objects():
+                if not _is_own(str(one.key)) and self._is_there(one):
+                    return f'the object "{one.key}"'
+        finally:
+            io.set_namespace("")
         return ""
+
+    def _is_there(self, listed: Any) -> bool:
+        """A removed object is listed until the OSDs have trimmed its snapshots, which may take minutes."""
+        try:
+            listed.stat()
+        except self._cluster.rados.ObjectNotFound:
+            return False
+        return True
+
+
+def _is_own(key: str) -> bool:
+    return key in _OWN_OBJECTS or key.startswith("rbd_id.")
