@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bench.tools.failover_story import STEPS, moments
 from bench.tools.figures import Spread, begin, say, table
@@ -107,9 +108,13 @@ def _gather(rig: Rig, *, primary: bool) -> str:
     for name in rig.uuids:
         if rig.vm(name)["node"] != node:
             rig.lab.api.post(f"/vm/{name}/node", action="move", node=node)
-            rig.until(lambda name=name: rig.vm(name)["status"] == f"running on {node}", f"{name} is on {node}")  # type: ignore[misc]
+            rig.until(partial(_is_on, rig, name, node), f"{name} is on {node}")
     rig.whole()
     return node
+
+
+def _is_on(rig: Rig, name: str, node: str) -> bool:
+    return bool(rig.vm(name)["status"] == f"running on {node}")
 
 
 def _print(profile: str, whom: str, losses: Sequence[Loss]) -> None:

@@ -64,7 +64,7 @@ class LightCompute(ComputeLibvirt):
 
     def build_drivers(self, context: PluginContext) -> Drivers:
         driver = FakeCompute(self.world, self.world.host(context.node.name))
-        driver._definitions = _AsGiven()  # type: ignore[assignment]
+        driver._definitions = _AsGiven()  # type: ignore[assignment]  # a fake of a fake
         return Drivers(compute=driver)
 
 

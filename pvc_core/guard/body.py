@@ -150,9 +150,7 @@ def build_on(world: Outside, settings: Settings, clock: Clock) -> Body:
             clock=clock,
             once=once,
         ),
-        server=PeerServer(
-            settings.run / SOCKET, answers.handlers(), mode=0o600, max_connections=32, name="pvcguard"
-        ),
+        server=PeerServer(settings.run / SOCKET, answers.handlers(), mode=0o600, max_connections=32, name="pvcguard"),
     )
 
 

@@ -89,7 +89,7 @@ def _ask_handler(handlers: Mapping[str, Handler], question: Question, body: Iter
         return handler(question.args, body)
     except PvcError:
         raise
-    except Exception as error:
+    except Exception as error:  # the handler's bug: told to who asked, and raised on
         raise _internal(question, error) from error
 
 

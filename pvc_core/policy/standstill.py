@@ -21,6 +21,7 @@ class Served:
     era: int = 0
     id: str = ""
 
+
 EMPTY = (
     "the store is empty, and not the one this node has served: nothing is started, stopped or moved; bring the old one "
     "back, or `pvc cluster restore FILE`"

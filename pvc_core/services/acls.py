@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Set
@@ -128,7 +129,7 @@ class AclService:
         for _node, said in self._ask(self._running(), "acl_counts", {"vni": str(network.vni)}):
             if isinstance(said, PvcError):
                 raise said
-            for one in said["counts"]:  # type: ignore[index]
+            for one in said["counts"]:
                 packets, size = sums.get(one["name"], (0, 0))
                 sums[one["name"]] = (packets + one["packets"], size + one["bytes"])
         zero = (0, 0)
@@ -137,10 +138,10 @@ class AclService:
             for one in found
         ]
 
-    def _ask(self, nodes: Sequence[str], question: str, args: dict[str, str]) -> Sequence[tuple[str, object]]:
+    def _ask(self, nodes: Sequence[str], question: str, args: dict[str, str]) -> Sequence[tuple[str, Any]]:
         """(node, answer or error), all asked at once."""
 
-        def one(node: str) -> tuple[str, object]:
+        def one(node: str) -> tuple[str, Any]:
             try:
                 return node, self.desk.ask(node, question, args, deadline_s=ASK_S).result
             except PvcError as error:

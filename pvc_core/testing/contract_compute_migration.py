@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -75,7 +76,7 @@ class MigrationQuestions:
     def test_there_and_back(self, rig: ComputeRig, there: ComputeRig, moving: RenderRequest) -> None:
         for source, target in ((rig, there), (there, rig)):
             _send(source, target, moving)
-            _until(source, lambda source=source: _is_gone(source, moving), "it has left")  # type: ignore[misc]
+            _until(source, partial(_is_gone, source, moving), "it has left")
             target.driver().resume(moving.uuid, deadline_s=DEADLINE_S)
         assert (rig.executions(moving.uuid), there.executions(moving.uuid)) == (1, 0)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from pvc_core.contracts.network import NetworkDefinitions, NetworkDriver
 from pvc_core.contracts.targets import NicTarget
@@ -43,5 +44,5 @@ class NetworkRig(ABC):
 
     def network(self, vni: int = 100, **changes: object) -> Network:
         """A network's record; nothing is made."""
-        fields = {"name": f"net{vni}", "ip4": Subnet(network=f"10.20.{vni % 256}.0/24"), **changes}
-        return Network(vni=vni, id=new_uuid(), nettype=self.nettype, **fields)  # type: ignore[arg-type]
+        fields: dict[str, Any] = {"name": f"net{vni}", "ip4": Subnet(network=f"10.20.{vni % 256}.0/24"), **changes}
+        return Network(vni=vni, id=new_uuid(), nettype=self.nettype, **fields)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Repository
@@ -137,12 +137,12 @@ class Watcher:
 
     def _check_memory(self, view: ClusterView) -> None:
         """Nothing of what is gone is kept."""
-        kinds = {**self._sim.brain.quick._kinds, **self._sim.brain.slow._kinds}
+        kinds: dict[str, Any] = {**self._sim.brain.quick._kinds, **self._sim.brain.slow._kinds}
         vms, tasks = kinds["vm"], kinds["task"]
-        for table in (vms._shutdowns, vms.starter._not_before, kinds["place"]._known):  # type: ignore[attr-defined]
+        for table in (vms._shutdowns, vms.starter._not_before, kinds["place"]._known):
             self.demand(set(table) <= set(view.vm_wanted), f"{table} is kept for VMs that are gone")
-        self.demand(not tasks._since_s, "ended tasks are kept")  # type: ignore[attr-defined]
-        self.demand(len(set(vms.ground.descriptions._kept) - set(view.vm_wanted)) <= 3, "descriptions are kept")  # type: ignore[attr-defined]
+        self.demand(not tasks._since_s, "ended tasks are kept")
+        self.demand(len(set(vms.ground.descriptions._kept) - set(view.vm_wanted)) <= 3, "descriptions are kept")
 
     def demand(self, true: bool, otherwise: str) -> None:
         if not true:

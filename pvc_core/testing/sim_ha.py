@@ -262,7 +262,7 @@ class HaNode:
         for engine in self.engines:
             if (job := engine.take()) is not None:
                 if (job[0] == "ladder" and job[1].endswith(POWER)) or chance.random() < self.sim.setting.stops:
-                    stage.begin(lambda engine=engine, job=job: engine.run(job))  # type: ignore[misc]
+                    stage.begin(partial(engine.run, job))
                     stage.move()
                 else:
                     engine.run(job)
@@ -604,9 +604,13 @@ def cluster(
     sim.run(5, QUIET)
     for name in vms:
         sim.define(name, disk=not name.startswith("live"))
-        assert sim.ask(lambda pvc, name=name: pvc.vms.start(name, by="test")) == ""  # type: ignore[misc]
+        assert sim.ask(partial(_start, name)) == ""
     sim.run(12, QUIET)
     return sim
+
+
+def _start(name: str, pvc: Services) -> Any:
+    return pvc.vms.start(name, by="test")
 
 
 def _nobody(*_: Any, **__: Any) -> Any:

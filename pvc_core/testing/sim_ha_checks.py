@@ -6,7 +6,7 @@ It looks at the world and at the store's own data, never at what a daemon believ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.layout import Kind
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class HaWatcher:
     def __init__(self, sim: HaCluster) -> None:
         self._sim = sim
-        self._kept: dict[str, tuple[int, object]] = {}
+        self._kept: dict[str, tuple[int, Any]] = {}
         self._claims: dict[str, Claim] = {}
         self.asked: dict[str, Want | None] = {}
         """By UUID, what was acknowledged last; None when its end is unknown."""
@@ -130,7 +130,7 @@ class HaWatcher:
         if stamp != node.mzxid:
             record = decode(node.data or b"", kind.record)
             self._kept[key] = (node.mzxid, record)
-        return record  # type: ignore[return-value]
+        return cast(T, record)
 
     def demand(self, true: bool, otherwise: str) -> None:
         if not true:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pvc_core.cluster import layout
@@ -161,7 +162,7 @@ class SimNode:
         )
         keeper = self.keeper
         for engine in (quick, slow):
-            keeper.subscribe(lambda keys, engine=engine: engine.changed(keeper.view, keys))  # type: ignore[misc]
+            keeper.subscribe(partial(_tell, engine, keeper))
         ground.compute.events(lambda uuid, event: quick.wake("vm", uuid))
         quick.wake("node", self.name)
         self.engines = (quick, slow)
@@ -340,9 +341,17 @@ def cluster(seed: int, *vms: str, count: int = 3) -> Nodes:
     sim.settle(10)
     for name in vms:
         sim.define(name)
-        assert sim.ask(lambda pvc, name=name: pvc.vms.start(name, by="test")) == ""  # type: ignore[misc]
+        assert sim.ask(partial(_start, name)) == ""
     sim.settle(30)
     return sim
+
+
+def _tell(engine: Engine, keeper: SimKeeper, keys: Any) -> None:
+    engine.changed(keeper.view, keys)
+
+
+def _start(name: str, pvc: Services) -> Any:
+    return pvc.vms.start(name, by="test")
 
 
 def _nobody(*_: Any, **__: Any) -> Any:

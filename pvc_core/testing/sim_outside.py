@@ -130,5 +130,6 @@ class Told(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        bug = record.exc_info and not isinstance(record.exc_info[1], OSError)
-        self._log.info(record.getMessage() + (f" internal error: {record.exc_info[1]!r}" if bug else ""))  # type: ignore[index]
+        error = record.exc_info[1] if record.exc_info else None
+        bug = error is not None and not isinstance(error, OSError)
+        self._log.info(record.getMessage() + (f" internal error: {error!r}" if bug else ""))

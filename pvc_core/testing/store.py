@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 from pvc_core.errors import StoreUnavailable
@@ -211,7 +212,7 @@ class FakeStore(Store):
             return
         for watch in self._watches:
             if is_at_or_below(path, watch.prefix):
-                self._server.later(lambda watch=watch: watch.due(path))  # type: ignore[misc]
+                self._server.later(partial(watch.due, path))
 
     # one call
 
@@ -309,12 +310,12 @@ class FakeStore(Store):
     def _move(self, session_id: int, state: SessionState) -> None:
         session = self._session = Session(session_id, state)
         for listener in self._listeners:
-            self._server.later(lambda listener=listener: listener(session))  # type: ignore[misc]
+            self._server.later(partial(listener, session))
         self._server.settle()
 
     def _wake_all(self) -> None:
         for watch in self._watches:
-            self._server.later(lambda watch=watch: watch.due(None))  # type: ignore[misc]
+            self._server.later(partial(watch.due, None))
         self._server.settle()
 
     def _unavailable(self, verb: str, key: str, why: str, *, maybe_written: bool) -> StoreUnavailable:

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -171,7 +172,7 @@ class Sessions:
             if not data:
                 continue
             session.typed_bytes += len(data)
-            why = await self._workers.run(lambda data=data: session.line.write(data))  # type: ignore[misc]
+            why = await self._workers.run(partial(session.line.write, data))
             if why:
                 said = f"\r\n[pvc: what you typed did not arrive: {why}]\r\n"
                 await session.send({"type": "websocket.send", "text": said})

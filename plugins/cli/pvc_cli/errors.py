@@ -83,7 +83,7 @@ class ApiError(CliError):
         self.request_id = request_id
 
     @property
-    def exit_code(self) -> ExitCode:  # type: ignore[override]
+    def exit_code(self) -> ExitCode:  # type: ignore[override]  # an attribute of the others
         if self.code in BY_CODE:
             return BY_CODE[self.code]
         return BY_STATUS.get(self.status, ExitCode.NO_ANSWER if self.status >= 500 else ExitCode.NO)

@@ -6,6 +6,7 @@ Functions on a libvirt connection, called by driver.py on a thread that may bloc
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import libvirt
@@ -110,9 +111,9 @@ def detach_nic(domain: libvirt.virDomain, mac: str) -> bool:
     return _detach(domain, lambda document: _nic(document, mac.lower()))
 
 
-def _detach(domain: libvirt.virDomain, find_in: object) -> bool:
+def _detach(domain: libvirt.virDomain, find_in: Callable[[Document], Element | None]) -> bool:
     document = _document(domain)
-    element: Element | None = find_in(document)  # type: ignore[operator]
+    element = find_in(document)
     if element is None:
         return True
     try:
@@ -122,7 +123,7 @@ def _detach(domain: libvirt.virDomain, find_in: object) -> bool:
             return True
         if "in the process of unplug" not in (error.get_error_message() or ""):
             raise
-    return find_in(_document(domain)) is None  # type: ignore[operator]
+    return find_in(_document(domain)) is None
 
 
 def resize_disk(domain: libvirt.virDomain, dev: str, size_bytes: int) -> None:

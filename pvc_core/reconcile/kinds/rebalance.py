@@ -31,7 +31,8 @@ class _Stand:
 
 def run(job: Job) -> Done:
     """Raises Refused naming the VMs that were not moved, Retry (under way)."""
-    moves = [dict(move) for move in job.task.args["moves"]]  # type: ignore[attr-defined]
+    planned: Any = job.task.args["moves"]
+    moves = [dict(move) for move in planned]
     if not moves:
         return Done(status="nothing was moved: memory is given out evenly enough, and every rule is kept")
     stand = _stand(job, moves)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from kazoo.protocol.states import KeeperState
 
@@ -59,4 +60,4 @@ class SessionKeeper:
             self._session = session
             listeners = list(self._listeners)
         for listener in listeners:
-            self._dispatcher.call(lambda listener=listener: listener(session))  # type: ignore[misc]
+            self._dispatcher.call(partial(listener, session))

@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from pvc_core.store.base import Wake, Watch
 from pvc_core.store.keys import is_at_or_below
@@ -105,7 +106,7 @@ class WatchTable:
 
     def _wake(self, watches: list[StandingWatch], key: str | None) -> None:
         for watch in watches:
-            self._dispatcher.call(lambda watch=watch: watch.due(key))  # type: ignore[misc]
+            self._dispatcher.call(partial(watch.due, key))
 
     def _remove(self, watch: StandingWatch) -> None:
         with self._lock:

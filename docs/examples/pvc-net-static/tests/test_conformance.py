@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 from pvc_net_static import StaticDefinitions
@@ -69,16 +70,16 @@ class Rig(NetworkRig):
         self.guests.append((space, node, target.device))
         return self.guests[-1]
 
-    def reaches(self, guest: object, address: str, *, within_s: float) -> bool:
-        ping = [*self.enter(guest[0]), "busybox", "ping", "-c", "1", "-W", "1", address]  # type: ignore[index]
+    def reaches(self, guest: Any, address: str, *, within_s: float) -> bool:
+        ping = [*self.enter(guest[0]), "busybox", "ping", "-c", "1", "-W", "1", address]
         until_s = time.monotonic() + within_s
         while time.monotonic() < until_s:
             if subprocess.run(ping, capture_output=True, check=False).returncode == 0:
                 return True
         return False
 
-    def unplugged(self, guest: object) -> None:
-        _space, node, tap = guest  # type: ignore[misc]
+    def unplugged(self, guest: Any) -> None:
+        _space, node, tap = guest
         with NetNS(self.space(node), flags=0) as host:
             for index in host.link_lookup(ifname=tap):
                 host.link("del", index=index)

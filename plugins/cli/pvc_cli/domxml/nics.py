@@ -59,8 +59,9 @@ def hostdev_nic(function: str, mac: str, pci: Mapping[str, str]) -> Element:
     nic = etree.Element("interface", type="hostdev", managed="yes")
     etree.SubElement(nic, "mac", address=mac)
     source = etree.SubElement(nic, "source")
-    parts = {name: f"0x{pci[name]}" for name in ("domain", "bus", "slot", "function")}
-    etree.SubElement(source, "address", {"type": "pci", **parts})
+    address = etree.SubElement(source, "address", type="pci")
+    for name in ("domain", "bus", "slot", "function"):
+        address.set(name, f"0x{pci[name]}")
     etree.SubElement(nic, "sriov_device").text = function
     return nic
 
