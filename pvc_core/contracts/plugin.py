@@ -243,6 +243,12 @@ class PluginContext(ABC):
         """Call after a definition has come, gone or changed; same duties as PluginState.wake."""
         return
 
+    def gone_nodes(self) -> frozenset[str]:
+        """Nodes that were removed from the cluster and are not back: what the plugin has on record of them is void, and
+        the primary's instance should delete it. Of the picture in memory; never names a node because it is not known.
+        """
+        return frozenset()
+
     @abstractmethod
     def report(self, delta: int, message: str) -> None:
         """This plugin's health: 0 and a sentence when well, else how many points of 100 it costs the node and why."""

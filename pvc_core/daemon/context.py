@@ -170,6 +170,10 @@ class DaemonContext(PluginContext):
         if self.index is not None:
             self.index.wakes.append(wake)
 
+    def gone_nodes(self) -> frozenset[str]:
+        view = self._keeper.view
+        return frozenset(kept.value.name for kept in view.removed_nodes.values()) - view.node_peers.keys()
+
     def report(self, delta: int, message: str) -> None:
         self.health = HealthSeen(plugin=self._plugin, delta=delta, message=message, at_s=self.clock.wall_s())
 

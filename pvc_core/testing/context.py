@@ -82,6 +82,8 @@ class FakeContext(PluginContext):
         self.held: dict[str, list[str]] = {}
         """What `hold` was told last."""
         self.known_guests: list[GuestFacts] = []
+        self.gone: set[str] = set()
+        """What `gone_nodes` says."""
         self.supervised: list[Supervisor] = []
         self._on_primary: list[Callable[[bool], None]] = []
         self.is_stopping = False
@@ -146,6 +148,9 @@ class FakeContext(PluginContext):
 
     def guest_of(self, mac: str) -> GuestFacts | None:
         return next((one for one in self.known_guests if any(nic.mac == mac.lower() for nic in one.nics)), None)
+
+    def gone_nodes(self) -> frozenset[str]:
+        return frozenset(self.gone)
 
     def report(self, delta: int, message: str) -> None:
         self.reports.append((delta, message))

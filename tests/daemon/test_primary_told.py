@@ -10,6 +10,7 @@ from pvc_core.cluster.repository import Repository
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.daemon.context import DaemonContext
 from pvc_core.model.cluster import Leader
+from pvc_core.model.node import NodePeer, RemovedNode
 from pvc_core.testing.clock import FakeClock
 from pvc_core.testing.store import FakeStoreServer
 
@@ -67,3 +68,15 @@ def test_a_plugin_that_fails_hides_the_change_from_no_other() -> None:
     rig.settle()
     assert told == [True]
     assert "failed when it was told" in rig.log.said
+
+
+def test_a_node_is_gone_when_it_was_removed_and_not_when_it_is_back() -> None:
+    rig = Rig()
+    assert rig.context.gone_nodes() == frozenset()  # of what is not known nothing is said
+    rig.repository.add(layout.REMOVED, "ab01", RemovedNode(name="hv3", certificate="ab01", at_s=1.0))
+    rig.settle()
+    assert rig.context.gone_nodes() == {"hv3"}
+    back = NodePeer(name="hv3", address="10.1.0.13", port=7371, certificate="ab02")
+    rig.repository.add(layout.NODE_PEERS, "hv3", back)
+    rig.settle()
+    assert rig.context.gone_nodes() == frozenset()

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,38 @@ def test_bgpd_that_dies_is_started_again_with_its_configuration(rig: EvpnRig, wo
     os.kill(pids(world.place / "hv1")["bgpd"], 9)
     plugged(rig, "hv2", network, 2, mac=MACS[2])
     assert rig.reaches(mine, address(network, 2), within_s=60)
+
+
+def test_a_removed_node_is_no_neighbour_and_no_frame_is_sent_to_it(rig: EvpnRig, world: World) -> None:
+    network = rig.network()
+    rig.driver("hv1").ensure_network(network, deadline_s=rig.deadline_s)
+    note = json.dumps({"address": "10.71.0.9", "coordinator": True}).encode()
+    world.state.put("nodes/hv9", note, if_version=None)
+    until(lambda: known(world, network.vni, "10.71.0.9") == [True, True], "hv9 is a neighbour and in the list")
+    for context in world.contexts.values():
+        context.gone = {"hv9"}
+    until(lambda: known(world, network.vni, "10.71.0.9") == [False, False], "it is neither")
+    assert world.state.children("nodes") == ["hv1", "hv2"]
+    assert known(world, network.vni, "10.71.0.2") == [True, True]
+    for context in world.contexts.values():
+        context.gone = set()
+
+
+def known(world: World, vni: int, address: str) -> list[bool]:
+    """Whether hv1's FRR has it as a neighbour, and hv1's kernel sends to it what has no known place."""
+    run = world.place / "hv1"
+    argv = ["vtysh", "--vty_socket", str(run), "--config_dir", str(run), "-c", "show running-config"]
+    shown = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False).stdout
+    fdb = ["ip", "netns", "exec", world.space("hv1"), "bridge", "fdb", "show", "dev", f"vxlan{vni}"]
+    listed = subprocess.run(fdb, capture_output=True, text=True, timeout=30, check=True).stdout
+    return [f"neighbor {address} remote-as" in shown, f"dst {address} " in listed]
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    until_s = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < until_s, what
+        time.sleep(0.2)
 
 
 def test_a_strangers_vxlan_keeps_its_list_of_nodes_when_bgpd_dies(world: World) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from marshmallow import ValidationError
 
 from pvc_core.model.network import Network, Subnet
+from pvc_core.testing.context import FakeContext
+from pvc_net_evpn.fabric import Fabric
 from pvc_net_evpn.frrconf import Outside, Peer, frr_conf
+from pvc_net_evpn.kernel import Kernel
 from pvc_net_evpn.plugin import Config
 from pvc_net_evpn.upstream import Upstream, routed
 
@@ -113,3 +118,33 @@ def test_what_upstream_has_to_know_of_a_network(options: dict[str, str], told: l
 def test_peers_that_cannot_be_are_refused(peers: list[dict[str, Any]], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Config().load({"upstream_peers": peers})
+
+
+@pytest.fixture
+def fabric(tmp_path: Path) -> tuple[FakeContext, Fabric]:
+    """Of hv1, with hv2 and hv3 on record; FRR does not run."""
+    context = FakeContext({"asn": 65000}, host_networks={"cluster": "10.71.0.11/24"})
+    for number in (1, 2, 3):
+        note = json.dumps({"address": f"10.71.0.1{number}", "coordinator": True}).encode()
+        context.state.put(f"nodes/hv{number}", note, if_version=None)
+    return context, Fabric(context, Kernel(), run=tmp_path)
+
+
+def test_a_removed_node_is_no_neighbour_and_the_primary_forgets_it(fabric: tuple[FakeContext, Fabric]) -> None:
+    context, speaker = fabric
+    assert speaker.others() == ["10.71.0.12", "10.71.0.13"]
+    context.gone, context.primary = {"hv3", "hv9"}, False
+    assert speaker.others() == ["10.71.0.12"]
+    speaker.forget_gone()
+    assert context.state.children("nodes") == ["hv1", "hv2", "hv3"]  # another's work
+    context.primary = True
+    speaker.forget_gone()
+    assert context.state.children("nodes") == ["hv1", "hv2"]
+
+
+def test_a_node_is_forgotten_because_it_was_removed_never_because_it_is_unknown(
+    fabric: tuple[FakeContext, Fabric],
+) -> None:
+    context, speaker = fabric
+    speaker.forget_gone()
+    assert context.state.children("nodes") == ["hv1", "hv2", "hv3"] and len(speaker.others()) == 2

@@ -101,6 +101,7 @@ class Fabric:
 
     def _look(self) -> None:
         self._publish()
+        self.forget_gone()
         self._prepare()
         started = self._up("zebra", self._zebra)
         started = self._up("bgpd", self._bgpd) or started
@@ -121,6 +122,19 @@ class Fabric:
         """The other nodes' addresses. Raises StoreUnavailable."""
         return [peer.address for peer in self._peers() if peer.name != self._me.name]
 
+    def forget_gone(self) -> None:
+        """Removed nodes are taken off the record, by the primary's instance. One that joins again at this moment puts
+        itself there anew at its next look. Raises StoreUnavailable.
+        """
+        gone = self._context.gone_nodes()
+        if not gone or not self._context.is_primary():
+            return
+        for name in gone.intersection(self._context.state.children(FOLDER)):
+            try:
+                self._context.state.delete(f"{FOLDER}/{name}", if_version=None)
+            except NotFound:
+                continue
+
     def _outside(self) -> Outside:
         floating = self._context.node.floating.get("upstream", "")
         return Outside(
@@ -140,8 +154,11 @@ class Fabric:
         state.put(key, value, if_version=None)
 
     def _peers(self) -> list[Peer]:
-        found = []
+        """Nodes on record that were not removed from the cluster."""
+        found, gone = [], self._context.gone_nodes()
         for name in self._context.state.children(FOLDER):
+            if name in gone:
+                continue
             try:
                 plain = json.loads(self._context.state.get(f"{FOLDER}/{name}")[0])
                 found.append(Peer(name, str(plain["address"]), bool(plain["coordinator"])))

@@ -92,8 +92,10 @@ class StaticNetworks(GuardedNetworks):
         self._context.state.put(key, value, if_version=None)
 
     def _peers(self) -> list[str]:
-        found = []
+        found, gone = [], self._context.gone_nodes()
         for node in self._context.state.children(NODES):
+            if node in gone:
+                continue  # was removed from the cluster
             try:
                 address = self._context.state.get(f"{NODES}/{node}")[0].decode()
             except NotFound:
