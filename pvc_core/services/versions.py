@@ -10,6 +10,9 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.layout import Kind, volume_id
 from pvc_core.model.view import ClusterView, Kept
 
+NONE_YET = -1
+"""No record has this version."""
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -24,9 +27,12 @@ class Version:
 def version_of(view: ClusterView, names: Mapping[str, str]) -> Version | None:
     """Of the object that `names` (vm, vni, pool, volume, node, key, fault_id) mean; None when it has no record.
 
-    A snapshot stands on its volume's record, a network's leases and ACLs on the network's.
+    A snapshot stands on its volume's record, a network's leases and ACLs on the network's. A node of which nothing was
+    ever asked is there without one: its stamp is 0.
     """
     kind, id, kept = _record(view, names) or (None, "", None)
+    if kind is layout.NODE_WANTED and kept is None and id in view.node_seen:
+        return Version(kind, id, NONE_YET, 0)
     return None if kind is None or kept is None else Version(kind, id, kept.version, kept.stamp)
 
 

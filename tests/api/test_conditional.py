@@ -65,6 +65,16 @@ def test_the_commit_itself_holds_it(rig: Rig) -> None:
     desk.commit(same)  # nothing of it is left over
 
 
+def test_a_node_of_which_nothing_was_asked_yet(client: httpx2.Client, rig: Rig) -> None:
+    rig.repository.drop(layout.NODE_WANTED, "hv1", if_version=None)
+    rig.keeper.settle()
+    etag = client.get("/node/hv1").headers["ETag"]
+    for tag, status in (('"1"', 412), (etag, 200), (etag, 412)):
+        answer = client.post("/node/hv1/domain-state", data={"state": "ready"}, headers={"If-Match": tag})
+        assert answer.status_code == status, answer.text
+    assert client.get("/node/hv1").headers["ETag"] != etag
+
+
 def test_a_name_in_nothing(client: httpx2.Client) -> None:
     assert client.delete("/key/nobody", headers={"If-Match": '"1"'}).status_code == 404
     tag = {"action": "add", "tag": "any"}

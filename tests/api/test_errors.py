@@ -112,6 +112,18 @@ def test_no_such_path_and_method(client: httpx2.Client) -> None:
     assert answer.json()["code"] == "no_such_method"
 
 
+@pytest.mark.parametrize("path", ["/", "/vm", "/node/hv1", "/vm/nope", "/metrics", "/docs", "/nope", "/vm?limit=("])
+def test_head_is_get_without_the_body(client: httpx2.Client, api: Api, path: str) -> None:
+    """RFC 9110, 9.3.2; what watches a service asks so."""
+    get, head = client.get(path), client.head(path)
+    kept = "Content-Type", "ETag"
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert [head.headers.get(name) for name in kept] == [get.headers.get(name) for name in kept]
+    with api.client(key="") as nobody:
+        assert nobody.head(path).status_code == nobody.get(path).status_code
+    assert client.head("/events").status_code == 200, "and opens no stream"
+
+
 def test_every_answer_has_a_request_id(client: httpx2.Client, api: Api) -> None:
     ids = [client.get(path).headers["X-Request-Id"] for path in ("/", "/vm", "/vm/nope", "/no/such")]
     assert len(set(ids)) == 4

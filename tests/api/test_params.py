@@ -87,6 +87,10 @@ def test_what_is_wrong_is_told_by_name() -> None:
     assert wrong("name=a&size=-1G").keys() == {"size"}
     assert wrong(f"name=a&size={'9' * 18}E").keys() == {"size"}
     assert wrong(f"name=a&count={'9' * 5000}").keys() == {"count"}
+    for count in ("1_0", "1.5", "٣", "", "0x1"):
+        assert wrong(f"name=a&count={count}").keys() == {"count"}
+    assert wrong("", JSON, '{"name": "a", "count": 1.5}').keys() == {"count"}
+    assert loaded("", JSON, '{"name": "a", "count": 3.0}')["count"] == loaded("name=a&count=%203")["count"] == 3
     assert wrong("name=a&option=novalue").keys() == {"option"}
     assert wrong("", JSON, '{"name": {"a": 1}}') == {"name": "is no text"}
     assert wrong("", JSON, '{"name": ["a", "b"]}').keys() == {"name"}
@@ -96,6 +100,18 @@ def test_two_values_for_one_name() -> None:
     assert wrong("name=a", FORM, "name=b") == {"name": "given twice, with different values"}
     assert wrong("name=a&name=b") == {"name": "given twice, with different values"}
     assert loaded("name=a&name=a")["name"] == "a"
+    assert wrong("", JSON, '{"name": "a", "name": "b"}') == {"name": "given twice, with different values"}
+    assert loaded("", JSON, '{"name": "a", "name": "a"}')["name"] == "a"
+
+
+def test_text_is_utf_8_or_refused() -> None:
+    """curl's --data sends it as it is, a browser in percent; either is the same text, and nothing else is made one."""
+    for given in (b"name=gr\xc3\xbcn", b"name=gr%C3%BCn"):
+        assert load(In(), gather(b"", FORM, given))["name"] == load(In(), gather(given, "", b""))["name"] == "grün"
+    for given in (b"name=gr\xfcn", b"name=gr%fcn", b"name=a&\xfc=1", b"name=a&tag=x&tag=%ff"):
+        for place in ((given, "", b""), (b"", FORM, given)):
+            with pytest.raises(BadParameters, match="not valid UTF-8"):
+                load(In(), gather(*place))
 
 
 def test_unknown_keys() -> None:

@@ -56,7 +56,10 @@ def build_app(dispatcher: Dispatcher, routes: tuple[Route, ...] = ROUTES) -> fal
     app = falcon.asgi.App(middleware=[Frame(dispatcher)])
     resources: dict[str, SimpleNamespace] = defaultdict(SimpleNamespace)
     for route in routes:
-        setattr(resources[route.path], f"on_{route.method.lower()}", dispatcher.responder(route))
+        responder = dispatcher.responder(route)
+        setattr(resources[route.path], f"on_{route.method.lower()}", responder)
+        if route.method == "GET":  # RFC 9110, 9.3.2; Falcon leaves the body out
+            resources[route.path].on_head = responder
     for path, resource in resources.items():
         app.add_route(BASE + path.rstrip("/"), resource)
     app.add_route(f"{BASE}/", resources["/"])
@@ -149,7 +152,7 @@ class Dispatcher:
 
     def note(self, req: Request, resp: Response) -> None:
         """Who changed what: every request that is not a GET is logged, and goes into the audit log."""
-        if req.method == "GET":
+        if req.method in ("GET", "HEAD"):
             return
         self._auditing.note(req, resp)
         self._log.info(
@@ -175,7 +178,12 @@ class Dispatcher:
         before = current(self._services, names) if route.looks and has_version(route) else None
         answer = await self._once(route, call, req, partial(workers.run, partial(bound, route.does, call)))
         if isinstance(answer, Streamed):
-            self._stream(resp, answer, visit)
+            if req.method == "HEAD":
+                answer.flow.close()
+                answer = Answer(headers=answer.headers, content_type=answer.content_type)
+                _send(resp, answer)
+            else:
+                self._stream(resp, answer, visit)
             return
         if before is not None and answer.status == 200:  # read before the body was: it is never newer than that
             answer = replace(answer, headers={"ETag": etag(before), **answer.headers})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ NAME_MAX = 1_000
 LINE_MAX = 10_000
 SIZE_MAX_BYTES = 2**62
 LINES_MAX = 100_000
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 _TRUE = fields.Boolean.truthy | {"enable", "enabled"}
 
 
@@ -49,9 +51,19 @@ def flag(default: bool | None = False) -> fields.Boolean:
     return fields.Boolean(load_default=default, truthy=_TRUE, error_messages={"invalid": "must be true or false"})
 
 
+class Whole(fields.Integer):
+    """Plain digits: 1.5 is not cut to 1, and "1_0" is no 10, though Python's int() takes both."""
+
+    def _validated(self, value: Any) -> int:
+        cut = isinstance(value, float) and not value.is_integer()
+        if cut or (isinstance(value, str) and not _WHOLE.fullmatch(value)):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
 def whole(low: int, high: int, *, required: bool = False, **more: Any) -> fields.Integer:
     limits = f"must be a whole number between {low} and {high}"
-    return fields.Integer(
+    return Whole(
         required=required, validate=validate.Range(low, high, error=limits),
         error_messages={"required": MISSING, "invalid": limits, "too_large": limits}, **more,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -87,7 +88,9 @@ def load(schema: Schema, given: Given, *, free: bool = False) -> dict[str, Any]:
 
 def _pairs(text: bytes, what: str) -> Values:
     try:
-        pairs = parse_qsl(text.decode("ascii", "replace"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
+        # bytes that are no UTF-8 become what `load` refuses by name, instead of a text that nobody sent
+        shown = text.decode("utf-8", "surrogateescape")
+        pairs = parse_qsl(shown, keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="surrogateescape")
     except ValueError:
         raise Invalid(f"{what} has more than {FIELDS_MAX} parameters") from None
     result: Values = {}
@@ -99,11 +102,25 @@ def _pairs(text: bytes, what: str) -> Values:
 def _json(body: bytes) -> Values:
     try:
         found = msgspec.json.decode(body)
+        json.loads(body, object_pairs_hook=_each_once)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise Invalid(f"the body is not valid JSON: {error}") from None
     if not isinstance(found, dict):
         raise Invalid("the JSON body is no object", help='send parameters as an object, like {"state": "start"}')
     return {name: value if isinstance(value, list) else [value] for name, value in found.items() if value is not None}
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """One object of the body. msgspec lets the last of equal keys win (RFC 8259, 4, leaves that open); here none does.
+
+    Raises BadParameters.
+    """
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found and found[name] != value:
+            raise BadParameters({name: "given twice, with different values"})
+        found[name] = value
+    return found
 
 
 def _refuse_unknown(given: Values, known: Mapping[str, fields.Field]) -> None:

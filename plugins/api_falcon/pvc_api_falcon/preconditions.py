@@ -11,7 +11,7 @@ from pvc_api_falcon.errors import ChangedMeanwhile
 from pvc_api_falcon.route import Answer, Call, Route, Streamed
 from pvc_core.errors import Refused
 from pvc_core.services import Services
-from pvc_core.services.versions import Version, version_of
+from pvc_core.services.versions import NONE_YET, Version, version_of
 
 Does = Callable[[Call], Answer | Streamed]
 
@@ -39,6 +39,8 @@ def bound(does: Does, call: Call) -> Answer | Streamed:
         return does(call)  # which says that there is none
     if f"{read.stamp:x}" not in _stamps(call.if_match):
         raise _changed(call)
+    if read.version == NONE_YET:
+        return does(call)  # which makes the record, or fails where another made it
     try:
         with call.services.desk.expecting(read.kind, read.id, read.version):
             return does(call)
