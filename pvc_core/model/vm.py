@@ -175,6 +175,12 @@ class VmSeen:
     vnc_listen: str = ""
     vnc_port: int = 0
     started_at_s: float = 0.0
+    anew_why: str = ""
+    """Why its guest was last begun anew though nobody had asked for it: its node was lost, or restarted, or it had
+    ended by itself. Kept when it runs again, for whoever asks later what happened; "" when that never was.
+    """
+    anew_at_s: float = 0.0
+    """Unix time of that, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,7 +170,8 @@ class Arrivals:
         """It was lost on the way, and did not crash: nobody waits before it is started again."""
         seen = self.ground.view.vm_seen.get(uuid)
         if seen is not None:
-            off = replace(seen.value, guest=GuestState.OFF)
+            why = f"its memory had not arrived on {self.ground.node} when it was gone from where it came from"
+            off = replace(seen.value, guest=GuestState.OFF, anew_why=why, anew_at_s=self.ground.clock.wall_s())
             self.ground.repository.save(layout.VM_SEEN, uuid, off, seen)
             self.ground.keeper.settle([layout.VM_SEEN.key(uuid)], inline=self.ground.inline)
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Set, Unchanged, Write
-from pvc_core.model.fence import ProofKind
+from pvc_core.model.fence import Proof, ProofKind
 from pvc_core.model.verdict import Verdict, life_id
 from pvc_core.model.view import ClusterView, Kept
-from pvc_core.model.vm import Arrival, Claim, GuestState, Phase, VmWanted, Want
+from pvc_core.model.vm import Arrival, Claim, GuestState, Phase, VmSeen, VmWanted, Want
 from pvc_core.policy.placement import choose_node, need_of
 from pvc_core.policy.proofs import Demand, Judged, guest_of, sufficient
 from pvc_core.reconcile.docket import Docket, is_off, proofs_of
@@ -129,8 +129,7 @@ class RecoveryReconciler:
         told: list[Write] = []
         seen = view.vm_seen.get(uuid)
         if seen is not None and new.phase is Phase.FREE:
-            sentence = f"its node {verdict.value.node} is lost; it starts on {new.holder}"
-            off = replace(seen.value, guest=GuestState.OFF, vnc_port=0, vnc_listen="", crashes=0, sentence=sentence)
+            off = self._off(seen.value, new, verdict.value, judged, wanted)
             told.append(Set(layout.VM_SEEN, uuid, off, seen.version))
         self.ground.commit(
             self.ground.lead(),
@@ -138,6 +137,21 @@ class RecoveryReconciler:
             Unchanged(layout.VERDICTS, life, verdict.version),
             *checks,
             *told,
+        )
+
+    def _off(self, seen: VmSeen, new: Claim, verdict: Verdict, judged: Judged, wanted: Kept[VmWanted] | None) -> VmSeen:
+        """What is told of it now, and what will be told of this later (`pvc vm why`)."""
+        shall = wanted is not None and wanted.value.want is Want.START
+        node, proved = verdict.node, "; ".join(_seen(self.ground.view.proofs[id].value.proof) for id in judged.proofs)
+        return replace(
+            seen,
+            guest=GuestState.OFF,
+            vnc_port=0,
+            vnc_listen="",
+            crashes=0,
+            sentence=f"its node {node} is lost; " + (f"it starts on {new.holder}" if shall else "it stays off"),
+            anew_why=f"recovered from {node}, which was given up ({verdict.why}) and proved harmless ({proved})",
+            anew_at_s=self.ground.clock.wall_s(),
         )
 
     def _moved(self, claim: Claim, wanted: Kept[VmWanted] | None) -> Claim:
@@ -182,6 +196,10 @@ def _order(view: ClusterView, verdict: Verdict) -> list[str]:
 def _name(view: ClusterView, uuid: str) -> str:
     kept = view.vm_wanted.get(uuid)
     return kept.value.name if kept else uuid
+
+
+def _seen(proof: Proof) -> str:
+    return f"{proof.rung}: " + (f"pool {proof.pool}, {proof.seen}" if proof.pool else proof.seen)
 
 
 def _some(names: list[str]) -> str:

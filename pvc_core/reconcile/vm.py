@@ -157,6 +157,9 @@ class VmReconciler:
         crashes = 0 if asked_for or rebooted else 1 if steady else seen.crashes + 1
         reason = "restart" if asked_for else "node restarted" if rebooted else there.reason or "unknown"
         off = replace(seen, guest=GuestState.OFF, crashes=crashes)
+        if not asked_for:
+            why = f"node {self.ground.node} was restarted" if rebooted else f"it had ended by itself ({reason})"
+            off = replace(off, anew_why=why, anew_at_s=self.ground.clock.wall_s())
         if not self._save(vm.uuid, self.ground.view.vm_seen.get(vm.uuid), off):
             return Outcome("the guest has ended; waiting for the store to say so", 0.5)
         self.ground.hooks.notify("pvc_vm_stopped", key=vm.uuid, vm=vm, reason=reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,11 @@ def test_why_tells_of_a_node_that_does_nothing_about_it() -> None:
     shown = click.unstyle(vm_view.why(vm, stopped))
     assert "hv3 is in state stop: pvcnoded was stopped; guests run on" in shown
     assert "Its node" not in vm_view.why(vm, {**stopped, "daemon_state": "run"})
+
+
+def test_why_tells_when_and_why_a_guest_was_last_begun_anew() -> None:
+    vm = {"state": "start", "node": "hv1", "status": "running on hv1"}
+    assert "Begun anew" not in vm_view.why({**vm, "begun_anew": None})
+    shown = click.unstyle(vm_view.why({**vm, "begun_anew": {"at_s": 1e9, "why": "recovered from hv2, which ..."}}))
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1e9))
+    assert f"Begun anew:  {at}: recovered from hv2, which ..." in shown

@@ -32,6 +32,7 @@ def test_it_waits_longer_each_time_then_has_failed_and_starts_when_asked() -> No
         crash(sim)
     sim.run(2, QUIET)
     assert "ended 5 times in a row (crashed); starting it again in 8 s" in picture(sim).sentence
+    assert (seen := picture(sim).seen) is not None and seen.anew_why == "it had ended by itself (crashed)"
     sim.run(12, QUIET)
     assert sim.checks.all(layout.FAULTS)["VM_CRASHING_A"].message.startswith(
         "VM a has ended by itself 5 times in a row"

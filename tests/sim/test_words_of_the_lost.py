@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pvc_core.model.vm import VmSeen
 from pvc_core.services import Services
 from pvc_core.testing.sim_ha import HaCluster
 from pvc_core.testing.sim_scenario import Scenario, Step, play
@@ -46,3 +47,15 @@ def test_nobody_waits_any_more_when_a_person_has_vouched() -> None:
     assert state == "fenced" and "Nothing proves" not in node_says
     assert vm_says.startswith("running on ")
     assert any("guests of node hv3 are let go: a" in line for line in sim.log.lines)
+
+
+def test_what_happened_is_still_told_when_it_runs_again() -> None:
+    vouched = Step(at=61, do="vouch", args={"node": "hv3"})
+    sim = lost(vouched, Step(at=75, do="must_execute", args={"vm": "a"}))
+    found: list[VmSeen | None] = []
+    assert sim.ask(lambda services: found.append(services.vms.get("a").seen)) == ""
+    (seen,) = found
+    assert seen is not None and seen.sentence.startswith("running on ")
+    assert seen.anew_why.startswith("recovered from hv3, which was given up (its heartbeat has not moved for ")
+    assert "and proved harmless (person: " in seen.anew_why
+    assert seen.anew_at_s <= seen.started_at_s

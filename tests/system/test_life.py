@@ -25,9 +25,9 @@ pytestmark = [pytest.mark.system, pytest.mark.slow]
 VM, VOLUME, SNAPSHOT = "/vm/life", "/storage/ceph/volume", "/storage/ceph/snapshot"
 BOOT_S = 90.0
 INFO = """
-    name uuid state node last_node migrated failed_reason node_limit node_selector node_autostart migration_method
-    migration_max_downtime tags snapshots description profile memory memory_stats vcpu vcpu_topology vcpu_stats
-    networks type arch machine console vnc emulator features disks controllers xml status priority
+    name uuid state node last_node migrated failed_reason begun_anew node_limit node_selector node_autostart
+    migration_method migration_max_downtime tags snapshots description profile memory memory_stats vcpu vcpu_topology
+    vcpu_stats networks type arch machine console vnc emulator features disks controllers xml status priority
 """
 TYPE = """
 import sys

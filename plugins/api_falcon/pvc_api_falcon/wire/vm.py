@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from pvc_api_falcon.wire.common import Bytes, Message, Mib, Nanoseconds, Object
-from pvc_core.model.vm import Description, DiskSpec, MigrationMethod, NicSpec, Selector, Tag
+from pvc_core.model.vm import Description, DiskSpec, MigrationMethod, NicSpec, Selector, Tag, VmSeen
 from pvc_core.services.pictures import VmPicture
 from pvc_core.units import MIB
 
@@ -101,6 +101,11 @@ class VncBody(TypedDict):
     port: str
 
 
+class AnewBody(TypedDict):
+    at_s: Annotated[float, Meta(description="seconds since 1970")]
+    why: str
+
+
 class VmBody(Object):
     """A virtual machine. Counters of a guest that does not run are zeros."""
 
@@ -111,6 +116,7 @@ class VmBody(Object):
     last_node: Annotated[str, Meta(description='where it was migrated from; "" when it lives where it belongs')]
     migrated: Annotated[str, Meta(description="yes or no")]
     failed_reason: str
+    begun_anew: Annotated[AnewBody | None, Meta(description="when and why last, unasked: a lost node, a crash")]
     node_limit: Annotated[list[str] | None, Meta(description="it runs only on these; null: on any")]
     node_selector: Selector | None
     priority: int | None
@@ -207,6 +213,7 @@ def vm_body(vm: VmPicture) -> VmBody:
         "last_node": vm.last_node,
         "migrated": "yes" if vm.last_node else "no",
         "failed_reason": vm.seen.failed_reason if vm.seen and vm.state == "fail" else "",
+        "begun_anew": _anew(vm.seen),
         "node_limit": list(wanted.node_limit) or None,
         "node_selector": wanted.node_selector,
         "priority": wanted.priority,
@@ -255,6 +262,10 @@ def meta_body(vm: VmPicture) -> MetaBody:
         "profile": wanted.profile,
         "status": vm.sentence,
     }
+
+
+def _anew(seen: VmSeen | None) -> AnewBody | None:
+    return {"at_s": seen.anew_at_s, "why": seen.anew_why} if seen is not None and seen.anew_why else None
 
 
 def _vnc(vm: VmPicture, what: Description) -> VncBody:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from pvc_cli.output import Output
@@ -114,6 +115,9 @@ def why(vm: dict[str, Any], node: dict[str, Any] | None = None) -> str:
     rows = [("Status", vm.get("status") or "the cluster says nothing about it")]
     if vm.get("failed_reason"):
         rows.append(("Failed because", plain(vm["failed_reason"])))
+    if anew := vm.get("begun_anew"):
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(anew["at_s"]))
+        rows.append(("Begun anew", f"{at}: {plain(anew['why'])}"))
     rows.append(("Wanted", described(vm["wanted"]) if vm.get("wanted") else state(vm["state"])))
     seen = vm["seen"] if "seen" in vm else f"on {vm['node']}" if vm.get("node") else "on no node"
     rows.append(("Seen", described(seen)))
