@@ -12,7 +12,8 @@ from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Add, Set
 from pvc_core.errors import Exists, Invalid, NotFound, Refused
 from pvc_core.ids import checked_name
-from pvc_core.model.storage import Pool, PoolUsage, StorageReport, VolumePhase
+from pvc_core.model.storage import Pool, PoolUsage, StorageReport, Volume, VolumePhase
+from pvc_core.model.view import Kept
 from pvc_core.services.filters import name_filter
 from pvc_core.services.pictures import PoolPicture
 from pvc_core.services.volumes import Volumes
@@ -102,18 +103,33 @@ class Pools(Volumes):
         return found
 
     def remove_pool(self, name: str, *, by: str) -> None:
-        """Remove the pool and its volumes. Raises Refused while any VM names a volume in it."""
+        """Remove the pool, its volumes and their snapshots. Raises Refused, before anything is removed, while a VM names
+        or has a volume in it, or one is busy.
+        """
         self._need_pool(name)
-        for volume in self.volumes(pool=name):
-            if volume.users:
-                raise Refused(
-                    f"volume {volume.volume.ref} is used by VM {', '.join(volume.users)}",
-                    help="remove the VM's disk first",
-                )
-        for kept in [item for item in self.desk.view.volumes.values() if item.value.pool == name]:
+        self._nobody_uses(name)
+        volumes = {kept.value.id: kept for kept in self.desk.view.volumes.values() if kept.value.pool == name}
+        for kept in volumes.values():
+            self._not_busy(kept)
+        # What shares another's data goes before it.
+        for kept in sorted(volumes.values(), key=lambda one: -len(_ancestors(one.value, volumes))):
             if kept.value.phase is not VolumePhase.CREATING:
                 self.remove_volume(name, kept.value.name, by=by)
         self._run(self._task("pool.remove", "", {"pool": name}, by, f"removing pool {name}"))
+
+    def _nobody_uses(self, name: str) -> None:
+        """By definitions, also of volumes that are not there (yet), and by what running guests were given besides."""
+        using = self._users_by_volume()
+        for kept in self.desk.view.claims.values():
+            vm = self.desk.view.vm_wanted.get(kept.value.uuid)
+            for ref in kept.value.volumes:
+                using.setdefault(ref, []).append(vm.value.name if vm else kept.value.uuid)
+        for ref, names in sorted(using.items()):
+            if ref.partition("/")[0] == name:
+                raise Refused(
+                    f"pool {name} cannot be removed: volume {ref} is used by VM {', '.join(sorted(set(names)))}",
+                    help="remove the VM's disk first; nothing was removed",
+                )
 
     def _pool_picture(self, pool: Pool) -> PoolPicture:
         seen = [kept.value for kept in self.desk.view.storage_seen.values()]
@@ -142,3 +158,12 @@ class Pools(Volumes):
             free_bytes=sum(usage.free_bytes for usage in usages),
             stored_bytes=sum(usage.stored_bytes for usage in usages),
         )
+
+
+def _ancestors(volume: Volume, volumes: Mapping[str, Kept[Volume]]) -> list[str]:
+    """Ids of those whose data it shares."""
+    found: list[str] = []
+    while volume.parent in volumes and volume.parent not in found:
+        found.append(volume.parent)
+        volume = volumes[volume.parent].value
+    return found

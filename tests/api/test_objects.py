@@ -101,6 +101,21 @@ def test_storage_from_pool_to_snapshot(client: httpx2.Client) -> None:
     assert client.get(f"{pool}/fast").status_code == 404
 
 
+def test_a_pool_that_a_vm_names_stays_whole(client: httpx2.Client) -> None:
+    really = {"data": {"yes-i-really-mean-it": "yes-i-really-mean-it"}}
+    ok(client.post("/storage/ceph/pool", data={"pool": "fast", "option": "shared=true", "driver": "storage_fake"}))
+    for name in ("aaa", "root"):
+        ok(client.post("/storage/ceph/volume", data={"pool": "fast", "volume": name, "size": "1G"}))
+    ok(client.post("/vm", data={"xml": definition("user", disk="fast/root")}))
+    answer = client.request("DELETE", "/storage/ceph/pool/fast", **really)
+    assert answer.status_code == 400 and answer.json()["code"] == "refused"
+    assert "volume fast/root is used by VM user" in answer.json()["message"]
+    assert [one["name"] for one in client.get("/storage/ceph/volume?pool=fast").json()] == ["aaa", "root"]
+    ok(client.delete("/vm/user", params={"delete_disks": "false"}))
+    ok(client.request("DELETE", "/storage/ceph/pool/fast", **really))
+    assert client.get("/storage/ceph/volume?pool=fast").json() == []
+
+
 def test_a_volume_in_use_stays(client: httpx2.Client) -> None:
     ok(client.post("/storage/ceph/volume", data={"pool": "vms", "volume": "root", "size": "1G"}))
     ok(client.post("/vm", data={"xml": definition("user", disk="vms/root")}))

@@ -143,6 +143,12 @@ def test_a_nic_goes_into_the_definition_and_the_guest(pvc: Any, api: Any, runnin
     assert "vmbr1200" in put(api).form["xml"][0]
 
 
+def test_a_disk_goes_into_the_definition_and_the_guest(pvc: Any, api: Any, running: Any) -> None:
+    assert pvc("vm", "volume", "add", "vm00001", "vms/data").code == 0
+    assert [(r.method, r.path) for r in api.requests[1:]] == [("PUT", "/vm/vm00001"), ("POST", "/vm/vm00001/device")]
+    assert "vms/data" in put(api).form["xml"][0] and 'name="vms/data"' in api.last.form["xml"][0]
+
+
 def test_a_disk_leaves_the_definition_and_the_guest(pvc: Any, api: Any, running: Any) -> None:
     assert pvc("vm", "volume", "remove", "vm00001", "vms/vm00001_sda").code == 0
     assert [r.method for r in api.requests[1:]] == ["PUT", "DELETE"]

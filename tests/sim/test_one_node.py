@@ -4,8 +4,12 @@ sessions are lost and answers get lost.
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
+from pvc_core.model.task import Task, TaskState
+from pvc_core.services import Services
 from pvc_core.testing.sim import NODE, POOL, Sim, definition
 from pvc_core.testing.sim_story import live, two_starts
 from pvc_core.units import MIB
@@ -61,3 +65,32 @@ def test_a_start_that_is_refused_for_now_is_tried_by_the_clock_and_not_by_its_ow
 @pytest.mark.parametrize("seed", range(12))
 def test_of_two_starts_that_want_one_volume_one_waits(seed: int) -> None:
     two_starts(seed)
+
+
+def test_a_pool_goes_with_its_clones_of_clones_and_not_while_a_guest_has_anything_of_it() -> None:
+    sim = Sim(0)
+    sim.settle(5)
+    sim.ask(lambda pvc: pvc.storage.add_pool(POOL, by="test"))
+    sim.settle(5)
+    assert sim.ask(lambda pvc: pvc.storage.add_volume(POOL, "a-first", 10 * MIB, by="test")) == ""
+    for source, target in (("a-first", "b-second"), ("b-second", "c-third")):
+        assert sim.ask(partial(clone, source, target)) == ""
+    sim.ask(lambda pvc: pvc.vms.define(definition("guest"), by="test"))
+    sim.ask(lambda pvc: pvc.vms.start("guest", by="test"))
+    sim.settle(10)
+    device = f'<disk dev="sdb" volume="{POOL}/c-third"/>'
+    task = sim.request(lambda pvc: pvc.vms.attach_device("guest", device, by="test"))
+    assert isinstance(task, Task)
+    sim.settle(5)
+    assert sim.services.tasks.get(task.id).state is TaskState.SUCCESS
+    said = sim.ask(lambda pvc: pvc.storage.remove_pool(POOL, by="test"))
+    assert f"volume {POOL}/c-third is used by VM guest" in said, "it was only plugged into the running guest"
+    assert len(sim.services.storage.volumes()) == 3, "nothing was removed"
+    sim.ask(lambda pvc: pvc.vms.stop("guest", by="test"))
+    sim.settle(10)
+    assert sim.ask(lambda pvc: pvc.storage.remove_pool(POOL, by="test")) == ""
+    assert (sim.services.storage.pools(), sim.services.storage.volumes()) == ([], [])
+
+
+def clone(source: str, target: str, pvc: Services) -> None:
+    pvc.storage.clone_volume(POOL, source, target, by="test", thin=True)
