@@ -103,8 +103,8 @@ class Pools(Volumes):
         return found
 
     def remove_pool(self, name: str, *, by: str) -> None:
-        """Remove the pool, its volumes and their snapshots. Raises Refused, before anything is removed, while a VM names
-        or has a volume in it, or one is busy.
+        """Remove the pool, its volumes and their snapshots. Raises Refused, before anything is removed, while a VM
+        names or has a volume in it, or one is busy.
         """
         self._need_pool(name)
         self._nobody_uses(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from pvc_core.contracts.plugin import PluginContext
@@ -15,6 +16,8 @@ _NEAR = 0.04
 
 def named(context: PluginContext, device: str) -> str:
     """The device itself. Raises Refused saying what there is."""
+    if device.startswith("/dev/disk/"):
+        return os.path.realpath(device)  # ceph-volume tells disks by their kernel's names
     if not device.startswith("detect:"):
         return device
     _word, name, size, number = device.split(":")

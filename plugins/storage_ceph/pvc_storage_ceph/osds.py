@@ -6,8 +6,6 @@ keep an OSD on a disk (`plugins.storage_ceph.osd_mode`): lvm, which systemd star
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,10 +15,9 @@ from pvc_core.contracts.plugin import PluginContext
 from pvc_core.errors import NotFound, Permanent, Refused, Retry
 from pvc_storage_ceph import devices
 from pvc_storage_ceph.driver import CephStorage
+from pvc_storage_ceph.osd_disks import DB_GROUP, OsdDisks
 
-DB_GROUP = "osd-db"
-"""The volume group that osd_db makes."""
-_MAKE_S, _UP_S, _STEP_S = 1800.0, 120.0, 60.0
+_UP_S, _STEP_S = 120.0, 60.0
 _LOOK_S = 1.0
 Args = Mapping[str, Any]
 
@@ -33,6 +30,7 @@ class Osds:
     ) -> None:
         self._context, self._driver, self._sleep = context, driver, sleep
         self._node = context.node.name
+        self._disks = OsdDisks(context, driver)
 
     def actions(self) -> dict[str, ActionCall]:
         return {
@@ -50,13 +48,13 @@ class Osds:
     def add(self, args: Args, progress: Progress) -> dict[str, object]:
         """OSDs on the disk; those that are on it already are started and counted."""
         device, count = devices.named(self._context, str(args["device"])), int(args["osd_count"])
-        there = self._on(device)
+        there = self._disks.on(device)
         if len(there) < count:
             if there:
                 raise Refused(f"{device} of {self._node} has OSD {_list(there)} already", help="remove it first")
             progress(0, 3, f"making {count} OSD on {device} of {self._node}")
-            self._make(device, count, self._db(args, device, count), None)
-            there = self._on(device)
+            self._disks.make(device, count, args, None)
+            there = self._disks.on(device)
         if len(there) < count:
             raise Permanent(f"ceph-volume made {len(there)} of {count} OSDs on {device}", help="see its log")
         progress(1, 3, f"starting OSD {_list(there)}")
@@ -70,7 +68,7 @@ class Osds:
         """The disk of this OSD was moved to this node, or is new to its systemd: start it here."""
         number, device = int(args["osd"]), devices.named(self._context, str(args["device"]))
         self._known(number)
-        there = self._on(device)
+        there = self._disks.on(device)
         if number not in there:
             has = f"OSD {_list(there)}" if there else "no OSD"
             raise Refused(f"{device} of {self._node} holds {has}, not OSD {number}")
@@ -81,18 +79,18 @@ class Osds:
     def replace(self, args: Args, progress: Progress) -> dict[str, object]:
         """The OSD of this number, on another disk: its data come from the other copies."""
         number, device = int(args["osd"]), devices.named(self._context, str(args["new_device"]))
-        if number not in self._on(device):
+        if number not in self._disks.on(device):
             self._known(number)
-            if self._on(device):
-                raise Refused(f"{device} of {self._node} has OSD {_list(self._on(device))} already")
+            if self._disks.on(device):
+                raise Refused(f"{device} of {self._node} has OSD {_list(self._disks.on(device))} already")
             self._ok_to_stop(number)
             progress(0, 4, f"taking OSD {number} off its old disk")
             self._stop(number)
             old = str(args["old_device"] or self._device_of(number))
             self._driver.ask("osd destroy-actual", id=number, yes_i_really_mean_it=True)
-            self._wipe(old, number)
+            self._disks.wipe(old, number)
             progress(1, 4, f"making OSD {number} on {device}")
-            self._make(device, 1, self._db(args, device, 1), number)
+            self._disks.make(device, 1, args, number)
         progress(2, 4, f"starting OSD {number}")
         self._start(number, device)
         self._weigh(args, [number])
@@ -111,7 +109,7 @@ class Osds:
         self._stop(number)
         self._driver.ask("osd purge-actual", id=number, yes_i_really_mean_it=True)
         if device:
-            self._wipe(device, number)
+            self._disks.wipe(device, number)
         self._forget_empty_host()
         return {"osd": str(number), "device": device, "message": f"OSD {number} of {self._node} is removed"}
 
@@ -120,96 +118,28 @@ class Osds:
         device = devices.named(self._context, str(args["device"]))
         if self._context.run(["vgs", DB_GROUP], deadline_s=_STEP_S).returncode:
             progress(0, 1, f"making volume group {DB_GROUP} on {device}")
-            self._run(["pvcreate", "--yes", device], f"preparing {device}")
-            self._run(["vgcreate", DB_GROUP, device], f"making volume group {DB_GROUP}")
+            self._disks.run(["pvcreate", "--yes", device], f"preparing {device}")
+            self._disks.run(["vgcreate", DB_GROUP, device], f"making volume group {DB_GROUP}")
         said = f"volume group {DB_GROUP} of {self._node} is there for OSDs' databases"
         return {"group": DB_GROUP, "device": device, "message": said}
 
-    # -- ceph-volume ---------------------------------------------------------------------------------------------------
-
-    @property
-    def _raw(self) -> bool:
-        return str(self._context.config["osd_mode"]) == "raw"
-
-    def _make(self, device: str, count: int, db: list[str], number: int | None) -> None:
-        self._bootstrap_key()
-        same = [] if number is None else ["--osd-id", str(number)]
-        if self._raw:
-            if count > 1 or db:
-                raise Refused("several OSDs on a disk, or a DB device, need plugins.storage_ceph.osd_mode: lvm")
-            argv = ["ceph-volume", "raw", "prepare", "--bluestore", "--data", device, *same]
-        elif count > 1:
-            split = ["--osds-per-device", str(count), "--yes", *(["--block-db-size", db[-1]] if db else [])]
-            argv = ["ceph-volume", "lvm", "batch", "--bluestore", *split, device]
-        else:
-            argv = ["ceph-volume", "lvm", "prepare", "--bluestore", "--data", device, *db, *same]
-        self._run(argv, f"making an OSD on {device}", _MAKE_S)
-
-    def _db(self, args: Args, device: str, count: int) -> list[str]:
-        """Words for ceph-volume: a part of the volume group osd-db."""
-        size = args.get("ext_db_size")
-        if args.get("ext_db_ratio"):
-            size = int(self._size_of(device) / count * float(args["ext_db_ratio"]))
-        if not size:
-            return []
-        name = f"db-{os.urandom(4).hex()}"
-        self._run(["lvcreate", "--yes", "--name", name, "--size", f"{int(size)}b", DB_GROUP], "making room for the DB")
-        return ["--block.db", f"{DB_GROUP}/{name}"]
-
-    def _on(self, device: str) -> list[int]:
-        """The OSDs of our Ceph on this disk, by ceph-volume's own look at it."""
-        if self._raw:
-            done = self._context.run(["ceph-volume", "raw", "list", device], deadline_s=_STEP_S)
-            found = json.loads(done.stdout or "{}") if done.returncode == 0 else {}
-            return sorted(int(one["osd_id"]) for one in found.values())
-        done = self._context.run(["ceph-volume", "lvm", "list", "--format", "json"], deadline_s=_STEP_S)
-        found = json.loads(done.stdout or "{}") if done.returncode == 0 else {}
-        return sorted(
-            int(number)
-            for number, parts in found.items()
-            if any(device in part.get("devices", []) and part.get("type") == "block" for part in parts)
-        )
+    # -- the daemon ----------------------------------------------------------------------------------------------------
 
     def _start(self, number: int, device: str) -> None:
-        if self._raw:
+        if self._disks.raw:
             argv = ["ceph-volume", "raw", "activate", "--device", device, "--no-systemd"]
         else:
             argv = ["ceph-volume", "lvm", "activate", "--all"]
         if not self._up(number):
-            self._run(argv, f"activating OSD {number}")
-            self._run(["systemctl", "start", f"ceph-osd@{number}.service"], f"starting OSD {number}")
+            self._disks.run(argv, f"activating OSD {number}")
+            self._disks.run(["systemctl", "start", f"ceph-osd@{number}.service"], f"starting OSD {number}")
         end = self._context.clock.boottime_s() + _UP_S
         while not self._up(number):
             self._pause(end, f"OSD {number} of {self._node} does not come up", "see the log of ceph-osd")
 
     def _stop(self, number: int) -> None:
-        self._run(["systemctl", "stop", f"ceph-osd@{number}.service"], f"stopping OSD {number}")
+        self._disks.run(["systemctl", "stop", f"ceph-osd@{number}.service"], f"stopping OSD {number}")
         self._driver.ask("osd down", ids=[str(number)])
-
-    def _wipe(self, device: str, number: int) -> None:
-        """Nothing of the OSD is left on its disk; what cannot be wiped is said, the OSD is gone all the same."""
-        if self._raw:
-            # ceph-volume's own zap leaves a disk that is no LVM's as it is; a disk may know no discard.
-            zero = ["dd", "if=/dev/zero", f"of={device}", "bs=1M", "count=100", "conv=fsync"]
-            self._context.run(["blkdiscard", "--force", device], deadline_s=_MAKE_S)
-            done = self._context.run(zero, deadline_s=_MAKE_S)
-        else:
-            done = self._context.run(
-                ["ceph-volume", "lvm", "zap", "--destroy", "--osd-id", str(number)], deadline_s=_MAKE_S
-            )
-        if done.returncode:
-            self._context.log.warning("an OSD's old disk is not wiped", device=device, osd=number)
-
-    def _bootstrap_key(self) -> None:
-        """With which ceph-volume makes OSDs known; where ceph-volume looks for it."""
-        path = str(self._context.config["bootstrap"])
-        if os.path.exists(path):
-            return
-        caps = ["mon", "allow profile bootstrap-osd"]
-        key = self._driver.ask("auth get-or-create", entity="client.bootstrap-osd", caps=caps)[0]["key"]
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(f"[client.bootstrap-osd]\n\tkey = {key}\n")
 
     # -- Ceph ----------------------------------------------------------------------------------------------------------
 
@@ -226,10 +156,8 @@ class Osds:
 
     def _device_of(self, number: int) -> str:
         """The disk it lies on; "" when nobody knows."""
-        if self._raw:
-            done = self._context.run(["ceph-volume", "raw", "list"], deadline_s=_STEP_S)
-            found = json.loads(done.stdout or "{}") if done.returncode == 0 else {}
-            return next((str(one["device"]) for one in found.values() if int(one["osd_id"]) == number), "")
+        if self._disks.raw:
+            return self._disks.raw_device(number)
         try:
             about = self._driver.ask("osd metadata", id=number)
         except (Refused, Retry, Permanent):
@@ -284,20 +212,6 @@ class Osds:
     def _flag(self, args: Args, how: str) -> dict[str, object]:
         self._driver.ask(f"osd {how}", key=str(args["flag"]))
         return {"flag": str(args["flag"]), "state": how}
-
-    # -- this node -----------------------------------------------------------------------------------------------------
-
-    def _size_of(self, device: str) -> int:
-        return int(self._run(["blockdev", "--getsize64", device], f"measuring {device}"))
-
-    def _run(self, argv: list[str], doing: str, deadline_s: float = _STEP_S) -> str:
-        done = self._context.run(argv, deadline_s=deadline_s)
-        if done.returncode:
-            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            told = [line for line in lines if "rror" in line] or lines
-            said = told[-1] if told else f"{argv[0]} gave no reason"
-            raise Refused(f"{doing} on {self._node} failed: {said}", help=f"it was: {' '.join(argv)}")
-        return done.stdout
 
     def _pause(self, end_s: float | None, late: str, helps: str) -> None:
         if self._context.stopping():
