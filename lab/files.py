@@ -154,13 +154,15 @@ def _libvirtd_conf(host: UUID, cluster_address: str) -> str:
 
 
 # There is no virtlogd in a lab node (stdio_handler), no control group of its own, and its walls are the lab's, not
-# libvirt's.
+# libvirt's. keepalive_*: as docs/installing.md has it.
 QEMU_CONF = """user = "root"
 group = "root"
 security_driver = "none"
 cgroup_controllers = []
 namespaces = []
 stdio_handler = "file"
+keepalive_interval = 2
+keepalive_count = 4
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
 
 from pvc_compute_libvirt.check import Check
@@ -20,10 +21,33 @@ class Other:
 
 
 def test_the_hooks_of_several_are_all_heard(tmp_path: Path) -> None:
-    check = Check(lambda: [("libvirt", "9.0.0"), ("virt_type_why", "set in pvc.yaml")], pki=tmp_path)
+    check = Check(
+        lambda: [("libvirt", "9.0.0"), ("virt_type_why", "set in pvc.yaml")], pki=tmp_path, conf=tmp_path / "none"
+    )
     hooks: Any = Hooks({"compute_libvirt": _Together(Other(), check)}, clock=SystemClock(), log=structlog.get_logger())
     assert hooks.implementing("pvc_node_ready") == hooks.implementing("pvc_collect_check") == {"compute_libvirt"}
-    versions, tls = hooks.collect("pvc_collect_check", peers={"hv1": "127.0.0.1"})["compute_libvirt"]
+    versions, patience, tls = hooks.collect("pvc_collect_check", peers={"hv1": "127.0.0.1"})["compute_libvirt"]
     assert (versions.text, versions.same) == ("libvirt 9.0.0", "9.0.0")
     assert not tls.ok and "certificates below" in tls.text and tls.remedy
+    assert not patience.ok and "30 s of silence" in patience.text and "keepalive_interval = 2" in patience.remedy
     hooks.close(1.0)
+
+
+@pytest.mark.parametrize(
+    ("conf", "said"),
+    [
+        ("", "30 s"),
+        ("#keepalive_interval = 1\n", "30 s"),
+        ("keepalive_interval=1\nkeepalive_count = 14", "15 s"),
+        ("keepalive_interval = -1\n", "for ever"),
+        ("keepalive_interval = 2\nkeepalive_count = 4\n", ""),
+        ("  keepalive_interval = 9\nkeepalive_interval = 2\nkeepalive_count = 5\n", ""),
+    ],
+)
+def test_how_long_libvirt_waits_for_a_silent_one_is_read_as_it_does(tmp_path: Path, conf: str, said: str) -> None:
+    (tmp_path / "qemu.conf").write_text(conf)
+    check = Check(list, pki=tmp_path, conf=tmp_path / "qemu.conf")
+    (line,) = [line for line in check.pvc_collect_check({"hv2": "127.0.0.1"}) if line.topic == "libvirt patience"]
+    assert said in line.text
+    assert line.ok == (said == "") and bool(line.remedy) != line.ok
+    assert not [line for line in check.pvc_collect_check({}) if line.topic == "libvirt patience"]

@@ -4,6 +4,7 @@ migration with the certificates libvirt itself uses (libvirt's remote documentat
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -16,20 +17,32 @@ from pvc_core.model.check import CheckLine
 
 PORT, ASK_S = 16514, 1.2
 SOON_DAYS = 30
-TOPIC = "libvirt TLS"
+TOPIC, PATIENCE = "libvirt TLS", "libvirt patience"
+PATIENCE_MOST_S = 12.0
+"""How long libvirt may wait for another node's that is silent. When that one hangs at the end of a migration, the guest
+stands still for so long. A libvirtd answers from a thread of its own, so one that works is never silent for seconds.
+"""
+DEFAULTS = {"keepalive_interval": 5, "keepalive_count": 5}
+"""libvirt's own, in s and times (qemu.conf): it gives up after interval x (count + 1)."""
 COMPARED = ("libvirt", "qemu", "virt_type")
 
 
 class Check:
-    """`pki` is where libvirt, as a client of other nodes, looks for its certificates."""
+    """`pki` is where libvirt, as a client of other nodes, looks for its certificates; `conf` its QEMU driver's file."""
 
-    def __init__(self, versions: Callable[[], Sequence[tuple[str, str]]], *, pki: Path = Path("/etc/pki")) -> None:
-        self._versions, self._pki = versions, pki
+    def __init__(
+        self,
+        versions: Callable[[], Sequence[tuple[str, str]]],
+        *,
+        pki: Path = Path("/etc/pki"),
+        conf: Path = Path("/etc/libvirt/qemu.conf"),
+    ) -> None:
+        self._versions, self._pki, self._conf = versions, pki, conf
 
     @hookimpl
     def pvc_collect_check(self, peers: Mapping[str, str]) -> list[CheckLine]:
         lines = [_version(name, what) for name, what in self._versions() if name in COMPARED]
-        return [*lines, *self._reached(peers)]
+        return [*lines, *([_patience(self._conf)] if peers else []), *self._reached(peers)]
 
     def _reached(self, peers: Mapping[str, str]) -> list[CheckLine]:
         try:
@@ -49,6 +62,25 @@ class Check:
         context.load_verify_locations(self._pki / "CA/cacert.pem")
         context.load_cert_chain(self._pki / "libvirt/clientcert.pem", self._pki / "libvirt/private/clientkey.pem")
         return context
+
+
+def _patience(conf: Path) -> CheckLine:
+    try:
+        text = conf.read_text(errors="replace")
+    except OSError:
+        text = ""  # libvirt then goes by its defaults, too
+    found = {name: re.findall(rf"^\s*{name}\s*=\s*(-?\d+)", text, re.MULTILINE) for name in DEFAULTS}
+    interval_s, count = (int(found[name][-1]) if found[name] else default for name, default in DEFAULTS.items())
+    patience_s = interval_s * (count + 1) if interval_s > 0 else float("inf")
+    said = f"libvirt gives another node's up after {patience_s:.0f} s of silence" if patience_s < float("inf") else (
+        "libvirt waits for ever for another node's that is silent"
+    )  # fmt: skip
+    if patience_s <= PATIENCE_MOST_S:
+        return CheckLine(topic=PATIENCE, text=said)
+    return CheckLine(
+        topic=PATIENCE, ok=False, text=f"{said}, and a guest may stand still for so long at the end of a migration",
+        remedy=f"set keepalive_interval = 2 and keepalive_count = 4 in {conf} and restart libvirtd (guests run on)",
+    )  # fmt: skip
 
 
 def _version(name: str, what: str) -> CheckLine:

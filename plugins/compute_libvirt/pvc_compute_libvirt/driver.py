@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 _POLL_S = 0.05
 _AGENT_S = 10.0
+_LEAVING_S = 1.0
+"""Longer than sending the last of a guest's memory takes, by default 0.3 s (migration_max_downtime)."""
 _REMEMBERED = 10_000
 
 
@@ -89,6 +91,7 @@ class LibvirtDriver(ComputeDriver):
             return Observation(
                 uuid=uuid, guest=GuestState.UNKNOWN, reason="an earlier call to libvirt has not come back"
             )
+        self._departures.await_left(uuid, min(_LEAVING_S, deadline_s / 2))
         if self._departures.has_left(uuid) and not self._processes.of(uuid):
             return replace(self._off(uuid), reason="migrated")
         look = f"look at guest {uuid}"
@@ -354,6 +357,9 @@ class LibvirtDriver(ComputeDriver):
         def look(connection: libvirt.virConnect) -> Migration:
             return migrate.state(live.find(connection, uuid), self._departures, uuid)
 
+        self._departures.await_left(uuid, min(_LEAVING_S, deadline_s / 2))
+        if self._departures.has_left(uuid):
+            return Migration(running=True)
         return self._call(uuid, f"look at the migration of guest {uuid}", look, deadline_s, again=True)
 
     def abort_migration(self, uuid: str, *, deadline_s: float) -> None:

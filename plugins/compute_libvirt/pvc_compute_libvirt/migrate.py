@@ -63,7 +63,7 @@ class Departures:
 
     def __init__(self, uri: str, *, log: Any, ended: Callable[[str], None]) -> None:
         self._uri, self._log, self._ended = uri, log, ended
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._out: set[str] = set()
         self._still: set[str] = set()
         self._left: set[str] = set()
@@ -104,6 +104,14 @@ class Departures:
         with self._lock:
             return uuid in self._left and uuid in self._still
 
+    def await_left(self, uuid: str, limit_s: float) -> None:
+        """Of a guest that was paused to leave: until its process has ended or it stays, `limit_s` at most. Who asks
+        libvirt about it just then gets no answer before libvirt itself has looked for that end, 0.2 s later.
+        """
+        with self._lock:
+            if uuid in self._still:
+                self._lock.wait_for(lambda: uuid in self._left or uuid not in self._out, limit_s)
+
     def reason(self, uuid: str) -> str:
         """Why the last one did not arrive."""
         with self._lock:
@@ -119,10 +127,11 @@ class Departures:
             reason = self._migrate(uuid, ticket, max_downtime_ms)
         finally:
             with self._lock:
-                self._out.discard(uuid)
-                self._left.discard(uuid)
+                for table in (self._out, self._still, self._left):
+                    table.discard(uuid)
                 if reason:
                     self._reasons[uuid] = reason
+                self._lock.notify_all()
             self._ended(uuid)
 
     def _await_end(self, uuid: str, pid: int) -> None:
@@ -146,6 +155,7 @@ class Departures:
             if uuid not in self._out:
                 return
             self._left.add(uuid)
+            self._lock.notify_all()
         self._ended(uuid)
 
     def _migrate(self, uuid: str, ticket: Ticket, max_downtime_ms: int) -> str:
