@@ -86,7 +86,12 @@ class ZooKeeper:
         """Returns when it listens."""
         provider = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"
         words = ["tickTime=500", f"dataDir={self.place}", f"clientPort={self.port}", "clientPortAddress=127.0.0.1"]
-        words += ["admin.enableServer=false", "maxClientCnxns=0", f"authProvider.sasl={provider}"]
+        words += [
+            "admin.enableServer=false",
+            "maxClientCnxns=0",
+            "clientPortListenBacklog=1024",
+            f"authProvider.sasl={provider}",
+        ]
         words += ["enforce.auth.enabled=true", "enforce.auth.schemes=sasl"]
         (self.place / "zoo.cfg").write_text("\n".join(words) + "\n")
         users = "\n".join(f'  user_{user}="{password}"' for user, password in self._users.items())

@@ -67,6 +67,10 @@ class ViewKeeper:
         self._asking_s: float | None = None
         """Since when a question is without an answer."""
         self._asked = self._done = 0
+        self._known: dict[str, tuple[int, int]] = {}
+        """Key -> (stamp, hash of its bytes) as they were read: what is the same when all is read anew is not decoded
+        again. Not by the stamp alone, for a store that was begun anew counts from the start.
+        """
         self._subscribers: list[Changed] = []
         self._stopping = False
         self._watch = store.watch(self._prefix, self._wake)
@@ -177,14 +181,20 @@ class ViewKeeper:
         entries = self._store.tree(self._prefix, deadline_s=60.0)
         tables: dict[str, dict[str, Kept[Any]]] = {name: {} for name in _FIELDS.values()}
         unread: dict[str, Unread] = {}
+        known: dict[str, tuple[int, int]] = {}
         for key, entry in entries.items():
             found = layout.split(key)
             if found and found[0] in _FIELDS:
-                kept = self._kept(found[0], found[1], entry, unread)
+                name, id = _FIELDS[found[0]], found[1]
+                known[key] = (entry.stamp, hash(entry.value))
+                kept: Kept[Any] | None = getattr(self.view, name).get(id)
+                if kept is None or kept.stamp != entry.stamp or self._known.get(key) != known[key]:
+                    kept = self._kept(found[0], id, entry, unread)
                 if kept is not None:
-                    tables[_FIELDS[found[0]]][found[1]] = kept
+                    tables[name][id] = kept
         with self._lock:
             self.view = ClusterView(**tables, unread=unread, fresh=self.view.fresh)
+        self._known = known
         return frozenset(entries)
 
     def _read(self, keys: frozenset[str]) -> frozenset[str]:
@@ -202,8 +212,11 @@ class ViewKeeper:
             self.reads += 1
             before = unread.pop(key, None)
             try:
-                kept = self._kept(kind, id, self._store.get(key), unread)
+                entry = self._store.get(key)
+                self._known[key] = (entry.stamp, hash(entry.value))
+                kept = self._kept(kind, id, entry, unread)
             except NotFound:
+                self._known.pop(key, None)
                 kept = None
             if unread.get(key) != before:
                 changed.add(key)

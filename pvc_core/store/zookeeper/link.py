@@ -30,6 +30,12 @@ from pvc_core.store.zookeeper.tls import secured, select_with_pending
 _RETRY_MAX_DELAY_S = 0.5
 """After an outage every client is back within this and a dial; kazoo's own default is a minute."""
 
+DIAL_MOST_S = 3.0
+"""A dial that was given up for lack of an answer may take twice as long the next time, up to this: servers that have
+just started are asked by everybody at once, and who gives up early is only one more that asks. One that answers is
+given the short time again, so that the next that hangs is left quickly.
+"""
+
 FORGET_S = 30.0
 """After so long without a connection a server that is younger than what this client has seen is taken: its store was
 begun anew. In one that lives, whatever was seen is by then with every server that serves (it lags behind by syncLimit
@@ -62,7 +68,7 @@ class Link(KazooClient):
         super().__init__(
             hosts,
             timeout=session_timeout_s,
-            handler=_Handler(call_deadline_s, tls),
+            handler=_Handler(lambda: self.patience(call_deadline_s), tls),
             auth_data=auth_data,
             sasl_options=sasl_options,
             connection_retry=KazooRetry(max_tries=-1, delay=0.05, max_delay=_RETRY_MAX_DELAY_S),
@@ -71,6 +77,7 @@ class Link(KazooClient):
         self.on_event = on_event
         self.on_state = on_state
         self.call_deadline_s = call_deadline_s
+        self._patience = 1.0
         self._forget_s, self._fell_s = forget_s, time.monotonic()
         self._connection = _Connection(self, self._conn_retry.copy(), logger=logger, sasl_options=sasl_options)
 
@@ -119,6 +126,13 @@ class Link(KazooClient):
         if time.monotonic() - self._fell_s > self._forget_s:
             self.last_zxid = 0
 
+    def patience(self, usual_s: float) -> float:
+        """How long a step of a dial may take now that usually may take `usual_s`."""
+        return min(usual_s * self._patience, max(usual_s, DIAL_MOST_S))
+
+    def dialled(self, *, given_up: bool) -> None:
+        self._patience = min(2 * self._patience, 8.0) if given_up else 1.0
+
     def revive(self) -> None:
         """Begin anew after kazoo gave up (refused credentials, a fault of its own)."""
         if not self._stopped.is_set():
@@ -152,13 +166,13 @@ class Link(KazooClient):
 class _Handler(SequentialThreadingHandler):
     """kazoo's threads and sockets; a server that does not even accept is given up after a call's time."""
 
-    def __init__(self, dial_deadline_s: float, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, dial_deadline_s: Callable[[], float], tls: ssl.SSLContext | None) -> None:
         super().__init__()
         self._dial_deadline_s = dial_deadline_s
         self._tls = tls
 
     def create_connection(self, *args: Any, timeout: float, hostname: str, **options: Any) -> Any:
-        wait_s = min(timeout, self._dial_deadline_s)
+        wait_s = min(timeout, self._dial_deadline_s())
         sock = super().create_connection(*args, hostname=hostname, timeout=wait_s, **options)
         return secured(sock, self._tls, hostname) if self._tls else sock
 
@@ -191,15 +205,19 @@ class _Connection(ConnectionHandler):
             timeouts: tuple[float, float] = super()._connect(host, hostip, port)
         except SessionExpiredError:
             raise
+        except self.handler.timeout_exception:
+            self.client.dialled(given_up=True)
+            raise
         except (SASLException, ZookeeperError) as error:  # kazoo takes only AuthFailedError for a refusal
             raise AuthFailedError(str(error) or type(error).__name__) from error
         finally:
             self.dialling = False
+        self.client.dialled(given_up=False)
         self.client._session_callback(KeeperState.CONNECTED)
         return timeouts
 
     def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
-        return super()._invoke(min(timeout, self.client.call_deadline_s), request, xid)
+        return super()._invoke(self.client.patience(min(timeout, self.client.call_deadline_s)), request, xid)
 
     def _submit(self, request: Any, timeout: float, xid: int | None = None) -> None:
         super()._submit(request.launch(self.generation) if isinstance(request, Order) else request, timeout, xid)
