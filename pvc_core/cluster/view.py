@@ -67,8 +67,8 @@ class ViewKeeper:
         self._asking_s: float | None = None
         """Since when a question is without an answer."""
         self._asked = self._done = 0
-        self._known: dict[str, tuple[int, int]] = {}
-        """Key -> (stamp, hash of its bytes) as they were read: what is the same when all is read anew is not decoded
+        self._known: dict[str, tuple[int, int, int]] = {}
+        """Key -> (stamp, version, hash of its bytes) as they were read: what is the same when all is read anew is not decoded
         again. Not by the stamp alone, for a store that was begun anew counts from the start.
         """
         self._subscribers: list[Changed] = []
@@ -181,12 +181,12 @@ class ViewKeeper:
         entries = self._store.tree(self._prefix, deadline_s=60.0)
         tables: dict[str, dict[str, Kept[Any]]] = {name: {} for name in _FIELDS.values()}
         unread: dict[str, Unread] = {}
-        known: dict[str, tuple[int, int]] = {}
+        known: dict[str, tuple[int, int, int]] = {}
         for key, entry in entries.items():
             found = layout.split(key)
             if found and found[0] in _FIELDS:
                 name, id = _FIELDS[found[0]], found[1]
-                known[key] = (entry.stamp, hash(entry.value))
+                known[key] = (entry.stamp, entry.version, hash(entry.value))
                 kept: Kept[Any] | None = getattr(self.view, name).get(id)
                 if kept is None or kept.stamp != entry.stamp or self._known.get(key) != known[key]:
                     kept = self._kept(found[0], id, entry, unread)
@@ -213,7 +213,7 @@ class ViewKeeper:
             before = unread.pop(key, None)
             try:
                 entry = self._store.get(key)
-                self._known[key] = (entry.stamp, hash(entry.value))
+                self._known[key] = (entry.stamp, entry.version, hash(entry.value))
                 kept = self._kept(kind, id, entry, unread)
             except NotFound:
                 self._known.pop(key, None)
