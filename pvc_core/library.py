@@ -11,19 +11,19 @@ from pathlib import Path
 
 import structlog
 
+from pvc_core import CONFIG_FILE
 from pvc_core.clock import SystemClock
-from pvc_core.daemon.build import build_services
+from pvc_core.daemon.build_services import build_services
 from pvc_core.daemon.opening import open_store
 from pvc_core.errors import StoreUnavailable
 from pvc_core.loader import load_all
 from pvc_core.services import Services
 
-CONFIG = "/etc/pvc/pvc.yaml"
 _LOOK_S = 0.05
 
 
 @contextmanager
-def connect(config: str | Path = CONFIG, *, node: str | None = None, within_s: float = 30.0) -> Iterator[Services]:
+def connect(config: str | Path = CONFIG_FILE, *, node: str | None = None, within_s: float = 30.0) -> Iterator[Services]:
     """The services of the cluster that `config` (a pvc.yaml) names, as long as the `with` lasts.
 
     Runs where a coordinator's pvc.yaml and secrets can be read (root, or the user pvc), with the rights of pvcapid: it

@@ -68,8 +68,8 @@ class ViewKeeper:
         """Since when a question is without an answer."""
         self._asked = self._done = 0
         self._known: dict[str, tuple[int, int, int]] = {}
-        """Key -> (stamp, version, hash of its bytes) as they were read: what is the same when all is read anew is not decoded
-        again. Not by the stamp alone, for a store that was begun anew counts from the start.
+        """Key -> (stamp, version, hash of its bytes) as they were read: what is the same when all is read anew is not
+        decoded again. Not by the stamp alone, for a store that was begun anew counts from the start.
         """
         self._subscribers: list[Changed] = []
         self._stopping = False

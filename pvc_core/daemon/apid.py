@@ -11,14 +11,13 @@ from collections.abc import Sequence
 
 import structlog
 
-from pvc_core import __version__
+from pvc_core import CONFIG_FILE, __version__
 from pvc_core.clock import SystemClock
 from pvc_core.config import ConfigError
 from pvc_core.contracts.frontend import Frontend
 from pvc_core.daemon import logs
-from pvc_core.daemon.build import build_services
+from pvc_core.daemon.build_services import build_services
 from pvc_core.daemon.context import DaemonContext
-from pvc_core.daemon.noded import CONFIG
 from pvc_core.daemon.notify import notify
 from pvc_core.daemon.opening import open_store
 from pvc_core.errors import Permanent, PvcError
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes as pvcnoded's."""
     parser = argparse.ArgumentParser(prog="pvcapid", description="The API daemon of PVC.")
     parser.add_argument("--version", action="version", version=f"pvcapid {__version__}")
-    where = os.environ.get("PVC_CONFIG_FILE", CONFIG)
+    where = os.environ.get("PVC_CONFIG_FILE", CONFIG_FILE)
     parser.add_argument("--config", default=where, help=f"the configuration file (default: {where})")
     parser.add_argument("--node", help="this node's name (default: the hostname)")
     options = parser.parse_args(argv)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from pvc_core import __version__
+from pvc_core import CONFIG_FILE, __version__
 from pvc_core.clock import SystemClock
 from pvc_core.cluster.lease import CALL_S
 from pvc_core.config import Config, ConfigError, LastGood
@@ -44,7 +44,6 @@ from pvc_core.loader import Loaded, load_all
 from pvc_core.peer.local import Lock
 from pvc_core.store.base import Store
 
-CONFIG = "/etc/pvc/pvc.yaml"
 GUARD_WAIT_S = 30.0
 
 
@@ -151,7 +150,7 @@ def _network(parser: argparse.ArgumentParser, help: str) -> None:
 
 def _common(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
     default = argparse.SUPPRESS if again else None
-    where = os.environ.get("PVC_CONFIG_FILE", CONFIG)
+    where = os.environ.get("PVC_CONFIG_FILE", CONFIG_FILE)
     parser.add_argument("--config", default=default or where, help=f"the configuration file (default: {where})")
     parser.add_argument("--node", default=default, help="this node's name (default: the hostname)")
 

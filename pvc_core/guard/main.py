@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pvc_core import CONFIG_FILE
 from pvc_core.clock import Clock, SystemClock
 from pvc_core.daemon.lines import PatientHandler, setup_lines
 from pvc_core.daemon.notify import notify
@@ -22,7 +23,7 @@ from pvc_core.guard import incarnation
 from pvc_core.guard.body import Body, build
 from pvc_core.guard.memory import hold_on, small_stacks
 from pvc_core.guard.selffence import SelfFence
-from pvc_core.guard.settings import DEFAULT_CONFIG, DEFAULT_STATE, Settings, read_settings
+from pvc_core.guard.settings import DEFAULT_STATE, Settings, read_settings
 from pvc_core.model.fence import Proof, ProofKind
 from pvc_core.model.verdict import KeptProof
 from pvc_core.peer.local import Lock
@@ -144,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pvcguard", description="Heartbeat, self-fencing deadline and launch permits of this node."
     )
-    config = os.environ.get("PVC_CONFIG_FILE", DEFAULT_CONFIG)
+    config = os.environ.get("PVC_CONFIG_FILE", CONFIG_FILE)
     parser.add_argument("--config", type=Path, default=Path(config), help="pvc.yaml (%(default)s)")
     parser.add_argument("--node", help="this node's name (default: the host name)")
     parser.add_argument(

@@ -21,7 +21,6 @@ from pvc_core.ids import checked_name
 
 T = TypeVar("T")
 
-DEFAULT_CONFIG = "/etc/pvc/pvc.yaml"
 DEFAULT_STATE = "/var/lib/pvc"
 WATCHDOG = "fence_watchdog"
 LAST_GOOD = "last-good.yaml"

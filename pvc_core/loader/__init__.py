@@ -1,4 +1,4 @@
-"""Names in pvc.yaml -> live plugins, and the hooks they listen to. Builds no driver: that is daemon/build.py's."""
+"""Names in pvc.yaml -> live plugins, and the hooks they listen to. Drivers are built by daemon/build_drivers.py."""
 
 from pvc_core.loader.discover import Distribution
 from pvc_core.loader.drivers import driver_faults

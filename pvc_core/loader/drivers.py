@@ -1,4 +1,4 @@
-"""Whether what `Plugin.build_drivers` returned is what the plugin promised. Asked by daemon/build.py after building."""
+"""Whether what `Plugin.build_drivers` returned is what the plugin promised. daemon/build_drivers.py asks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The active set: names in pvc.yaml -> live plugins, all faults told together.
 
-Building drivers is daemon/build.py's.
+Building drivers is daemon/build_drivers.py's.
 """
 
 from __future__ import annotations

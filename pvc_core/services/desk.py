@@ -1,5 +1,5 @@
 """What every service works with: the picture, the repository, the plugins' pure halves. Built once, in
-daemon/build.py.
+daemon/build_services.py.
 """
 
 from __future__ import annotations

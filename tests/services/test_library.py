@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pvc_core import CONFIG_FILE
 from pvc_core.clock import SystemClock
 from pvc_core.cluster.repository import Repository
 from pvc_core.cluster.view import ViewKeeper
@@ -19,7 +20,7 @@ from pvc_core.daemon.life import prepare
 from pvc_core.daemon.opening import open_store
 from pvc_core.errors import NotFound, StoreUnavailable
 from pvc_core.founding.secrets import ensure_secrets
-from pvc_core.library import CONFIG, connect
+from pvc_core.library import connect
 from pvc_core.services.all import Services
 from tests.api.fake_node import FakeNode
 from tests.api.rig import NODE, fill
@@ -78,8 +79,8 @@ def test_the_examples_run(
     names: dict[str, Any] = {}
     assert len(EXAMPLES) >= 6
     for example in EXAMPLES:
-        assert CONFIG in example
-        exec(compile(example.replace(CONFIG, str(config)), "docs/library.md", "exec"), names)
+        assert CONFIG_FILE in example
+        exec(compile(example.replace(CONFIG_FILE, str(config)), "docs/library.md", "exec"), names)
     told = capsys.readouterr().out
     assert "cluster1 is led by hv1" in told and "hv1 run 90 %" in told
     assert "exists a VM called 'web1' exists already" in told and "UUID 'nobody'" in told

@@ -15,7 +15,6 @@ import yaml
 
 from pvc_core.errors import Invalid
 
-DEFAULT_CONFIG = "/etc/pvc/pvc.yaml"
 DEFAULT_PORT = 2181
 DEFAULT_PATH = Path("/var/lib/pvc/store/store.db")
 DEFAULT_SECRETS = Path("/etc/pvc/secrets")
