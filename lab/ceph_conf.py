@@ -2,7 +2,8 @@
 
 Figures that look odd were measured: closing a BlueStore file waits for bdev_aio_poll_ms, an election for its timeout,
 which begins when the leader was silent for twice mon_lease; after an OSD was lost with its node the others answer
-nothing for the read lease, osd_heartbeat_grace times its ratio;
+nothing for the read lease, osd_heartbeat_grace times its ratio; who was connected to a lost node's monitor, an OSD or a
+guest's disk, hears nothing of that before mon_client_ping_timeout;
 and Debian's ceph-osd, built without tcmalloc, keeps its caches small only when they are not tuned by itself.
 """
 
@@ -76,6 +77,8 @@ err_to_stderr = true
 ms_bind_ipv4 = true
 ms_bind_ipv6 = false
 auth_allow_insecure_global_id_reclaim = false
+mon_client_ping_interval = 2
+mon_client_ping_timeout = 6
 osd_pool_default_pg_num = 8
 osd_pool_default_read_lease_ratio = 0.4
 osd_pool_default_pgp_num = 8

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Repository
@@ -68,13 +68,13 @@ def crash(sim: HaCluster, node: str) -> None:
 
 
 @action
-def bmc(sim: HaCluster, node: str, behaviour: str) -> None:
+def bmc(sim: HaCluster, node: str, behaviour: Literal["ok", "dead", "denies", "disobeys", "lies", "late"]) -> None:
     """ok, dead, denies, disobeys, lies, late."""
     sim.fences.machines[node].behaviour = Behaviour(behaviour)
 
 
 @action
-def bmc_wired(sim: HaCluster, node: str, to: str, says: str = "right") -> None:
+def bmc_wired(sim: HaCluster, node: str, to: str, says: Literal["right", "own"] = "right") -> None:
     """Its controller's cable leads to `to`, which says the right UUID all the same ("right"), or its own ("own")."""
     machine = sim.fences.machines[node]
     machine.bmc_of = to
@@ -91,8 +91,14 @@ def disks_cannot_fence(sim: HaCluster, broken: bool = True) -> None:
 
 
 @action
-def cut(sim: HaCluster, node: str, networks: str = "all", ways: str = "both", others: str = "all") -> None:
-    """`networks`: all, or one's name; `ways`: both, out, in."""
+def cut(
+    sim: HaCluster,
+    node: str,
+    networks: Literal["all", "upstream", "cluster", "storage"] = "all",
+    ways: Literal["both", "out", "in"] = "both",
+    others: str = "all",
+) -> None:
+    """`networks`: all, upstream, cluster, storage; `ways`: both, out, in; `others`: all, or names ("hv1 hv2")."""
     from_whom = [name for name in sim.names if name != node] if others == "all" else others.split()
     sim.net.cut(node, from_whom, NETWORKS if networks == "all" else (networks,), ways=ways)
 
@@ -149,7 +155,7 @@ def expire(sim: HaCluster, node: str) -> None:
 
 
 @action
-def lose_answer(sim: HaCluster, node: str, of: str = "noded") -> None:
+def lose_answer(sim: HaCluster, node: str, of: Literal["noded", "guard", "lease"] = "noded") -> None:
     """The next write of its noded, guard or lease happens, and nobody tells it."""
     one = sim.nodes[node]
     if of == "guard":

@@ -7,7 +7,8 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -20,6 +21,7 @@ from pvc_core.testing.sim_scenario import Scenario, Step
 NODES_MAX = 50
 SPECIAL = ("@primary", "@free", "@here")
 LISTS = ("vms", "expect", "refuse", "letters")
+VM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def load(text: str) -> Scenario:
@@ -36,15 +38,20 @@ def load(text: str) -> Scenario:
     for pattern in (*lists.get("expect", ()), *lists.get("refuse", ())):
         _pattern(pattern)
     vms = lists.get("vms", Scenario(name="").vms)
+    if bad := [vm for vm in vms if not VM_NAME.fullmatch(vm) or vms.count(vm) > 1]:
+        raise Invalid(f"vms: {bad[0]!r}", help="names of letters, digits and _.-, each once")
     nodes = [f"hv{number}" for number in range(1, setting.nodes + 1)]
     steps: list[Step] = []
     for number, one in enumerate(_list(data.pop("steps", []), "steps"), start=1):
         steps.append(_step(one, f"step {number}", nodes, vms, steps[-1].at if steps else 0.0))
     for key, kind in (("seed", int), ("quiet", (int, float)), ("starts", int), ("known_limit", str)):
-        if key in data and not isinstance(data[key], kind):
+        if key in data and (isinstance(data[key], bool) or not isinstance(data[key], kind)):
             raise Invalid(f"{key} is {data[key]!r}, which is not {'a text' if kind is str else 'a number'}")
-    for vm in _mapping(data.get("where", {}), "where"):
+    if data.get("quiet", 0) < 0:
+        raise Invalid(f"quiet is {data['quiet']}", help="seconds without faults at the end, 0 for none")
+    for vm, node in _mapping(data.get("where", {}), "where").items():
         _known(vm, vms, "where", "VM")
+        _known(node, ("", *nodes), "where", "node") if node else None
     return Scenario(steps=tuple(steps), setting=setting, **lists, **data)
 
 
@@ -74,10 +81,15 @@ def _setting(given: Any) -> Setting:
             _same_kind(value, getattr(default.patience, key), f"setting: patience: {key}")
         data["patience"] = Patience(**patience)
     if "rates" in data:
-        data["rates"] = tuple(float(rate) for rate in _list(data["rates"], "setting: rates"))
+        rates = _list(data["rates"], "setting: rates")
+        for rate in rates:
+            _fits(rate, float, "setting: rates has")
+        data["rates"] = tuple(map(float, rates))
     setting = Setting(**data)
     if not 1 <= setting.nodes <= NODES_MAX:
         raise Invalid(f"setting: nodes is {setting.nodes}", help=f"from 1 to {NODES_MAX}")
+    if setting.coordinators not in (1, 3, 5) or setting.coordinators > setting.nodes:
+        raise Invalid(f"setting: coordinators is {setting.coordinators}", help="1, 3 or 5 of the nodes")
     if setting.proof not in ("one", "all"):
         raise Invalid(f"setting: proof is {setting.proof!r}", help="one or all")
     return setting
@@ -85,6 +97,8 @@ def _setting(given: Any) -> Setting:
 
 def _step(given: Any, where: str, nodes: Sequence[str], vms: Sequence[str], before_s: float) -> Step:
     data = _mapping(given, where)
+    if True in data:  # YAML reads an "on" without quotation marks so
+        data["on"] = data.pop(True)
     moments = {key: data.pop(key) for key in ("once", "before") if key in data}
     if len(moments) + ("at" in data) > 1:
         raise Invalid(
@@ -109,12 +123,36 @@ def _step(given: Any, where: str, nodes: Sequence[str], vms: Sequence[str], befo
         )
     if missing := [name for name, one in takes.items() if one.default is one.empty and name not in data]:
         raise Invalid(f"{where}: {what} needs {', '.join(missing)}")
-    for key in ("node", "to", "on"):
-        if key in takes and isinstance(data.get(key), str) and data[key]:
-            _known(data[key], (*nodes, *SPECIAL, *(f"@{vm}" for vm in vms)), where, "node")
+    hints = get_type_hints(ACTIONS[what])
+    for key, value in data.items():
+        _fits(value, hints[key], f"{where}: {key} is")
+        if key in ("node", "to", "on") and isinstance(value, str) and value:
+            meant = (*nodes, *SPECIAL, *(f"@{vm}" for vm in vms)) if key == "node" else nodes
+            _known(value, meant, where, "node")
+    others = data.get("others", "all")
+    for other in () if others == "all" else others.split():
+        _known(other, nodes, where, "node")
     if "vm" in takes:
         _known(data["vm"], vms, where, "VM")
     return Step(at=float(at), do=what, args=data, **moments)
+
+
+def _fits(value: Any, hint: Any, what: str) -> None:
+    """A value of an action's argument, by its annotation."""
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise Invalid(f"{what} {value!r}", help=f"one of {', '.join(get_args(hint))}")
+        return
+    kinds = get_args(hint) or (hint,)
+    is_so = isinstance(value, kinds) or (float in kinds and isinstance(value, int))
+    if isinstance(value, bool):
+        is_so = bool in kinds
+    elif isinstance(value, int | float):
+        is_so = is_so and value >= 0
+    if is_so:
+        return
+    asked = {str: "a text", bool: "true or false", float: "a number, not below 0", int: "a whole number, not below 0"}
+    raise Invalid(f"{what} {value!r}", help=" or ".join(asked[kind] for kind in kinds if kind is not NoneType))
 
 
 def _known(name: Any, among: Sequence[str], where: str, what: str) -> None:
@@ -122,7 +160,7 @@ def _known(name: Any, among: Sequence[str], where: str, what: str) -> None:
         raise Invalid(f"{where}: there is no {what} {name!r}", help=f"there are: {', '.join(among)}")
 
 
-def _mapping(data: Any, where: str, known: set[str] | None = None) -> dict[str, Any]:
+def _mapping(data: Any, where: str, known: set[str] | None = None) -> dict[Any, Any]:
     if not isinstance(data, Mapping):
         raise Invalid(f"{where} is a mapping of names to values, not {data!r:.60}")
     if known is not None and (unknown := sorted(map(str, set(data) - known))):

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("\n".join(_actions()))
     try:
         bad = sum([_show(path, quiet=options.quiet) for path in options.scenario])
-    except (PvcError, OSError) as error:
+    except PvcError as error:
         print(f"pvc-simulate: {error}", file=sys.stderr)  # noqa: T201  # for who typed the command
         return 2
     if options.seeds:
@@ -98,6 +98,8 @@ def _actions() -> Iterator[str]:
 def _show(path: Path, *, quiet: bool) -> bool:
     try:
         scenario = load(path.read_text())
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}", help="name a file in YAML") from None
     except UnicodeDecodeError:
         raise Invalid(f"{path} is no text", help="a scenario is a file in YAML") from None
     except PvcError as error:

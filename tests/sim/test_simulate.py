@@ -11,6 +11,7 @@ from pvc_core.testing.sim_actions import ACTIONS
 from pvc_core.testing.sim_text import load
 from pvc_core.testing.simulate import EPILOG, main, progress
 
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "scenario.yaml"
 LOST = """
 name: a node is lost
 vms: [web]
@@ -53,6 +54,26 @@ def test_a_scenario_is_played_and_its_log_printed(tmp_path: Path, capsys: pytest
         ("name: x\nvms: [a]\nsteps: [{do: stop, vm: b}]", "step 1: there is no VM 'b' (there are: a)"),
         ("name: x\nsetting: {a: 1}", "setting has no a (it may have: "),
         ("name: x\nsetting: {nodes: many}", "setting: nodes is 'many' (like 3)"),
+        ("name: x\nsteps: [{do: power_off, node: 3}]", "step 1: node is 3 (a text)"),
+        (
+            "name: x\nsteps: [{do: bmc, node: hv1, behaviour: odd}]",
+            "step 1: behaviour is 'odd' (one of ok, dead, denies",
+        ),
+        ("name: x\nsteps: [{do: cut, node: hv1, networks: lan}]", "step 1: networks is 'lan' (one of all, upstream, "),
+        ("name: x\nsteps: [{do: cut, node: hv1, others: hv2 hv7}]", "step 1: there is no node 'hv7' (there are: hv1, "),
+        (
+            "name: x\nsteps: [{do: stop_daemon, node: hv1, seconds: -1}]",
+            "step 1: seconds is -1 (a number, not below 0)",
+        ),
+        (
+            "name: x\nsteps: [{do: bmc_wired, node: hv1, to: '@free'}]",
+            "step 1: there is no node '@free' (there are: hv1",
+        ),
+        ("name: x\nsteps: [{do: maintenance, on: 1}]", "step 1: on is 1 (true or false)"),
+        ("name: x\nvms: [a, a]", "vms: 'a' (names of letters, digits and _.-, each once)"),
+        ("name: x\nquiet: -1", "quiet is -1 (seconds without faults at the end"),
+        ("name: x\nsetting: {coordinators: 2}", "setting: coordinators is 2 (1, 3 or 5 of the nodes)"),
+        ("name: x\nsetting: {rates: [fast]}", "setting: rates has 'fast' (a number, not below 0)"),
         ("name: x\nsetting: {nodes: 0}", "setting: nodes is 0 (from 1 to 50)"),
         ("name: x\nsetting: {proof: none}", "setting: proof is 'none' (one or all)"),
         ("name: x\nsetting: {patience: {silent: 1}}", "setting: patience has no silent"),
@@ -75,10 +96,15 @@ def test_what_is_no_scenario_is_refused_in_one_sentence(
 
 def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "no.yaml")]) == 2
-    assert "No such file" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(f"pvc-simulate: {tmp_path / 'no.yaml'} cannot be read: No such file")
     (tmp_path / "image").write_bytes(b"\xff\xfe\x80")
     assert main([str(tmp_path / "image")]) == 2
     assert "is no text" in capsys.readouterr().err
+
+
+def test_the_example_in_the_docs_plays(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-q", str(EXAMPLE)]) == 0
+    assert capsys.readouterr().out == f"{EXAMPLE}: {load(EXAMPLE.read_text()).name}: as it must be\n"
 
 
 def test_its_help_shows_a_scenario_that_plays_and_all_that_can_happen(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,10 @@ from pvc_storage_ceph.faults import in_words
 
 _MON_S = "20"
 _OSD_S = "30"
+_PING_EVERY_S, _PING_LIMIT_S = "2", "6"
+"""A monitor that lost its power ends no connection: until it is missed, whatever is asked of it waits. Ceph's own
+patience, 10 and 30 s, is longer than a fence may take.
+"""
 _SHUT_OUT_S = 3600.0
 """Its connections are closed: long enough for whatever is still on its way."""
 
@@ -113,6 +117,8 @@ class Cluster:
             "client_mount_timeout": _MON_S,
             "rados_mon_op_timeout": _MON_S,
             "rados_osd_op_timeout": _OSD_S,
+            "mon_client_ping_interval": _PING_EVERY_S,
+            "mon_client_ping_timeout": _PING_LIMIT_S,
             "rbd_default_clone_format": "2",
             "rbd_cache": "false",
             "rbd_skip_partial_discard": "false",
