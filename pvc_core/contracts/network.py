@@ -88,6 +88,13 @@ class NetworkDriver(ABC):
         return []
 
     @on_node
+    def release_address(self, network: Network, address: str, *, deadline_s: float) -> None:
+        """The lease of `address` has ended, and others may be given it; a guest that has it asks anew when it would
+        renew. Asked on the primary, and only with the capability dhcp. There is none: fine. Raises Retry, Refused.
+        """
+        raise Refused("this driver does not end leases", help="take the guest's network card away, or wait")
+
+    @on_node
     def unplug(self, network: Network, *, vm_uuid: str, mac: str, deadline_s: float) -> None:
         """The guest's NIC is no longer here: what plug noted for it is forgotten. Not plugged: fine."""
         return

@@ -15,8 +15,9 @@ from pvc_core.model.network import GivenAddress, Network, NetworkPhase, Reservat
 from pvc_core.model.view import Kept
 from pvc_core.services.desk import Desk
 from pvc_core.services.filters import name_filter
+from pvc_core.services.tasks import TaskService
 
-ASK_S = 10.0
+ASK_S, END_S = 10.0, 60.0
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
@@ -73,25 +74,32 @@ class LeaseService:
         return _reserved(new)
 
     def release(self, ref: str, word: str, *, by: str) -> str:
-        """Take a reservation back, by MAC, address or host name. Raises NotFound, Refused (it is a lease, which ends by
-        itself).
+        """Take a reservation back, or end a lease, by MAC, address or host name. A guest that has the address asks anew
+        when it would renew. Raises NotFound, Refused (the driver ends no leases), Retry.
         """
         with self.desk.placing:
             kept = self._need(ref)
             network = kept.value
             named = [one for one in network.reservations if word.lower() in _words(one)]
-            if not named:
-                given = self.show(ref, word)
-                raise Refused(
-                    f"{given.address} of network {network.ref} is a lease, not a reservation: it ends when it expires",
-                    help="take the guest's network card away, or wait",
-                )
-            left = tuple(one for one in network.reservations if one != named[0])
-            changed = replace(network, reservations=left, asked_by=by)
-            self.desk.commit(Set(layout.NETWORKS, str(network.vni), changed, kept.version))
-        return f"The reservation of {named[0].address} for {named[0].mac} in network {network.ref} is removed."
+            if named:
+                left = tuple(one for one in network.reservations if one != named[0])
+                changed = replace(network, reservations=left, asked_by=by)
+                self.desk.commit(Set(layout.NETWORKS, str(network.vni), changed, kept.version))
+                return f"The reservation of {named[0].address} for {named[0].mac} in network {network.ref} is removed."
+        return self._end(network, self.show(ref, word), by)
 
     # -- helpers -------------------------------------------------------------------------------------------------------
+
+    def _end(self, network: Network, given: LeasePicture, by: str) -> str:
+        tasks = TaskService(self.desk)
+        args, status = {"vni": str(network.vni), "address": given.address}, f"ending the lease of {given.address}"
+        tasks.done(
+            tasks.submit(tasks.new("network.release", node="", args=args, by=by, status=status)), timeout_s=END_S
+        )
+        return (
+            f"The lease of {given.address} for {given.mac} in network {network.ref} has ended; a guest that has the "
+            "address asks anew when it would renew."
+        )
 
     def _given(self, network: Network) -> Sequence[GivenAddress]:
         if not self._definitions(network).capabilities.dhcp:

@@ -11,7 +11,7 @@ from marshmallow import Schema, fields
 from pvc_core.contracts.network import NetworkCapabilities, NetworkDefinitions, NetworkDriver
 from pvc_core.contracts.targets import Bridge, NicTarget
 from pvc_core.errors import PvcError, Refused
-from pvc_core.model.network import Network, NetworkFound
+from pvc_core.model.network import GivenAddress, Network, NetworkFound
 
 HEADERS_BYTES = 50
 """What a VXLAN over IPv4 takes of each packet (RFC 7348: Ethernet, IPv4, UDP, VXLAN)."""
@@ -43,6 +43,8 @@ class FakeNetworkWorld:
     """Node -> VNI -> what was made there."""
     plugged: dict[tuple[str, int, str], str] = field(default_factory=dict)
     """(node, VNI, MAC) -> VM's UUID."""
+    given: dict[int, list[GivenAddress]] = field(default_factory=dict)
+    """VNI -> its leases."""
     fault: PvcError | None = None
 
     def driver(self, node: str = "hv1") -> FakeNetwork:
@@ -81,6 +83,14 @@ class FakeNetwork(NetworkDriver):
 
     def unplug(self, network: Network, *, vm_uuid: str, mac: str, deadline_s: float) -> None:
         self.world.plugged.pop((self.node, network.vni, mac), None)
+
+    def given_addresses(self, network: Network, *, deadline_s: float) -> list[GivenAddress]:
+        self._may_fail()
+        return list(self.world.given.get(network.vni, ()))
+
+    def release_address(self, network: Network, address: str, *, deadline_s: float) -> None:
+        left = [one for one in self.given_addresses(network, deadline_s=deadline_s) if one.address != address]
+        self.world.given[network.vni] = left
 
     @property
     def _here(self) -> dict[int, Network]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,10 +106,10 @@ def resolved(one: Guest, name: str, server: str) -> str:
 
 def test_guests_of_two_nodes_get_addresses_names_and_keep_them_when_the_primary_moves(rig: EvpnRig) -> None:
     fixed = Reservation(mac="52:54:00:00:02:03", address="10.20.0.50", hostname="db")
-    network = made(rig, rig.network(100, ip4=LAB, domain="lab.local", reservations=(fixed,)))
     for context in rig.world.contexts.values():
         nic = NicSpec(kind="bridge", mac="52:54:00:00:02:01", source="vmbr100", network="100")
         context.known_guests = [GuestFacts(uuid="vm1", name="Web_1", nics=(nic,))]
+    network = made(rig, rig.network(100, ip4=LAB, domain="lab.local", reservations=(fixed,)))
     one, two, three = (guest(rig, node, network, number) for number, node in enumerate(("hv1", "hv2", "hv2"), 1))
     first = leased(one)
     assert first["ip"].startswith("10.20.0.1") and first["router"] == first["dns"] == first["ntpsrv"] == "10.20.0.1"
@@ -130,7 +131,8 @@ def test_guests_of_two_nodes_get_addresses_names_and_keep_them_when_the_primary_
     assert resolved(one, "web2.lab.local", "10.20.0.1") == second["ip"]
     given = {one.mac: one.address for one in rig.driver("hv2").given_addresses(network, deadline_s=5.0)}
     assert given["52:54:00:00:02:02"] == second["ip"]
-    assert rig.driver("hv1").given_addresses(network, deadline_s=5.0) == []
+    books = [router.book for router in rig.world.routers.values()]
+    comes_true(lambda: books[0].lent(network.id) == books[1].lent(network.id), "hv1, not primary now, reads the same")
 
 
 def test_networks_are_apart_until_one_may_reach_the_other(rig: EvpnRig) -> None:
@@ -145,3 +147,78 @@ def test_networks_are_apart_until_one_may_reach_the_other(rig: EvpnRig) -> None:
     made(rig, replace(here, options={"route_to": "101"}))
     assert rig.reaches(mine, "10.21.0.5", within_s=WITHIN_S)
     assert not rig.reaches(theirs, "10.20.0.5", within_s=2.0)
+
+
+def test_a_guest_uses_the_address_that_is_lent_to_it_and_no_other(rig: EvpnRig) -> None:
+    network = made(rig, rig.network(100, ip4=LAB))
+    one, two, three = (guest(rig, node, network, number) for number, node in enumerate(("hv1", "hv2", "hv2"), 1))
+    first, second = leased(one)["ip"], leased(two)["ip"]
+    has(one, first)
+    has(two, second)
+    assert rig.reaches(two, first, within_s=WITHIN_S)
+    has(two, "10.20.0.77")
+    comes_true(lambda: not rig.reaches(two, first, within_s=2.0), "an address that nobody has is not for two any more")
+    has(two, second)
+    assert rig.reaches(two, first, within_s=WITHIN_S)
+    has(three, "10.20.0.90")  # it was given none: any that is nobody's
+    assert rig.reaches(three, first, within_s=WITHIN_S)
+    has(three, second)
+    assert not rig.reaches(three, first, within_s=3.0)
+
+
+def test_a_lease_that_is_ended_may_be_asked_for_anew(rig: EvpnRig) -> None:
+    network = made(rig, rig.network(100, ip4=LAB))
+    one, two, router = guest(rig, "hv1", network, 1), guest(rig, "hv2", network, 2), rig.world.routers["hv1"]
+    first, second = leased(one)["ip"], leased(two)["ip"]
+    has(two, second)
+    router.release(network, second)
+    assert set(router.book.lent(network.id)) == {first}
+    router.book.load(network.id)
+    assert set(router.book.lent(network.id)) == {first}  # the next primary knows it, too
+    router.release(network, "10.20.0.199")  # there is none
+    assert leased(two)["ip"] == second  # nobody has it: it goes with the MAC
+    assert router.book.lent(network.id) == {first: "52:54:00:00:02:01", second: "52:54:00:00:02:02"}
+
+
+def test_nobody_asks_for_a_lease_in_anothers_name(rig: EvpnRig) -> None:
+    """Leases are kept by the MAC inside the question; who could write another's there could end or move its lease."""
+    network = made(rig, rig.network(100, ip4=LAB))
+    one, book = guest(rig, "hv1", network, 1), rig.world.routers["hv1"].book
+    asks(one, "52:54:00:00:02:09")
+    asks(one, "52:54:00:00:02:01")
+    comes_true(lambda: "52:54:00:00:02:01" in book.lent(network.id).values(), "its own question is answered")
+    assert set(book.lent(network.id).values()) == {"52:54:00:00:02:01"}
+
+
+def has(one: Guest, address: str) -> None:
+    """This one only."""
+    inside(one, "ip", "addr", "flush", "dev", "eth0")
+    inside(one, "ip", "addr", "add", f"{address}/24", "dev", "eth0")
+
+
+def comes_true(true: Callable[[], bool], what: str) -> None:
+    until_s = time.monotonic() + WITHIN_S
+    while not true():
+        assert time.monotonic() < until_s, what
+        time.sleep(0.2)
+
+
+ASK = """
+import socket, sys
+asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asked.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+asked.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+asked.bind(("", 68))
+head = bytes([1, 1, 6, 0, 1, 2, 3, 4]) + bytes(20) + bytes.fromhex(sys.argv[1]).ljust(16, b"\\0") + bytes(192)
+wish = socket.inet_aton("10.20.0.150")
+options = b"c\\x82Sc" + bytes([53, 1, 3, 50, 4]) + wish + bytes([54, 4]) + socket.inet_aton("10.20.0.1") + b"\\xff"
+for _ in range(3):
+    asked.sendto(head + options, ("255.255.255.255", 67))
+"""
+"""DHCPREQUEST of an address of this server (RFC 2131 table 5), as a client sends it that has had an offer."""
+
+
+def asks(one: Guest, mac: str) -> None:
+    inside(one, "ip", "addr", "flush", "dev", "eth0")
+    inside(one, "ip", "route", "replace", "default", "dev", "eth0")
+    inside(one, sys.executable, "-c", ASK, mac.replace(":", ""))

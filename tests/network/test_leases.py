@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,12 @@ from typing import Any
 import pytest
 
 from pvc_api_falcon.routes.lease import lease_body
+from pvc_core.cluster import layout
 from pvc_core.errors import Exists, Invalid, NotFound, PvcError, Refused
+from pvc_core.model.network import GivenAddress
+from pvc_core.model.task import TaskState
+from pvc_core.reconcile.kinds.networks import KINDS
+from pvc_core.reconcile.task import Job
 from pvc_core.services.leases import LeaseService
 from pvc_core.services.networks import NetworkWords
 
@@ -27,11 +33,25 @@ class Net:
         self.cluster, self.asked = Cluster(), []
         self.cluster.service.add(100, "managed", words(), by="me")
         object.__setattr__(self.cluster.desk, "ask", self._ask)
+        object.__setattr__(self.cluster.desk, "waiter", self._tasks_run)
         self.leases = LeaseService(self.cluster.desk)
 
     def _ask(self, node: str, question: str, args: dict[str, Any], **_: Any) -> Any:
         self.asked.append((node, question))
         return SimpleNamespace(result={"given": [GIVEN]})
+
+    def _tasks_run(self, true: Any) -> bool:
+        """As the primary does."""
+        cluster = self.cluster
+        for id, kept in cluster.keeper.view.tasks.items():
+            job = Job(ground=cluster.reconcilers["hv1"].ground, task=kept.value, progress=lambda *_: None)
+            try:
+                ended = replace(kept.value, state=TaskState.SUCCESS, status=KINDS[kept.value.kind].do(job).status)
+            except Refused as error:
+                ended = replace(kept.value, state=TaskState.FAILURE, status=error.message, error_code=error.code)
+            cluster.repository.set(layout.TASKS, id, ended, if_version=kept.version)
+            cluster.keeper.settle([layout.TASKS.key(id)], inline=True)
+        return bool(true(cluster.keeper.view))
 
     @property
     def reserved(self) -> list[tuple[str, str, str]]:
@@ -64,11 +84,21 @@ def test_a_reservation_is_taken_back_by_mac_address_or_name(net: Net) -> None:
         assert net.reserved == []
 
 
-def test_a_lease_is_no_reservation(net: Net) -> None:
-    with pytest.raises(Refused, match="is a lease, not a reservation"):
-        net.leases.release("100", OTHER, by="me")
+def test_a_lease_ends_at_the_primary_by_its_driver(net: Net) -> None:
+    net.cluster.world.given[100] = [GivenAddress(**GIVEN), GivenAddress(**{**GIVEN, "address": "10.20.0.102"})]
+    said = net.leases.release("100", OTHER, by="joe")
+    assert said.startswith(f"The lease of 10.20.0.101 for {OTHER} in network 100 (lab) has ended")
+    assert [one.address for one in net.cluster.world.given[100]] == ["10.20.0.102"]
+    (task,) = (kept.value for kept in net.cluster.keeper.view.tasks.values())
+    assert (task.kind, task.node, task.asked_by) == ("network.release", "", "joe")
     with pytest.raises(NotFound, match="no lease or reservation of nobody"):
         net.leases.release("100", "nobody", by="me")
+
+
+def test_a_driver_that_ends_no_leases_says_so(net: Net) -> None:
+    net.cluster.world.fault = Refused("this driver does not end leases")
+    with pytest.raises(Refused, match="does not end leases"):
+        net.leases.release("100", "web1", by="me")
 
 
 @pytest.mark.parametrize(

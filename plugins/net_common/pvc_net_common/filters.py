@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pvc_core.clock import Clock
@@ -18,11 +18,14 @@ from pvc_net_common.names import bridge_name, tap_name
 from pvc_net_common.rules import (
     FRAME,
     MARKS,
+    NONE,
     TABLE,
     acl_text,
     chain,
     check_text,
     digest,
+    leased_mark,
+    leased_text,
     marked,
     no_network_text,
     no_port_text,
@@ -50,13 +53,15 @@ class Filters:
         self._marks: dict[str, str] = {}
         self._read_s = float("-inf")
 
-    def ensure(self, network: Network, macs: Iterable[str]) -> bool:
+    def ensure(self, network: Network, macs: Iterable[str], leased: Mapping[str, str] = NONE) -> bool:
         """The network's ACLs, and what the ports of these NICs may send, are loaded. True if anything was changed.
+        `leased`: address -> MAC of the guest that it is lent to, who may use no other.
 
         Raises Permanent with nft's words when this node's kernel does not take them: what was loaded stays.
         """
         parts = {bridge_name(network.vni): acl_text(network)}
-        parts |= {tap_name(mac): port_text(network, mac) for mac in sorted(macs)}
+        parts[leased_mark(network.vni)] = leased_text(network, leased)
+        parts |= {tap_name(mac): port_text(network, mac, leased) for mac in sorted(macs)}
         with self._lock:
             loaded = self._loaded()
             new = {device: text for device, text in parts.items() if loaded.get(device) != digest(text)}

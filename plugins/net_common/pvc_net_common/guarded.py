@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -17,6 +17,7 @@ from pvc_core.model.network import Acl, AclCount, Network
 from pvc_net_common.filters import Filters
 from pvc_net_common.links import find, ports
 from pvc_net_common.names import bridge_name, mac_of, tap_name
+from pvc_net_common.rules import NONE
 
 
 class GuardedNetworks(NetworkDriver):
@@ -28,6 +29,9 @@ class GuardedNetworks(NetworkDriver):
         self._coming: dict[int, set[str]] = {}
         """VNI -> MACs that were plugged in this life: their ports may not be in the bridge yet."""
         self._coming_lock = threading.Lock()
+        self._filtered: dict[int, Network] = {}
+        """By VNI, as its filters were last made."""
+        self._filter_lock = threading.Lock()
 
     @abstractmethod
     def ensure_devices(self, network: Network, *, deadline_s: float) -> bool:
@@ -37,6 +41,18 @@ class GuardedNetworks(NetworkDriver):
     def remove_devices(self, network: Network, *, deadline_s: float) -> bool:
         """As remove_network, without filters; False when what is there belongs to another network of that VNI."""
 
+    def leased(self, network: Network) -> Mapping[str, str]:
+        """Address -> MAC of the guest that it is lent to, who may send from no other. For networks whose driver gives
+        addresses; from memory. After a change comes `refilter`.
+        """
+        return NONE
+
+    def refilter(self, vni: int) -> None:
+        """Other addresses are lent than before: the ports' filters are made again. Raises Permanent."""
+        with self._filter_lock:
+            if (network := self._filtered.get(vni)) is not None:
+                self._filters.ensure(network, self._macs(vni), self.leased(network))
+
     @on_node
     def ensure_network(self, network: Network, *, deadline_s: float) -> bool:
         return self._made(network, deadline_s)
@@ -44,7 +60,9 @@ class GuardedNetworks(NetworkDriver):
     @on_node
     def remove_network(self, network: Network, *, deadline_s: float) -> None:
         if self.remove_devices(network, deadline_s=deadline_s):
-            self._filters.remove(network.vni)
+            with self._filter_lock:
+                self._filtered.pop(network.vni, None)
+                self._filters.remove(network.vni)
             with self._coming_lock:
                 self._coming.pop(network.vni, None)
 
@@ -71,7 +89,9 @@ class GuardedNetworks(NetworkDriver):
         return self._filters.counts(network)
 
     def _made(self, network: Network, deadline_s: float) -> bool:
-        filtered = self._filters.ensure(network, self._macs(network.vni))
+        with self._filter_lock:
+            filtered = self._filters.ensure(network, self._macs(network.vni), self.leased(network))
+            self._filtered[network.vni] = network
         return self.ensure_devices(network, deadline_s=deadline_s) or filtered
 
     def _macs(self, vni: int) -> set[str]:

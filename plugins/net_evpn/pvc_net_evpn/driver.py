@@ -3,6 +3,9 @@ primary does by router.py."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from pvc_core.contracts.targets import Bridge
 from pvc_core.contracts.where import on_node
 from pvc_core.model.network import GivenAddress, Network, NetworkFound
 from pvc_net_common.filters import Filters
@@ -19,6 +22,7 @@ class EvpnNetworks(GuardedNetworks):
     def __init__(self, fabric: Fabric, kernel: Kernel, router: Router, filters: Filters) -> None:
         super().__init__(filters, kernel.open)
         self._fabric, self._kernel, self._router = fabric, kernel, router
+        router.leased.tell = self.refilter
 
     @on_node
     def ensure_network(self, network: Network, *, deadline_s: float) -> bool:
@@ -27,6 +31,15 @@ class EvpnNetworks(GuardedNetworks):
         self._router.want(network)
         self._fabric.demand_ready()
         return changed
+
+    def leased(self, network: Network) -> Mapping[str, str]:
+        return self._router.book.lent(network.id)
+
+    @on_node
+    def plug(self, network: Network, *, vm_uuid: str, mac: str, deadline_s: float) -> Bridge:
+        target = super().plug(network, vm_uuid=vm_uuid, mac=mac, deadline_s=deadline_s)
+        self._router.plugged(network.vni)
+        return target
 
     def ensure_devices(self, network: Network, *, deadline_s: float) -> bool:
         suppress = wishes(network).arp_suppression
@@ -50,3 +63,7 @@ class EvpnNetworks(GuardedNetworks):
             GivenAddress(address=one.address, mac=one.mac, hostname=one.hostname, expires_s=one.expires_s)
             for one in self._router.book.of(network.id)
         ]
+
+    @on_node
+    def release_address(self, network: Network, address: str, *, deadline_s: float) -> None:
+        self._router.release(network, address)

@@ -71,6 +71,10 @@ class LeaseBook:
             found = [one for one in self._leases.get(id, {}).values() if not 0 < one.expires_s < now_s]
         return sorted(found, key=lambda one: (ip_address(one.address).version, int(ip_address(one.address))))
 
+    def lent(self, id: str) -> dict[str, str]:
+        """Address -> MAC, of those that have not run out and whose MAC is known."""
+        return {one.address: one.mac.lower() for one in self.of(id) if one.mac}
+
     def mac_at(self, id: str, address: str) -> str:
         """Whose address it is; "" when nobody has it."""
         with self._lock:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from pvc_net_evpn.definitions import HEADERS_BYTES
 from pvc_net_evpn.firewall import ruleset
 from pvc_net_evpn.gateway import Gateways, primary_addresses, primary_name
 from pvc_net_evpn.kernel import Kernel
+from pvc_net_evpn.leased import Leased
 from pvc_net_evpn.leases import LeaseBook, LeasePipe
 from pvc_net_evpn.metadata import ADDRESS, Asker, Metadata
 from pvc_net_evpn.options import serves_dhcp, wishes, with_gateway
@@ -54,13 +55,16 @@ class Router:
         self._context, self._kernel, self._gateways, self._local = context, kernel, gateways, local
         self._run, self._place, self._enter = run, place, list(enter)
         self.book = LeaseBook(context.state, context.clock)
-        self._spreading = Spreading(context, Anycast(kernel.open), self.book, lambda argv: self._do(argv, b""))
+        self.leased = Leased(context, self.book, kernel.open)
+        self._spreading = Spreading(Anycast(kernel.open), self.book, self.leased, lambda argv: self._do(argv, b""))
         self._metadata = Metadata(self._asker, metadata)
         self._lock = threading.Condition()
         self._networks: dict[int, Network] = {}
         self._changed: set[int] = set()
         self._faults: dict[int, str] = {}
         """Why a network's dnsmasq cannot be started; the others are served."""
+        self._releasing: dict[int, set[str]] = {}
+        """VNI -> addresses whose leases are to end."""
         self._done: dict[int, Network] = {}
         """Networks as they were last made here, as primary or not."""
         self._acting: bool | None = None
@@ -105,6 +109,22 @@ class Router:
         if self._context.is_primary():
             self.book.drop(network.id)
 
+    def release(self, network: Network, address: str) -> None:
+        """The lease of `address` has ended, here and in the store. There was none: fine. Raises Retry."""
+        if not self._context.is_primary():
+            raise Retry("this node is not primary, so its dnsmasq gives no leases", again_in_s=1.0)
+        with self._lock:
+            self._releasing.setdefault(network.vni, set()).add(address)
+        self.wake()
+        with self._lock:
+            if not self._lock.wait_for(lambda: address not in self._releasing.get(network.vni, ()), WAIT_S):
+                raise Retry(self._why or "its dnsmasq is being told", again_in_s=1.0)
+
+    def plugged(self, vni: int) -> None:
+        """A guest has come here: what is lent to it is to be known."""
+        self.leased.expect(vni)
+        self.wake()
+
     def wake(self, *_: object) -> None:
         """Look now. From any thread; returns at once."""
         if self._pipe is not None:
@@ -144,7 +164,7 @@ class Router:
         self._thread.start()
         self._context.on_primary(self._role)
         self._context.on_guests(self.wake)
-        self._spreading.begin()
+        self.leased.begin()
 
     def _keep(self) -> None:
         assert self._pipe is not None
@@ -202,12 +222,14 @@ class Router:
         for network in networks:
             if network.vni in changed:
                 self.book.forget(network.id)
+                self.leased.forget(network.id)
         if changed:
             self._context.hold({})
         routed = with_gateway(networks)
         self._let_through(
             routed if self._context.node.coordinator else [one for one in routed if wishes(one).distributed]
         )
+        self.leased.look(networks, acting=False)
         self._spreading.look(routed, acting=False)
         return False
 
@@ -230,6 +252,7 @@ class Router:
             if network.vni in changed:
                 self._spreading.clear(network)
                 self._give(network)
+        self.leased.look(networks, acting=True)
         self._spreading.look(routed, acting=True)
         if any(one.ip4.gateway for one in routed):
             self._metadata.start()
@@ -252,9 +275,12 @@ class Router:
         wanted = [one for one in routed if serves_dhcp(one)]
         for name in set(self._serving.running()) - {str(one.vni) for one in wanted} - {"all"}:
             self._serving.stop(name)
+        with self._lock:
+            releasing = {vni: {*addresses} for vni, addresses in self._releasing.items()}
         for network in wanted:
             if network.vni in changed and str(network.vni) not in self._serving.running():
                 self.book.load(network.id)
+            self._end_leases(network, releasing.get(network.vni, ()))
             try:
                 self._serving.network(
                     network,
@@ -267,8 +293,19 @@ class Router:
             except Permanent as error:
                 self._faults[network.vni] = str(error)
         self.book.write()
+        with self._lock:
+            for vni, addresses in releasing.items():
+                self._releasing[vni] -= addresses
         self._aggregate(routed)
         return not self._serving.tell()
+
+    def _end_leases(self, network: Network, addresses: Collection[str]) -> None:
+        """Its dnsmasq begins anew with those that are left: told by a packet it would end leases of IPv4 only."""
+        assert self._serving is not None
+        if given := {one.address for one in self.book.of(network.id)}.intersection(addresses):
+            self._serving.stop(str(network.vni))
+            for address in given:
+                self.book.note(network.id, None, address)
 
     def _aggregate(self, routed: Sequence[Network]) -> None:
         assert self._serving is not None

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pvc_core.reconcile.kinds import nodes, orders, plugins, pools, rebalance, restore, sharing, snapshots, vms, volumes
+from pvc_core.reconcile.kinds import (
+    networks,
+    nodes,
+    orders,
+    plugins,
+    pools,
+    rebalance,
+    restore,
+    sharing,
+    snapshots,
+    vms,
+    volumes,
+)  # fmt: skip
 from pvc_core.reconcile.task import TaskKind
 from pvc_core.reconcile.vm_start import Starter
 
@@ -20,6 +32,7 @@ def all_kinds(
         **vms.kinds(starter),
         **plugins.KINDS,
         **nodes.kinds(),
+        **networks.KINDS,
         **orders.KINDS,
         **rebalance.KINDS,
         **restore.kinds(restores),

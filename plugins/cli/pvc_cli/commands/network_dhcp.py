@@ -39,8 +39,8 @@ def add(app: App, net: str, ipaddr: str, hostname: str, macaddr: str) -> None:
 @yes_option
 @click.pass_obj
 def remove(app: App, net: str, macaddr: str, yes: bool) -> None:
-    """Take a reservation back. MACADDR may also be its address or host name."""
-    app.confirm(f"Remove the reservation of {macaddr} in network {net}?", yes=yes)
+    """Take a reservation back, or end a lease. MACADDR may also be its address or host name."""
+    app.confirm(f"Remove the reservation or lease of {macaddr} in network {net}?", yes=yes)
     finish(app, app.api.delete(path("network", net, "lease", macaddr)))
 
 
