@@ -83,8 +83,7 @@ PVC runs a real guest ({took_s:.0f} s). Go on with:
   {cli} vm list                 what runs
   {cli} vm info demo            all about it, and why it is as it is
   {cli} vm log -f demo          its console, live (Ctrl-C ends it)
-  {PROGRAM} exec --name {LAB} hv1 virsh console demo
-                                        log in as root, password pvc (Ctrl-] ends it)
+  {cli} vm console demo         sit at it: log in as root, password pvc (Ctrl-] ends it)
   {cli} vm shutdown demo        and start, stop, restart...
   {PROGRAM} guest --name {LAB} second     one more guest
   {PROGRAM} kill --name {LAB} hv1 pvcnoded
