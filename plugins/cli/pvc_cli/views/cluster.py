@@ -129,15 +129,17 @@ def memory(found: dict[str, Any]) -> str:
     if not found:
         return "-"
     return (
-        f"{found['utilization']}% used: {found['total']} MiB, {found['free']} free, "
-        f"{found['allocated']} of running VMs, {found['provisioned']} of all VMs"
+        f"{found['utilization']}% of {found['total']} MiB used, {found['free']} MiB free; "
+        f"{found['allocated']} MiB are running VMs', {found['provisioned']} MiB all VMs'"
     )
 
 
 def cpu(found: dict[str, Any]) -> str:
     if not found:
         return "-"
-    return f"{found['utilization']}% used: {found['total']} CPUs, {found['allocated']} vCPUs, load {found['load']:.2f}"
+    return (
+        f"{found['utilization']}% of {found['total']} CPUs busy, {found['allocated']} vCPUs, load {found['load']:.2f}"
+    )
 
 
 def disk(found: dict[str, Any]) -> str:
@@ -145,4 +147,4 @@ def disk(found: dict[str, Any]) -> str:
         return "-"
     # As the OSDs' statistics they come from, in KiB.
     total, free = size(found["total"] * 1024), size(found["free"] * 1024)
-    return f"{found['utilization']}% used: {total}, {free} free"
+    return f"{found['utilization']}% of {total} used, {free} free"
