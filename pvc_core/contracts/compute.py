@@ -30,6 +30,8 @@ class ComputeCapabilities:
     """The hypervisor itself grows an image in use (ComputeDriver.resize_disk)."""
     console: bool = False
     vnc: bool = False
+    writes_devices: bool = False
+    """The definitions half writes the text of a disk or NIC itself (new_disk, new_nic, device, with_topology)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,10 @@ def came_from(line: str) -> str:
     """The node that an arrival_line names; "" for any other line."""
     found = _ARRIVAL.match(line)
     return found[1] if found else ""
+
+
+_TEXT_ONLY = "this cluster's compute driver takes devices as text only"
+_WHOLE = "change the definition as a whole"
 
 
 class ComputeDefinitions(ABC):
@@ -102,6 +108,33 @@ class ComputeDefinitions(ABC):
     @abstractmethod
     def without_device(self, definition: str, device: str) -> str:
         """Without the disk (same target or source) or NIC (same MAC) that `device` names. Raises NotFound."""
+
+    def with_topology(self, definition: str, *, sockets: int, cores: int, threads: int) -> str:
+        """With sockets * cores * threads vCPUs, laid out so. This and the next three: behind `writes_devices`."""
+        raise Refused(_TEXT_ONLY, help=_WHOLE)
+
+    def new_disk(self, definition: str, source: str, *, bus: str = "scsi", dev: str = "") -> str:
+        """The text of a disk on `source` ("POOL/VOLUME", or the absolute path of a file) for this definition.
+
+        Without `dev` the first free target of the bus. Raises Exists if source or target is taken.
+        """
+        raise Refused(_TEXT_ONLY, help=_WHOLE)
+
+    def new_nic(
+        self, *, mac: str, model: str, network: str = "", function: str = "", pci: Mapping[str, str] | None = None
+    ) -> str:
+        """The text of a NIC on `network` (a VNI or host network), or on SR-IOV's virtual function `function`.
+
+        `pci` (domain, bus, slot, function, each hexadecimal) gives the function itself to the guest, not its link only.
+        """
+        raise Refused(_TEXT_ONLY, help=_WHOLE)
+
+    def device(self, definition: str, name: str) -> str:
+        """The text of the disk (by target, volume or path) or NIC (by MAC) called `name`, as without_device takes it.
+
+        Raises NotFound.
+        """
+        raise Refused(_TEXT_ONLY, help=_WHOLE)
 
     @abstractmethod
     def diff(self, old: str, new: str) -> list[str]:

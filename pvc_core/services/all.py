@@ -16,6 +16,7 @@ from pvc_core.services.desk import Desk
 from pvc_core.services.events import EventLog
 from pvc_core.services.faults import FaultService
 from pvc_core.services.fencing import FenceService
+from pvc_core.services.hardware import HardwareService
 from pvc_core.services.keys import KeyService
 from pvc_core.services.leases import LeaseService
 from pvc_core.services.metrics import MetricsService
@@ -33,6 +34,7 @@ from pvc_core.services.why import WhyService
 class Services:
     desk: Desk
     vms: VmService
+    hardware: HardwareService
     nodes: NodeService
     storage: StorageService
     networks: NetworkService
@@ -75,11 +77,13 @@ def services_on(
 ) -> Services:
     """Every service on one desk; `node` is where it stands, by default the first coordinator."""
     tasks = TaskService(desk)
+    vms = VmService(desk, tasks)
     nodes = NodeService(desk, coordinators, heard, dead_after_s)
     cluster = ClusterService(desk, cluster_name, upstream_floating)
     return Services(
         desk=desk,
-        vms=VmService(desk, tasks),
+        vms=vms,
+        hardware=HardwareService(desk, vms),
         nodes=nodes,
         why=WhyService(desk, nodes),
         storage=StorageService(desk, tasks),

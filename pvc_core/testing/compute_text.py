@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
+from string import ascii_lowercase
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
+from xml.sax.saxutils import quoteattr
 
 from pvc_core.contracts.compute import ComputeCapabilities, ComputeDefinitions, RenderRequest
 from pvc_core.contracts.targets import Bridge, File
@@ -30,6 +33,7 @@ CAPABILITIES = ComputeCapabilities(
     hotplug_nics=True,
     online_resize=True,
     console=True,
+    writes_devices=True,
 )
 
 
@@ -85,6 +89,31 @@ class FakeComputeDefinitions(ComputeDefinitions):
                 root.remove(item)
                 return ElementTree.tostring(root, encoding="unicode")
         raise NotFound(f"there is no device {gone}")
+
+    def with_topology(self, definition: str, *, sockets: int, cores: int, threads: int) -> str:
+        """This language knows no layout."""
+        return self.with_vcpus(definition, sockets * cores * threads)
+
+    def new_disk(self, definition: str, source: str, *, bus: str = "scsi", dev: str = "") -> str:
+        disks = self.describe(definition).disks
+        taken = {disk.dev for disk in disks}
+        if dev in taken or any(source in (disk.volume, disk.path) for disk in disks):
+            raise Exists(f"{dev or source} is taken")
+        dev = dev or next(name for name in (f"vd{letter}" for letter in ascii_lowercase) if name not in taken)
+        return f"<disk dev={quoteattr(dev)} {'path' if source.startswith('/') else 'volume'}={quoteattr(source)}/>"
+
+    def new_nic(
+        self, *, mac: str, model: str, network: str = "", function: str = "", pci: Mapping[str, str] | None = None
+    ) -> str:
+        return f"<nic mac={quoteattr(mac)} network={quoteattr(network or function)}/>"
+
+    def device(self, definition: str, name: str) -> str:
+        for item in _root(definition):
+            known = (item.get("dev"), item.get("volume"), item.get("path"), item.get("mac"))
+            if item.tag in ("disk", "nic") and name in known:
+                item.tail = None
+                return ElementTree.tostring(item, encoding="unicode")
+        raise NotFound(f"there is no disk or NIC {name!r}")
 
     def diff(self, old: str, new: str) -> list[str]:
         return list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=2))[2:]

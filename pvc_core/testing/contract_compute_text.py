@@ -8,7 +8,7 @@ import time
 import pytest
 
 from pvc_core.contracts.compute import RenderRequest
-from pvc_core.errors import Exists, Invalid, NotFound
+from pvc_core.errors import Exists, Invalid, NotFound, Refused
 from pvc_core.ids import new_uuid
 from pvc_core.model.vm import DiskSpec, NicSpec
 from pvc_core.testing.compute_rig import ComputeRig, SpareDisk, SpareNic
@@ -88,6 +88,27 @@ class TextQuestions:
                 rig.definitions.without_device(removed, spare.device)
             described = rig.definitions.describe_device(spare.device)
             assert isinstance(described, DiskSpec if isinstance(spare, SpareDisk) else NicSpec)
+
+    @about("writes_devices")
+    def test_devices_are_written_and_found(self, rig: ComputeRig) -> None:
+        know, text = rig.definitions, rig.definition("web1", new_uuid(), volume="vms/a", network="100")
+        if not know.capabilities.writes_devices:
+            with pytest.raises(Refused):
+                know.new_disk(text, "vms/b")
+            pytest.skip("capability writes_devices is declared false")
+        assert know.describe(know.with_topology(text, sockets=1, cores=2, threads=2)).vcpus == 4
+        disk, mac = know.new_disk(text, "vms/b"), "52:54:00:fe:dc:ba"
+        nic = know.new_nic(mac=mac, model="virtio", network="200")
+        both = know.with_device(know.with_device(text, disk), nic)
+        assert know.describe(both).volumes == ("vms/a", "vms/b")
+        assert [one.network for one in know.describe(both).nics] == ["100", "200"]
+        for taken in ("vms/a", "vms/b"):
+            with pytest.raises(Exists):
+                know.new_disk(both, taken)
+        without = know.without_device(know.without_device(both, know.device(both, "vms/b")), know.device(both, mac))
+        assert know.describe(without) == know.describe(text)
+        with pytest.raises(NotFound):
+            know.device(text, "vms/b")
 
     @about("core")
     def test_differences_are_lines(self, rig: ComputeRig) -> None:

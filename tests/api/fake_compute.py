@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from lxml import etree
+import re
+from collections.abc import Mapping
+from string import ascii_lowercase
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+from xml.sax.saxutils import quoteattr
 
 from pvc_core.contracts.compute import ComputeCapabilities, ComputeDefinitions, RenderRequest
 from pvc_core.contracts.targets import Bridge, File
-from pvc_core.errors import Invalid
+from pvc_core.errors import Exists, Invalid, NotFound
 from pvc_core.model.vm import Description, DiskSpec, NicSpec
 from pvc_core.units import MIB
 
 
 class FakeDefinitions(ComputeDefinitions):
-    capabilities = ComputeCapabilities(disk_sources=(File,), nic_targets=(Bridge,))
+    capabilities = ComputeCapabilities(disk_sources=(File,), nic_targets=(Bridge,), writes_devices=True)
 
     def describe(self, definition: str) -> Description:
         root = self._parsed(definition)
@@ -52,16 +57,16 @@ class FakeDefinitions(ComputeDefinitions):
         root = self._parsed(definition)
         for tag, value in (("name", name), ("uuid", uuid)):
             found = root.find(tag)
-            (found if found is not None else etree.SubElement(root, tag)).text = value
-        return etree.tostring(root, encoding="unicode")
+            (found if found is not None else SubElement(root, tag)).text = value
+        return ElementTree.tostring(root, encoding="unicode")
 
-    def _parsed(self, text: str) -> etree._Element:
+    def _parsed(self, text: str) -> Element:
         try:
-            return etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False))
-        except (etree.XMLSyntaxError, ValueError) as error:
+            return ElementTree.fromstring(text.encode())
+        except (ElementTree.ParseError, ValueError) as error:
             raise Invalid(f"the definition is not well-formed XML: {error}", fields={"xml": "malformed"}) from None
 
-    def _nic(self, one: etree._Element) -> NicSpec:
+    def _nic(self, one: Element) -> NicSpec:
         return NicSpec(
             kind="bridge",
             mac=one.get("mac", ""),
@@ -70,23 +75,51 @@ class FakeDefinitions(ComputeDefinitions):
             network=one.get("network"),
         )
 
-    def _disk(self, one: etree._Element) -> DiskSpec:
+    def _disk(self, one: Element) -> DiskSpec:
         return DiskSpec(dev=one.get("dev", ""), bus="scsi", kind="network", volume=one.get("volume"))
 
     def with_volume_renamed(self, definition: str, *, old: str, new: str) -> str:
         return definition.replace(f'"{old}"', f'"{new}"')
 
     def with_vcpus(self, definition: str, vcpus: int) -> str:
-        raise NotImplementedError
+        return re.sub("<vcpu>.*?</vcpu>", f"<vcpu>{vcpus}</vcpu>", definition)
+
+    def with_topology(self, definition: str, *, sockets: int, cores: int, threads: int) -> str:
+        return self.with_vcpus(definition, sockets * cores * threads)
 
     def with_memory(self, definition: str, memory_bytes: int) -> str:
-        raise NotImplementedError
+        return re.sub("<memory>.*?</memory>", f"<memory>{memory_bytes // MIB}</memory>", definition)
 
     def with_device(self, definition: str, device: str) -> str:
-        raise NotImplementedError
+        return definition.replace("</domain>", f"{device}</domain>")
 
     def without_device(self, definition: str, device: str) -> str:
-        raise NotImplementedError
+        root, gone = self._parsed(definition), self._parsed(device)
+        for one in [one for one in root if (one.tag, one.attrib) == (gone.tag, gone.attrib)]:
+            root.remove(one)
+        return ElementTree.tostring(root, encoding="unicode")
+
+    def new_disk(self, definition: str, source: str, *, bus: str = "scsi", dev: str = "") -> str:
+        taken = {disk.dev for disk in self.describe(definition).disks}
+        dev = dev or next(f"sd{letter}" for letter in ascii_lowercase if f"sd{letter}" not in taken)
+        if dev in taken:
+            raise Exists(f"{dev} is taken")
+        kind = "outside what" if source.startswith("/") else "disk volume"
+        return f"<{kind}={quoteattr(source)} dev={quoteattr(dev)}/>"
+
+    def new_nic(
+        self, *, mac: str, model: str, network: str = "", function: str = "", pci: Mapping[str, str] | None = None
+    ) -> str:
+        source = f"vmbr{network}" if network else f"{function} {pci or ''}"
+        word = f" network={quoteattr(network)}" if network else ""
+        return f"<nic mac={quoteattr(mac)} source={quoteattr(source)}{word}/>"
+
+    def device(self, definition: str, name: str) -> str:
+        for one in self._parsed(definition):
+            if one.tag in ("nic", "disk") and name in one.attrib.values():
+                one.tail = None
+                return ElementTree.tostring(one, encoding="unicode")
+        raise NotFound(f"there is no device {name!r}")
 
     def diff(self, old: str, new: str) -> list[str]:
         return []

@@ -116,16 +116,15 @@ def test_an_editor_that_is_not_there(pvc: Any, api: Any, running: Any, monkeypat
 def test_vcpus_of_a_running_vm(pvc: Any, api: Any, running: Any, options: str, typed: str, restart: str) -> None:
     result = pvc("vm", "vcpu", "set", "vm00001", "4", *options.split(), typed=typed)
     assert result.code == 0, result.err
-    assert put(api).query == {"restart": [restart]}
-    assert "<vcpu>4</vcpu>" in put(api).form["xml"][0]
-    assert put(api).headers["if-match"] == '"v7"'
+    assert (put(api).path, put(api).query) == ("/vm/vm00001/vcpu", {"restart": [restart]})
+    assert put(api).form == {"vcpus": ["4"], "topology": ["1,4,1"]}
 
 
 def test_memory_of_a_vm_that_is_off_asks_for_no_restart(pvc: Any, api: Any, running: Any) -> None:
     running.body[0]["state"] = "stop"
     assert pvc("vm", "memory", "set", "vm00001", "512").code == 0
     assert put(api).query == {"restart": ["false"]}
-    assert '<memory unit="MiB">512</memory>' in put(api).form["xml"][0]
+    assert (put(api).path, put(api).form) == ("/vm/vm00001/memory", {"memory": ["512"]})
 
 
 def test_a_restart_nobody_decided_changes_nothing(pvc: Any, api: Any, running: Any) -> None:
@@ -134,37 +133,57 @@ def test_a_restart_nobody_decided_changes_nothing(pvc: Any, api: Any, running: A
     assert "--restart or --no-restart" in result.err
 
 
-def test_a_nic_goes_into_the_definition_and_the_guest(pvc: Any, api: Any, running: Any) -> None:
-    assert pvc("vm", "network", "add", "vm00001", "1200", "-a", "52:54:00:AA:BB:CC").code == 0
-    assert [(r.method, r.path) for r in api.requests[1:]] == [("PUT", "/vm/vm00001"), ("POST", "/vm/vm00001/device")]
-    device = api.last.form["xml"][0]
-    assert device.startswith('<interface type="bridge">')
-    assert '<mac address="52:54:00:aa:bb:cc"/>' in device
-    assert "vmbr1200" in put(api).form["xml"][0]
+DEVICE = '<disk type="network"/>'
 
 
-def test_a_disk_goes_into_the_definition_and_the_guest(pvc: Any, api: Any, running: Any) -> None:
-    assert pvc("vm", "volume", "add", "vm00001", "vms/data").code == 0
-    assert [(r.method, r.path) for r in api.requests[1:]] == [("PUT", "/vm/vm00001"), ("POST", "/vm/vm00001/device")]
-    assert "vms/data" in put(api).form["xml"][0] and 'name="vms/data"' in api.last.form["xml"][0]
+@pytest.fixture
+def modified(api: Any, running: Any) -> None:
+    """The API's answer to a change of the definition."""
+    for method in ("POST", "DELETE"):
+        for kind in ("network", "volume"):
+            api.on(f"{method} /vm/vm00001/{kind}", type(running)(200, {"message": "It is modified.", "device": DEVICE}))
 
 
-def test_a_disk_leaves_the_definition_and_the_guest(pvc: Any, api: Any, running: Any) -> None:
+def test_a_nic_goes_into_the_definition_and_the_guest(pvc: Any, api: Any, modified: Any) -> None:
+    assert pvc("vm", "network", "add", "vm00001", "net77", "-a", "52:54:00:AA:BB:CC").code == 0
+    first, second = api.requests[1:]
+    assert (first.method, first.path, second.method, second.path) == (
+        "POST", "/vm/vm00001/network", "POST", "/vm/vm00001/device",
+    )  # fmt: skip
+    asked = {"network": "net77", "macaddr": "52:54:00:AA:BB:CC", "model": "virtio", "sriov": "false"}
+    assert first.form == {name: [value] for name, value in {**asked, "sriov_mode": "macvtap"}.items()}
+    assert second.form == {"xml": [DEVICE]}, "as the API wrote it"
+
+
+def test_a_disk_goes_into_the_definition_and_the_guest(pvc: Any, api: Any, modified: Any) -> None:
+    assert pvc("vm", "volume", "add", "vm00001", "vms/data", "-b", "virtio", "-d", "vdc").code == 0
+    first, second = api.requests[1:]
+    assert first.form == {"volume": ["vms/data"], "bus": ["virtio"], "disk_id": ["vdc"]}
+    assert (second.path, second.form) == ("/vm/vm00001/device", {"xml": [DEVICE]})
+
+
+def test_a_disk_leaves_the_definition_and_the_guest(pvc: Any, api: Any, modified: Any) -> None:
     assert pvc("vm", "volume", "remove", "vm00001", "vms/vm00001_sda").code == 0
-    assert [r.method for r in api.requests[1:]] == ["PUT", "DELETE"]
-    assert "vm00001_sda" in api.last.form["xml"][0]
-    assert "vm00001_sda" not in put(api).form["xml"][0]
+    assert [(r.method, r.path) for r in api.requests[1:]] == [
+        ("DELETE", "/vm/vm00001/volume"), ("DELETE", "/vm/vm00001/device"),
+    ]  # fmt: skip
 
 
-def test_only_the_definition(pvc: Any, api: Any, running: Any) -> None:
+def test_only_the_definition(pvc: Any, api: Any, running: Any, modified: Any) -> None:
     assert pvc("vm", "volume", "add", "vm00001", "vms/data", "-L", "-R").code == 0
-    assert [r.method for r in api.requests[1:]] == ["PUT"]
+    assert [r.path for r in api.requests[1:]] == ["/vm/vm00001/volume"]
     running.body[0]["state"] = "stop"
     assert pvc("vm", "volume", "add", "vm00001", "vms/data").code == 0
-    assert api.last.method == "PUT", "a VM that is off has no running guest to change"
+    assert api.last.path == "/vm/vm00001/volume", "a VM that is off has no running guest to change"
 
 
-def test_half_a_change_is_said(pvc: Any, api: Any, running: Any) -> None:
+@pytest.mark.parametrize(("volume", "kind"), [("x.iso", "file"), ("/srv/x.iso", "rbd")])
+def test_a_volume_is_no_path(pvc: Any, api: Any, running: Any, volume: str, kind: str) -> None:
+    assert pvc("vm", "volume", "add", "vm00001", volume, "--type", kind).code == 2
+    assert not api.requests
+
+
+def test_half_a_change_is_said(pvc: Any, api: Any, running: Any, modified: Any) -> None:
     api.on("POST /vm/vm00001/device", type(running)(400, {"message": "No more PCI slots are free."}))
     result = pvc("vm", "volume", "add", "vm00001", "vms/data")
     assert result.code == 1

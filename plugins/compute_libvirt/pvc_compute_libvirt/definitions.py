@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pvc_compute_libvirt import describe, edit, render
+from collections.abc import Mapping
+
+from pvc_compute_libvirt import describe, edit, making, render
 from pvc_compute_libvirt.devices import DISK_SOURCES, NIC_TARGETS
 from pvc_core.contracts.compute import ComputeCapabilities, ComputeDefinitions, RenderRequest
 from pvc_core.model.vm import Description, DiskSpec, NicSpec
@@ -20,6 +22,7 @@ class LibvirtDefinitions(ComputeDefinitions):
         online_resize=True,
         console=True,
         vnc=True,
+        writes_devices=True,
     )
 
     def describe(self, definition: str) -> Description:
@@ -45,6 +48,20 @@ class LibvirtDefinitions(ComputeDefinitions):
 
     def without_device(self, definition: str, device: str) -> str:
         return edit.without_device(definition, device)
+
+    def with_topology(self, definition: str, *, sockets: int, cores: int, threads: int) -> str:
+        return making.with_topology(definition, sockets=sockets, cores=cores, threads=threads)
+
+    def new_disk(self, definition: str, source: str, *, bus: str = "scsi", dev: str = "") -> str:
+        return making.new_disk(definition, source, bus=bus, dev=dev)
+
+    def new_nic(
+        self, *, mac: str, model: str, network: str = "", function: str = "", pci: Mapping[str, str] | None = None
+    ) -> str:
+        return making.new_nic(mac=mac, model=model, network=network, function=function, pci=pci)
+
+    def device(self, definition: str, name: str) -> str:
+        return making.device(definition, name)
 
     def diff(self, old: str, new: str) -> list[str]:
         return edit.diff(old, new)

@@ -63,10 +63,14 @@ def list_vf_of(call: Call) -> Answer:
 
 
 def show_vf(call: Call) -> Answer:
-    node, name = call.names["node"], call.names["vf"]
+    return data([function_of(call, call.names["node"], call.names["vf"])])
+
+
+def function_of(call: Call, node: str, name: str) -> VfBody:
+    """One virtual function of a node. Raises NotFound."""
     for one in _functions(call, node)["vfs"]:
         if one["phy"] == name:
-            return data([one])
+            return one
     raise NotFound(
         f"node {node} has no virtual function {name!r}", help=f"`pvc network sriov vf list {node}` shows them"
     )

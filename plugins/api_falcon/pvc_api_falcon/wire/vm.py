@@ -194,6 +194,12 @@ class VmTold(Message, Object):
     state: str
 
 
+class HardwareTold(Message):
+    """What a change of a VM's hardware is answered with."""
+
+    device: Annotated[str, Meta(description='the text of the disk or NIC that came or went, else ""')]
+
+
 def encoded_vm(vm: VmPicture) -> bytes:
     return _encoder.encode(vm_body(vm))
 

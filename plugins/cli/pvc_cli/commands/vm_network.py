@@ -63,16 +63,8 @@ def add(
     yes: bool,
 ) -> None:
     """Give a VM a network card on NET."""
-    from pvc_cli.domxml.nics import bridge_nic, checked_mac, hostdev_nic, macvtap_nic, with_nic
-
-    mac = checked_mac(macaddr)
-    if not sriov:
-        nic = bridge_nic(_vni(app, net), mac, model)
-    elif sriov_mode == "hostdev":
-        nic = hostdev_nic(net, mac, _pci(app, domain, net))
-    else:
-        nic = macvtap_nic(net, mac, model)
-    change_device(app, domain, lambda xml: with_nic(xml, nic), how="attach", live=live, restart=restart, yes=yes)
+    form = {"network": net, "macaddr": macaddr, "model": model, "sriov": sriov, "sriov_mode": sriov_mode}
+    change_device(app, domain, "network", form, how="attach", live=live, restart=restart, yes=yes)
 
 
 @network.command()
@@ -95,34 +87,7 @@ def remove(
     yes: bool,
 ) -> None:
     """Take a network card from a VM: the one on NET, or the one with --mac-address."""
-    from pvc_cli.domxml.nics import without_nic
-
     if net is None and mac_address is None:
         raise click.UsageError("Give NET or --mac-address.")
-    if net is not None and not sriov:
-        net = _vni(app, net)
-    change_device(
-        app,
-        domain,
-        lambda xml: without_nic(xml, net, mac_address, sriov=sriov),
-        how="detach",
-        live=live,
-        restart=restart,
-        yes=yes,
-    )
-
-
-def _pci(app: App, domain: str, function: str) -> dict[str, str]:
-    """Where the function is on the VM's node."""
-    node = app.api.one(path("vm", domain), f'VM "{domain}"').body["node"]
-    found = app.api.one(path("sriov", "vf", node, function), f'virtual function "{function}" on {node}').body
-    return dict(found["pci"])
-
-
-def _vni(app: App, net: str) -> str:
-    """`net` as definitions name it. A description is asked of the cluster."""
-    from pvc_cli.domxml.nics import HOST_NETWORKS
-
-    if net.isdecimal() or net in HOST_NETWORKS:
-        return net
-    return str(app.api.one(path("network", net), f'network "{net}"').body["vni"])
+    form = {"network": net, "macaddr": mac_address, "sriov": sriov}
+    change_device(app, domain, "network", form, how="detach", live=live, restart=restart, yes=yes)

@@ -7,7 +7,7 @@ import click
 from pvc_cli.api import path
 from pvc_cli.app import App
 from pvc_cli.commands.vm_common import domain_argument
-from pvc_cli.editing import read_definition, wants_restart, write_definition
+from pvc_cli.editing import read_definition, wants_restart
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
 from pvc_cli.options import restart_option, yes_option
@@ -47,12 +47,9 @@ def get_vcpu(app: App, domain: str, format_: str) -> None:
 @click.pass_obj
 def set_vcpu(app: App, domain: str, vcpus: int, topology: str | None, restart: bool | None, yes: bool) -> None:
     """Give a VM that many vCPUs."""
-    from pvc_cli.domxml.size import Topology, with_vcpus
-
-    old = read_definition(app, domain)
-    new = with_vcpus(old.xml, vcpus, Topology.parsed(topology) if topology else None)
-    restart = wants_restart(app, restart, old, yes=yes)
-    finish(app, write_definition(app, domain, old, new, restart=restart))
+    restart = wants_restart(app, restart, read_definition(app, domain), yes=yes)
+    layout = topology or f"1,{vcpus},1"
+    finish(app, app.api.put(path("vm", domain, "vcpu"), form={"vcpus": vcpus, "topology": layout}, restart=restart))
 
 
 @click.group(cls=LazyGroup)
@@ -84,9 +81,5 @@ def get_memory(app: App, domain: str, format_: str) -> None:
 @click.pass_obj
 def set_memory(app: App, domain: str, memory: int, restart: bool | None, yes: bool) -> None:
     """Give a VM that much memory, in MiB."""
-    from pvc_cli.domxml.size import with_memory
-
-    old = read_definition(app, domain)
-    new = with_memory(old.xml, memory)
-    restart = wants_restart(app, restart, old, yes=yes)
-    finish(app, write_definition(app, domain, old, new, restart=restart))
+    restart = wants_restart(app, restart, read_definition(app, domain), yes=yes)
+    finish(app, app.api.put(path("vm", domain, "memory"), form={"memory": memory}, restart=restart))

@@ -64,17 +64,12 @@ def add(
     yes: bool,
 ) -> None:
     """Give a VM a disk on VOLUME, which must exist."""
-    from pvc_cli.domxml.disks import with_disk
-
-    change_device(
-        app,
-        domain,
-        lambda xml: with_disk(xml, volume, kind=kind, bus=bus, device=disk_id),
-        how="attach",
-        live=live,
-        restart=restart,
-        yes=yes,
-    )
+    if kind == "file" and not volume.startswith("/"):
+        raise click.UsageError(f'"{volume}" is no absolute path of a file.')
+    if kind == "rbd" and volume.startswith("/"):
+        raise click.UsageError(f'"{volume}" is a file: give --type file, or a volume as POOL/VOLUME.')
+    form = {"volume": volume, "bus": bus, "disk_id": disk_id}
+    change_device(app, domain, "volume", form, how="attach", live=live, restart=restart, yes=yes)
 
 
 @volume.command()
@@ -86,14 +81,4 @@ def add(
 @click.pass_obj
 def remove(app: App, domain: str, volume: str, live: bool, restart: bool | None, yes: bool) -> None:
     """Take a disk from a VM. The volume itself stays."""
-    from pvc_cli.domxml.disks import without_disk
-
-    change_device(
-        app,
-        domain,
-        lambda xml: without_disk(xml, volume),
-        how="detach",
-        live=live,
-        restart=restart,
-        yes=yes,
-    )
+    change_device(app, domain, "volume", {"volume": volume}, how="detach", live=live, restart=restart, yes=yes)
