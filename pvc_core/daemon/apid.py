@@ -18,6 +18,7 @@ from pvc_core.contracts.frontend import Frontend
 from pvc_core.daemon import logs
 from pvc_core.daemon.build_services import build_services
 from pvc_core.daemon.context import DaemonContext
+from pvc_core.daemon.files import allow_many_files
 from pvc_core.daemon.notify import notify
 from pvc_core.daemon.opening import open_store
 from pvc_core.errors import Permanent, PvcError
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    allow_many_files()
     config, loaded = load_all(options.config, node=options.node)
     logs.setup(node=config.node).hide(read_secret(config.paths.secrets, STORE_API))
     log, clock = structlog.get_logger("pvc.apid"), SystemClock()

@@ -26,6 +26,11 @@ from pvc_core.peer.network import Address, Identity, NetworkServer, node_identit
 from pvc_core.peer.relay import QUESTION, relay
 from pvc_core.store.base import SessionState, Store
 
+QUESTIONS_AT_ONCE = 320
+"""Each is a thread. All that one API may have open, logs it follows (plugins.api_falcon.streams) and consoles, and room
+for who asks something short meanwhile.
+"""
+
 
 class Channel:
     """Both servers. Without an address on the cluster network, or without a certificate, the node asks and answers
@@ -53,6 +58,7 @@ class Channel:
             config.paths.run / "node.sock",
             {**asked_by_all, QUESTION: relay(self.address_of)},
             group=GROUP if group_id() is not None else None,
+            max_connections=QUESTIONS_AT_ONCE,
             name="pvcnoded",
         )
         self._network = self._network_server(asked_by_all)
@@ -138,6 +144,7 @@ class Channel:
             handlers,
             for_strangers=welcome.handlers() if place.ca_key.exists() else {},
             objection=self._objection,
+            max_connections=QUESTIONS_AT_ONCE,
         )
 
     def _check_name(self, certificate: str) -> None:

@@ -20,6 +20,7 @@ from pvc_core.daemon import custody, logs
 from pvc_core.daemon.build import Node, build_node
 from pvc_core.daemon.channel import Channel
 from pvc_core.daemon.checks.answering import Checks
+from pvc_core.daemon.files import allow_many_files
 from pvc_core.daemon.given import networks
 from pvc_core.daemon.hostnet import hostnet_command
 from pvc_core.daemon.init import init
@@ -158,6 +159,7 @@ def _common(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
 def _daemon(options: argparse.Namespace) -> int:
     if options.check:
         return _check(options)
+    allow_many_files()
     ring = LogRing()
     clock = SystemClock()
     custody_reason = ""
