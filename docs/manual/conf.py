@@ -3,7 +3,7 @@
 project = "PVC"
 author = "PVC's contributors"
 copyright = author
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx_click"]
 html_theme = "furo"
 html_title = "PVC"
 html_show_sphinx = False

@@ -1,5 +1,6 @@
 """What the manuals are built from: a copy of docs/, and the references that PVC itself is asked for (its API's
-document, its command tree). Usage: stage.py DIRECTORY. Sphinx does the rest (conf.py beside this file, script/docs).
+document, its configuration's schemas; the command tree is sphinx-click's). Usage: stage.py DIRECTORY. Sphinx does the
+rest (conf.py beside this file, script/docs).
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
+from configured import configuration_reference
 
 from pvc_api_falcon.openapi import document
 from pvc_api_falcon.routes import THERE
-from pvc_cli.main import cli
 from pvc_core import __version__
 
 HERE = Path(__file__).resolve().parent
@@ -33,6 +33,7 @@ def main(argv: list[str]) -> int:
     for page in source.rglob("*.md"):
         page.write_text(linked(page.read_text()))
     (source / "api-reference.md").write_text("\n".join(api_reference(document(THERE, __version__))) + "\n")
+    (source / "config-reference.md").write_text("\n".join(configuration_reference()) + "\n")
     (source / "cli-reference.md").write_text("\n".join(cli_reference()) + "\n")
     return 0
 
@@ -137,17 +138,7 @@ def _flat(text: str) -> str:
 def cli_reference() -> Iterator[str]:
     yield "# CLI reference\n"
     yield "Made of the commands themselves; `--help` shows the same. [The command line](cli.md) has what they share.\n"
-    yield from _command(cli, click.Context(cli, info_name="pvc"), 2)
-
-
-def _command(command: click.Command, ctx: click.Context, depth: int) -> Iterator[str]:
-    yield f"\n{'#' * min(depth, 4)} {ctx.command_path}\n"
-    yield f"```text\n{ctx.get_help()}\n```\n"
-    if isinstance(command, click.Group):
-        for name in command.list_commands(ctx):
-            below = command.get_command(ctx, name)
-            if below is not None and not below.hidden:
-                yield from _command(below, click.Context(below, info_name=name, parent=ctx), depth + 1)
+    yield "```{eval-rst}\n.. click:: pvc_cli.main:cli\n   :prog: pvc\n   :nested: full\n```"
 
 
 if __name__ == "__main__":

@@ -109,7 +109,9 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     api, commands = (html / "api-reference.html").read_text(), (html / "cli-reference.html").read_text()
     assert "POST /vm/{vm}/state" in api and "node_selector" in api
-    assert "pvc vm migrate" in commands and "--wait" in commands
+    assert 'id="pvc-vm-migrate"' in commands and "--force-live" in commands
+    settings = (html / "config-reference.html").read_text()
+    assert "plugins.api_falcon" in settings and "body_limit" in settings and "intervals.heartbeat_s" in settings
     for page in html.rglob("*.html"):
         loaded = re.findall(r'(?:src|href)="(https?://[^"]+)"[^>]*(?:stylesheet|script)', page.read_text())
         assert loaded == [], f"{page.name} loads something from elsewhere"
