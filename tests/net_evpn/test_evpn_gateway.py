@@ -166,6 +166,19 @@ def test_a_guest_uses_the_address_that_is_lent_to_it_and_no_other(rig: EvpnRig) 
     assert not rig.reaches(three, first, within_s=3.0)
 
 
+def test_every_network_has_its_own_dhcp_and_names(rig: EvpnRig) -> None:
+    """Their gateways have the metadata service's address in common, on which no two dnsmasq can listen."""
+    for number in (1, 2):
+        four = f"10.2{number}.0"
+        subnet = replace(LAB, network=f"{four}.0/24", gateway=f"{four}.1", dhcp_start=f"{four}.5", dhcp_end=f"{four}.9")
+        network = made(rig, rig.network(100 + number, ip4=subnet, domain=f"lab{number}.test"))
+        one = guest(rig, "hv2", network, number)
+        mine = leased(one)["ip"]
+        assert mine.startswith(f"{four}.")
+        has(one, mine)
+        assert resolved(one, f"gateway.lab{number}.test", f"{four}.1") == f"{four}.1"
+
+
 def test_a_lease_that_is_ended_may_be_asked_for_anew(rig: EvpnRig) -> None:
     network = made(rig, rig.network(100, ip4=LAB))
     one, two, router = guest(rig, "hv1", network, 1), guest(rig, "hv2", network, 2), rig.world.routers["hv1"]

@@ -32,6 +32,10 @@ TRIES = 100
 REACHABLE, NTF_MASTER, NTF_USE = 0x02, 0x04, 0x01
 """linux/neighbour.h: an entry of the bridge as if it had been learned, which ages and may move."""
 METADATA = IPv4Interface("169.254.169.254/32")
+APART = ":m"
+"""Ends the label of METADATA, which all networks' gateways have: to dnsmasq an address with a label is another
+interface's than the one it serves, so it does not try to listen there, where only the first of them could.
+"""
 UNNAMED, NOBODY = IPv4Interface("169.254.169.253/32"), "169.254.169.252"
 """What a cable speaks under that has no address of the network, and whom it asks for."""
 Interface = IPv4Interface | IPv6Interface
@@ -177,14 +181,22 @@ def _speak(ip: Any, index: int, wanted: list[Interface]) -> None:
 
 def addressed(ip: Any, index: int, wanted: list[Interface]) -> bool:
     """The device has these addresses and no others; True if anything was changed. Raises NetlinkError."""
-    there = {ip_interface(f"{one.get_attr('IFA_ADDRESS')}/{one['prefixlen']}") for one in ip.get_addr(index=index)}
-    for address in there - {*wanted}:
-        ip.addr("del", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+    there: set[Interface] = set()
+    changed = False
+    for one in ip.get_addr(index=index):
+        address = ip_interface(f"{one.get_attr('IFA_ADDRESS')}/{one['prefixlen']}")
+        if address in wanted and (address != METADATA or str(one.get_attr("IFA_LABEL")).endswith(APART)):
+            there.add(address)
+        else:
+            ip.addr("del", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+            changed = True
     for address in wanted:
         if address not in there:
             more: dict[str, Any] = {"flags": NODAD} if address.version == 6 else {}
+            if address == METADATA:
+                more["label"] = f"{ip.get_links(index)[0].get('ifla_ifname')}{APART}"
             ip.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen, **more)
-    return there != {*wanted}
+    return changed or there != {*wanted}
 
 
 def told(error: NetlinkError, network: Network) -> Retry:
