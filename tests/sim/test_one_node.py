@@ -94,3 +94,21 @@ def test_a_pool_goes_with_its_clones_of_clones_and_not_while_a_guest_has_anythin
 
 def clone(source: str, target: str, pvc: Services) -> None:
     pvc.storage.clone_volume(POOL, source, target, by="test", thin=True)
+
+
+def test_a_rollback_that_comes_while_the_guest_is_stopped_waits_for_its_end() -> None:
+    sim = Sim(0)
+    sim.settle(5)
+    sim.ask(lambda pvc: pvc.storage.add_pool(POOL, by="test"))
+    sim.settle(5)
+    sim.ask(lambda pvc: pvc.storage.add_volume(POOL, "root", 10 * MIB, by="test"))
+    sim.ask(lambda pvc: pvc.storage.add_snapshot(POOL, "root", "before", by="test"))
+    sim.ask(lambda pvc: pvc.vms.define(definition("guest", f"{POOL}/root"), by="test"))
+    sim.ask(lambda pvc: pvc.vms.start("guest", by="test"))
+    sim.settle(10)
+    said = sim.ask(lambda pvc: pvc.storage.rollback_snapshot(POOL, "root", "before", by="test"))
+    assert "while VM guest runs" in said
+    assert sim.ask(lambda pvc: pvc.vms.stop("guest", by="test")) == ""
+    assert sim.world.executing(sim.services.vms.get("guest").wanted.uuid) == [NODE], "it is on its way"
+    assert sim.ask(lambda pvc: pvc.storage.rollback_snapshot(POOL, "root", "before", by="test")) == ""
+    assert sim.world.executing(sim.services.vms.get("guest").wanted.uuid) == []

@@ -119,9 +119,13 @@ class Calls:
         record = self._volumes(pool).usable(volume)
         return self._pools.name(pool), record.name, self._monitors()
 
+    def fsid(self, *, deadline_s: float) -> str:
+        """Which Ceph this is."""
+        return self._cluster.fsid()
+
     def begin_life(
         self, node: str, incarnation: str, prefix: str, blocked: Sequence[str], *, deadline_s: float
-    ) -> tuple[str, str, str]:
+    ) -> tuple[str, str]:
         return keyring.begin_life(self._cluster, node, incarnation, prefix, blocked)
 
     def let_in(self, user: str, pool: Pool, *, deadline_s: float) -> None:

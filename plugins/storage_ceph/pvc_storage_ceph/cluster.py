@@ -46,9 +46,12 @@ class Cluster:
             self.forget_pool(name)  # another process removed it, and perhaps made it anew
         if name not in self._pools:
             try:
-                self._pools[name] = self._handle.open_ioctx(name)
+                io = self._handle.open_ioctx(name)
             except self.rados.ObjectNotFound:
                 raise NotFound(f'Ceph has no pool "{name}"') from None
+            # In a full pool a guest's writes wait; ours fail at once, and what makes room is done.
+            io.set_osdmap_full_try()
+            self._pools[name] = io
         return self._pools[name]
 
     def forget_pool(self, name: str) -> None:
@@ -134,18 +137,12 @@ class Cluster:
                 f"{self.config['conf']} is missing, which says where Ceph is",
                 help="put Ceph's configuration there, or name its place in plugins.storage_ceph.conf",
             )
-        if self.config["keyring"] and not os.path.exists(self.config["keyring"]):
-            raise Permanent(
-                f"Ceph was not asked: no key of {who} was found, {self.config['keyring']} is missing",
-                help="see plugins.storage_ceph.keyring",
-            )
         handle = self.rados.Rados(conffile=self.config["conf"], name=who, conf=limits)
+        self._has_key(handle, who)
         try:
             handle.connect()
         except self.rados.ObjectNotFound:
-            raise Permanent(
-                f"Ceph was not asked: no key of {who} was found", help="see plugins.storage_ceph.keyring"
-            ) from None
+            raise self._no_key(handle, who) from None
         except (self.rados.PermissionDeniedError, self.rados.PermissionError):
             raise Permanent(
                 f"Ceph does not let {who} in", help="is its key still valid, and this the right Ceph?"
@@ -153,6 +150,20 @@ class Cluster:
         except self.rados.TimedOut:
             raise Retry(f"no monitor of Ceph answered within {_MON_S} s", help="see `ceph status`") from None
         return handle
+
+    def _has_key(self, handle: Any, who: str) -> None:
+        """Looked for as Ceph does: without any it would try all the same, and say only that it may not."""
+        files = [one.strip() for one in str(handle.conf_get("keyring")).split(",")]
+        given = any(handle.conf_get(word) for word in ("key", "keyfile"))
+        if not given and not any(os.path.exists(one) for one in files):
+            raise self._no_key(handle, who)
+
+    def _no_key(self, handle: Any, who: str) -> Permanent:
+        return Permanent(
+            f"Ceph was not asked: no key of {who} was found in {handle.conf_get('keyring')}",
+            help=f"put the keyring file back (`ceph auth get {who}` prints it where Ceph lets you in), or name its "
+            "place in plugins.storage_ceph.keyring",
+        )
 
     def _leave_note(self) -> None:
         directory = os.path.join(self.config["state"], "calls")

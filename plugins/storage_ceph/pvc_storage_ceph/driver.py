@@ -131,6 +131,7 @@ class CephStorage(StorageDriver):
         self._children.call("rename_volume", pool, volume, new_name, deadline_s=deadline_s)
 
     def attach(self, pool: Pool, volume: Volume, *, vm_uuid: str, read_only: bool, deadline_s: float) -> Rbd:
+        self._keys.config(deadline_s)  # the files may be lost, while children that read them before go on
         where, image, monitors = self._children.call("where_is", pool, volume, deadline_s=deadline_s)
         with self._letting_in:  # of two that widen the key's rights, one would take back what the other gave
             self._children.call("let_in", self._keys.guest, pool, deadline_s=deadline_s)

@@ -36,7 +36,10 @@ def translated(doing: str, error: BaseException) -> PvcError:
     said = os.strerror(number) if number else str(error)
     sentence = f"{doing} failed, Ceph says: {said} ({type(error).__name__})"
     if number in (errno.ENOSPC, errno.EDQUOT):
-        return Refused(f"{doing} failed: there is not enough space in Ceph", help="add OSDs, or remove volumes")
+        return Refused(
+            f"{doing} failed: the pool is full, Ceph has no room for it",
+            help="remove volumes or snapshots, add OSDs, or raise the pool's quota if it has one",
+        )
     if number == SHUT_OUT:
         return Permanent(f"{doing} failed: this node is shut out of Ceph", help="see `ceph osd blocklist ls`")
     if number in _DENIED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,16 @@ class Images:
             # The name of a rename or removal that was killed half-way: it leads to no image of the directory.
             self._io.remove_object(f"rbd_id.{new}")
             self._rbd.RBD().rename(self._io, old, new)
+
+    def hidden(self, name: str, new: str) -> str:
+        """Renamed, so that the name is free at once; its name now. A full pool has no room for the new one."""
+        try:
+            self.rename(name, new)
+        except self._rbd.Error as error:
+            if abs(int(getattr(error, "errno", 0) or 0)) not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return name
+        return new
 
     def users(self, name: str) -> list[str]:
         """Addresses of those that have it open, without us."""

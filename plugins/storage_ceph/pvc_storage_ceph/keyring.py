@@ -28,10 +28,8 @@ def manager_user(node: str, incarnation: str, prefix: str) -> str:
     return _user("pvc-manager", node, incarnation, prefix)
 
 
-def begin_life(
-    cluster: Cluster, node: str, incarnation: str, prefix: str, blocked: Sequence[str]
-) -> tuple[str, str, str]:
-    """(key of guests, key of the daemon, Ceph's fsid). `blocked`: addresses that were shut out as a whole for an
+def begin_life(cluster: Cluster, node: str, incarnation: str, prefix: str, blocked: Sequence[str]) -> tuple[str, str]:
+    """(key of guests, key of the daemon). `blocked`: addresses that were shut out as a whole for an
     earlier life of this node, which may work again. Keys of earlier lives are gone afterwards.
     """
     for address in blocked:
@@ -41,7 +39,7 @@ def begin_life(
         cluster.command("auth rm", entity=entity)
     guest = _made(cluster, ours[0], ["mon", "profile rbd"])
     manager = _made(cluster, ours[1], _MANAGER_CAPS)
-    return guest, manager, cluster.fsid()
+    return guest, manager
 
 
 def let_in(cluster: Cluster, user: str, pool: str) -> None:

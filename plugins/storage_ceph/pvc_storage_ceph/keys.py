@@ -41,12 +41,14 @@ class NodeKeys:
         return str(self._place("guest.key"))
 
     def config(self, deadline_s: float) -> Mapping[str, Any]:
-        """The plugin's, with the daemon's own user of this life; made now if it never was. Raises Retry, Permanent."""
-        if not self._place("manager.keyring").exists():
+        """The plugin's, with the daemon's own user of this life; made now if it never was, or if its files, or the
+        guests', were lost: Ceph gives the same keys again. Raises Retry, Permanent.
+        """
+        if not self._are_kept():
             if not self._lock.acquire(timeout=max(0.0, deadline_s)):
                 raise Retry("Ceph has not given this node its keys yet", help="is Ceph well? see `ceph status`")
             try:
-                if not self._place("manager.keyring").exists():
+                if not self._are_kept():
                     self._make(min(_MAKE_S, deadline_s))
             finally:
                 self._lock.release()
@@ -71,8 +73,8 @@ class NodeKeys:
         child = Child(self._context.config, self._context.clock, self._context.stopping)
         try:
             blocked = record[1] if record else []
-            guest, manager, fsid = child.call("begin_life", *self._life, blocked, deadline_s=deadline_s)
-            self._same_ceph(fsid)
+            self._same_ceph(child.call("fsid", deadline_s=deadline_s))
+            guest, manager = child.call("begin_life", *self._life, blocked, deadline_s=deadline_s)
             after = self._fence()
             if after is not None and after[0] == self._context.node.incarnation:
                 child.call("revoke", *self._life, deadline_s=deadline_s)
@@ -136,6 +138,9 @@ class NodeKeys:
             raise Retry(f"it could not be written down that this node is let in again: {error.message}") from error
 
     # -- files ---------------------------------------------------------------------------------------------------------
+
+    def _are_kept(self) -> bool:
+        return self._place("manager.keyring").exists() and self._place("guest.key").exists()
 
     def _keep(self, guest: str, manager: str) -> None:
         """The manager's last: it says that all is there."""

@@ -213,9 +213,5 @@ class Volumes:
             name = self.images.names().get(image)
             if name is None:
                 continue
-            if not is_staged(name):
-                hidden = staged_name("gone", record.id)
-                self.images.rename(name, hidden)
-                name = hidden
-            self.images.remove(name)
+            self.images.remove(name if is_staged(name) else self.images.hidden(name, staged_name("gone", record.id)))
         self.records.forget(record.id)

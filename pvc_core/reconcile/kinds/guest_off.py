@@ -11,14 +11,16 @@ from dataclasses import replace
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Set
-from pvc_core.errors import Conflict, Refused
-from pvc_core.model.vm import Phase
+from pvc_core.errors import Conflict, Refused, Retry
+from pvc_core.model.vm import Phase, Want
 from pvc_core.reconcile.task import Job
+
+_OFF_AT_ONCE = (Want.STOP, Want.DISABLE, Want.REMOVE)
 
 
 @contextmanager
 def guest_off(job: Job, ref: str, doing: str) -> Iterator[None]:
-    """No guest uses volume `ref` ("POOL/VOLUME") inside. Raises Refused when one runs."""
+    """No guest uses volume `ref` ("POOL/VOLUME") inside. Raises Refused when one runs, Retry when it is about to end."""
     job.ground.keeper.settle(inline=job.ground.inline)  # a user that came just now must be seen
     taken: list[str] = []
     try:
@@ -60,6 +62,8 @@ def _take(job: Job, uuid: str, ref: str, doing: str) -> bool:
         return True  # taken before a crash
     if kept.value.phase is not Phase.FREE:
         vm = job.ground.view.vm_wanted.get(uuid)
+        if vm is not None and vm.value.want in _OFF_AT_ONCE:
+            raise Retry(f"waiting until VM {vm.value.name} is off: volume {ref} will be {doing} then", again_in_s=0.5)
         raise Refused(
             f"volume {ref} cannot be {doing} while VM {vm.value.name if vm else uuid} "
             + ("runs" if kept.value.phase is Phase.RUN else f"is in phase {kept.value.phase}"),
