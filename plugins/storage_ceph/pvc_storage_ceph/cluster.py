@@ -7,6 +7,7 @@ out, so that its locks are free at once.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -105,6 +106,8 @@ class Cluster:
         """The same for people's eyes."""
         ask = self._handle.mgr_command if of_manager else self._handle.mon_command
         code, out, said = ask(json.dumps({"prefix": prefix, "format": "plain"}), b"")
+        if of_manager and abs(code) == errno.EOPNOTSUPP:
+            raise Retry(f'the manager of Ceph has only begun, and does not know the command "{prefix}" yet')
         if code:
             with in_words(f'the command "{prefix}"'):
                 raise OSError(abs(code), said)
