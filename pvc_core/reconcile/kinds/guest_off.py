@@ -20,7 +20,7 @@ _OFF_AT_ONCE = (Want.STOP, Want.DISABLE, Want.REMOVE)
 
 @contextmanager
 def guest_off(job: Job, ref: str, doing: str) -> Iterator[None]:
-    """No guest uses volume `ref` ("POOL/VOLUME") inside. Raises Refused when one runs, Retry when it is about to end."""
+    """Inside, no guest uses volume `ref` ("POOL/VOLUME"). Raises Refused when one runs, Retry when it ends just now."""
     job.ground.keeper.settle(inline=job.ground.inline)  # a user that came just now must be seen
     taken: list[str] = []
     try:
