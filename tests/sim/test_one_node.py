@@ -15,7 +15,12 @@ from pvc_core.testing.sim_story import live, two_starts
 from pvc_core.units import MIB
 
 
-@pytest.mark.parametrize("seed", range(200))
+FAST_SEEDS, SEEDS = 60, 200
+
+
+@pytest.mark.parametrize(
+    "seed", [seed if seed < FAST_SEEDS else pytest.param(seed, marks=pytest.mark.slow) for seed in range(SEEDS)]
+)
 def test_every_promise_is_kept(seed: int) -> None:
     live(seed)
 
