@@ -14,7 +14,6 @@ from pvc_core.testing.sim import NODE, POOL, Sim, definition
 from pvc_core.testing.sim_story import live, two_starts
 from pvc_core.units import MIB
 
-
 FAST_SEEDS, SEEDS = 60, 200
 
 
