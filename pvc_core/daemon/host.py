@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
 from pvc_core.cluster.leadership import Leadership
 from pvc_core.cluster.view import ViewKeeper
-from pvc_core.config import Config
+from pvc_core.config import Config, EmbeddedStore
 from pvc_core.daemon import systemd
+from pvc_core.daemon.checks import quorum
 from pvc_core.hostnet.floating import Floating
 from pvc_core.model.node import HealthSeen
 from pvc_core.reconcile.engine import Engine, Reconciler
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.hostnet import HostNetReconciler
+from pvc_core.reconcile.own_server import OwnServerReconciler
 from pvc_core.reconcile.primary import PrimaryReconciler
 from pvc_core.reconcile.units import UnitsReconciler
 from pvc_core.store.base import Store
 
+SERVER_S = 2.0
+"""How long this coordinator's server of the store may take to say what it is."""
 ROLE_KEYS = frozenset({layout.LEADER.key(layout.ONLY), layout.PRIMARY_WANTED.key(layout.ONLY)})
 
 
@@ -52,14 +57,17 @@ class Host:
     primary: PrimaryReconciler | None
     leadership: Leadership | None
     lease_store: Store | None
+    server: OwnServerReconciler | None = None
+    """Of a coordinator, where the store is ZooKeeper."""
 
     def reconcilers(self, *, in_custody: bool) -> Sequence[Reconciler]:
         """In custody the networks stay as they are wanted; nobody in custody is primary."""
-        kept = (self.networks, self.units)
+        kept = (self.networks, self.units, *((self.server,) if self.server else ()))
         return kept if in_custody or self.primary is None else (*kept, self.primary)
 
     def health(self) -> Sequence[HealthSeen]:
-        return (*self.networks.health(), *self.units.health(), *(self.primary.health() if self.primary else ()))
+        some = (self.networks, self.units, self.primary, self.server)
+        return [item for one in some if one is not None for item in one.health()]
 
     def begin(
         self, quick: Engine, wake_all: Callable[[], None], thread: Callable[[str, Callable[[], None]], Any]
@@ -69,6 +77,8 @@ class Host:
             quick.wake(self.networks.kind, network)
         for unit in self.units.needed_by:
             quick.wake(self.units.kind, unit)
+        if self.server is not None:
+            quick.wake(self.server.kind, self.server.node)
         if self.leadership is not None and self.primary is not None:
             self.leadership.lower = self.primary.floating.lower
             self.leadership.renewed = self.primary.floating.extend
@@ -113,4 +123,11 @@ def build_host(config: Config, ground: Ground, *, lease_store: Store | None, in_
         primary=PrimaryReconciler(ground, Floating(floating, config.paths.run)) if leads else None,
         leadership=ground.leadership if leads else None,
         lease_store=lease_store,
+        server=_server(config),
     )
+
+
+def _server(config: Config) -> OwnServerReconciler | None:
+    if not config.coordinator or isinstance(config.store, EmbeddedStore):
+        return None
+    return OwnServerReconciler(config.node, partial(quorum.own, config, deadline_s=SERVER_S))

@@ -131,7 +131,9 @@ def test_why_tells_of_a_node_that_does_nothing_about_it() -> None:
 
 
 def test_why_tells_when_and_why_a_guest_was_last_begun_anew() -> None:
-    vm = {"state": "start", "node": "hv1", "status": "running on hv1"}
+    vm = {"name": "web1", "state": "start", "node": "hv1", "status": "running on hv1"}
+    assert "hv2, for a while; `pvc vm unmigrate web1` brings it back" in vm_view.why({**vm, "last_node": "hv2"})
+    assert "Migrated" not in vm_view.why({**vm, "last_node": ""})
     assert "Begun anew" not in vm_view.why({**vm, "begun_anew": None})
     shown = click.unstyle(vm_view.why({**vm, "begun_anew": {"at_s": 1e9, "why": "recovered from hv2, which ..."}}))
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1e9))

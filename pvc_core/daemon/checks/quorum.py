@@ -25,6 +25,11 @@ def servers(config: Config, *, deadline_s: float = ASK_S) -> Mapping[str, Mappin
     return {name: _srvr(one) for name, one in _all(config, b"srvr", deadline_s).items()}
 
 
+def own(config: Config, *, deadline_s: float) -> Mapping[str, str]:
+    """As `servers`, of this coordinator's alone."""
+    return _srvr(_all(config, b"srvr", deadline_s, only=config.node)[config.node])
+
+
 def said(config: Config, word: bytes, *, deadline_s: float = ASK_S) -> Mapping[str, str]:
     """What each server answers to a four-letter word; "" for one that does not."""
     return {name: one if isinstance(one, str) else "" for name, one in _all(config, word, deadline_s).items()}
@@ -41,10 +46,11 @@ class NoWord:
     why: str
 
 
-def _all(config: Config, word: bytes, deadline_s: float) -> Mapping[str, str | NoWord]:
+def _all(config: Config, word: bytes, deadline_s: float, *, only: str = "") -> Mapping[str, str | NoWord]:
     if isinstance(config.store, EmbeddedStore):
         return {}
     hosts = dict(zip(config.cluster.coordinators, store_hosts(config).split(","), strict=True))
+    hosts = {only: hosts[only]} if only else hosts
     try:
         context = _context(config) if config.store.tls else None
     except OSError as error:
