@@ -116,7 +116,9 @@ def why(vm: dict[str, Any], node: dict[str, Any] | None = None) -> str:
     if vm.get("failed_reason"):
         rows.append(("Failed because", plain(vm["failed_reason"])))
     if vm.get("last_node"):
-        rows.append(("Migrated", f"from {vm['last_node']}, for a while; `pvc vm unmigrate {vm['name']}` brings it back"))
+        rows.append(
+            ("Migrated", f"from {vm['last_node']}, for a while; `pvc vm unmigrate {vm['name']}` brings it back")
+        )
     if anew := vm.get("begun_anew"):
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(anew["at_s"]))
         rows.append(("Begun anew", f"{at}: {plain(anew['why'])}"))
