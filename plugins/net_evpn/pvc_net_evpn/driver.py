@@ -4,6 +4,7 @@ primary does by router.py."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pvc_core.contracts.targets import Bridge
 from pvc_core.contracts.where import on_node
@@ -28,7 +29,7 @@ class EvpnNetworks(GuardedNetworks):
     def ensure_network(self, network: Network, *, deadline_s: float) -> bool:
         changed = super().ensure_network(network, deadline_s=deadline_s)
         self._fabric.announce(network)
-        self._router.want(network)
+        self._router.want(replace(network, acls=()))  # its work does not hang on them: a change of rules waits for none
         self._fabric.demand_ready()
         return changed
 
