@@ -130,15 +130,23 @@ def do(sim: HaCluster, step: Step) -> None:
 def rest(sim: HaCluster, seconds: float) -> None:
     """No faults any more; a person vouches for what no machine can prove."""
     calm(sim)
-    for name in sim.coordinators:
-        if not sim.net.quorum() or not sim.nodes[name].power:  # without a store nothing is recovered at all
-            sim.nodes[name].power_on(5.0)
+    _power_on_coordinators(sim)
     sim.run(seconds, QUIET)
+    if not sim.net.quorum():  # a fence that began before may have taken the node that was one too many
+        _power_on_coordinators(sim)
+        sim.run(seconds, QUIET)
     for name in sim.names:
         if not sim.nodes[name].up:
             vouch(sim, name)
     sim.run(VOUCH_S, QUIET)
     sim.checks.at_rest()
+
+
+def _power_on_coordinators(sim: HaCluster) -> None:
+    """Without a store nothing is recovered at all."""
+    for name in sim.coordinators:
+        if not sim.net.quorum() or not sim.nodes[name].power:
+            sim.nodes[name].power_on(5.0)
 
 
 def judge(scenario: Scenario, sim: HaCluster) -> None:
