@@ -137,6 +137,33 @@ def test_other_bodies() -> None:
         loaded("&".join(f"p{number}=1" for number in range(2000)))
 
 
+CURL_F = "multipart/form-data; boundary=x"
+
+
+def parts(*named: tuple[bytes, bytes]) -> bytes:
+    return b"".join(b"--x\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % one for one in named) + b"--x--\r\n"
+
+
+def test_a_form_in_parts() -> None:
+    """`curl -F name=a`: PVC 1.0 took it, too."""
+    body = parts((b'name="name"', "grün\r\n".encode()), (b'name="tag"', b"a"), (b'name="tag"', b"b"))
+    assert load(In(), gather(b"", CURL_F, body)) == {**DEFAULTS, "name": "grün\r\n", "tag": ["a", "b"]}
+    with pytest.raises(BadParameters, match="given twice"):
+        load(In(), gather(b"name=b", CURL_F, parts((b'name="name"', b"a"))))
+    with pytest.raises(BadParameters, match="UTF-8"):
+        load(In(), gather(b"", CURL_F, parts((b'name="name"', b"\xff"))))
+    with pytest.raises(Unsupported, match="no file"):
+        gather(b"", CURL_F, parts((b'name="name"; filename="x"', b"a")))
+    for kind, broken in (
+        (CURL_F, b"--x\r\n"),
+        (CURL_F, b"nothing"),
+        ("multipart/form-data", b"--x--"),
+        (CURL_F, b"--x"),
+    ):
+        with pytest.raises(Invalid):
+            gather(b"", kind, broken)
+
+
 def test_free_parameters_go_on_as_they_came() -> None:
     class Node(Schema):
         node = fields.String()

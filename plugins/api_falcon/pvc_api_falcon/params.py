@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
 
+import falcon
+import falcon.media
 import msgspec
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
@@ -16,6 +19,7 @@ from pvc_core.errors import Invalid
 
 FIELDS_MAX = 1000
 MISSING = "Missing required parameter in the query string or the post body"
+MULTIPART = "multipart/form-data"
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 
@@ -56,6 +60,8 @@ def gather(query: bytes, content_type: str, body: bytes) -> Given:
         return Given(query=in_query, form=_pairs(body, "the form in the body"))
     if kind == JSON:
         return Given(query=in_query, json=_json(body))
+    if kind == MULTIPART:
+        return Given(query=in_query, form=_parts(content_type, body))
     raise Unsupported(
         f"a body of type {kind or 'unknown'} is not understood here",
         help=f"send parameters in the query string, as {FORM} or as {JSON}",
@@ -96,6 +102,22 @@ def _pairs(text: bytes, what: str) -> Values:
     result: Values = {}
     for name, value in pairs:
         result.setdefault(name, []).append(value)
+    return result
+
+
+def _parts(content_type: str, body: bytes) -> Values:
+    """A form as browsers with files, and `curl -F`, send it (RFC 7578)."""
+    result: Values = {}
+    reader = falcon.media.MultipartFormHandler()
+    reader.parse_options.max_body_part_count = FIELDS_MAX
+    try:
+        for part in reader.deserialize(BytesIO(body), content_type, len(body)):
+            if part.filename is not None:
+                raise Unsupported("no file is taken here", help="send parameters only")
+            value = part.stream.read().decode("utf-8", "surrogateescape")
+            result.setdefault(str(part.name), []).append(value)
+    except falcon.HTTPError as error:
+        raise Invalid(f"the form in the body is broken: {error.description or error.title}") from None
     return result
 
 
