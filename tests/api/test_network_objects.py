@@ -11,8 +11,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from pvc_cli.main import run
+
 from .fake_compute import definition
-from .rig import Rig
+from .rig import Api, Rig
 
 LAB = {"vni": "900", "description": "lab", "nettype": "managed", "ip4_network": "10.90.0.0/24"}
 SPARE = {"vni": "901", "description": "spare", "nettype": "managed", "ip4_network": "10.91.0.0/24"}
@@ -63,6 +65,41 @@ def test_bad_input_is_one_clear_error_and_changes_nothing(
     told = answer.json()
     assert answer.status_code in (400, 404, 409) and said in _text(told), told
     assert told["code"] in ("invalid", "refused", "exists", "not_found"), told
+    assert (client.get("/network").json(), client.get("/network/lab/acl").json()) == before
+
+
+ADD = ("add", "-d", "spare", "-p", "managed")
+GATED = (*ADD, "-i", "10.91.0.0/24", "--dhcp", "--dhcp-start", "10.91.0.10", "--dhcp-end", "10.91.0.20", "-g")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ((*ADD, "-i", "10.90.0.128/25", "901"), "overlaps 10.90.0.0/24 of network 900 (lab)"),
+        ((*ADD, "900"), "vni 900 is used by network 'lab'"),
+        ((*ADD, "-i", "999.999.999.999/24", "901"), "'999.999.999.999/24' is no network"),
+        ((*GATED, "10.92.0.1", "901"), "the gateway 10.92.0.1 is no address that"),
+        ((*GATED, "999.999.999.999", "901"), "the gateway '999.999.999.999' is no address"),
+        ((*GATED, "10.91.0.15", "901"), "10.91.0.15 is among the DHCP addresses"),
+        ((*ADD, "-m", "1500", "901"), "an MTU of 1500 does not fit network 901"),
+        (("add", "-d", "spare", "-p", "ovs", "901"), "no plugin makes networks of type 'ovs' here"),
+        (("remove", "-y", "lab"), "network 900 (lab) is used by VM onlab"),
+        (("acl", "add", "-d", "a", "-r", "drop; accept", "lab"), "rule"),
+        (("dhcp", "add", "lab", "999.999.999.999", "db", "52:54:00:00:09:02"), "gives no addresses"),
+    ],
+    ids=lambda words: " ".join(words)[-40:] if isinstance(words, tuple) else "",
+)
+def test_the_command_line_tells_the_same_in_one_line(
+    api: Api, client: httpx2.Client, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    asked: tuple[str, ...], said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("PVC_API_URL", api.url)
+    monkeypatch.setenv("PVC_API_KEY", api.key)
+    before = client.get("/network").json(), client.get("/network/lab/acl").json()
+    capfd.readouterr()
+    assert run(("network", *asked)) == 1
+    told = capfd.readouterr()
+    assert said in told.err and not told.out and "Traceback" not in told.err, told
     assert (client.get("/network").json(), client.get("/network/lab/acl").json()) == before
 
 
