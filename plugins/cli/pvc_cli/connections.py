@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pvc_cli.errors import CliError, NotThere
+from pvc_cli.errors import CliError, NoAnswer, NotThere
 
 API_SOCKET = Path("/run/pvc/api.sock")
 API_PORT = 7370
@@ -152,7 +152,7 @@ def local(store: ConnectionStore, environ: Mapping[str, str]) -> Endpoint:
     socket_path = local_socket(environ)
     if not socket_path.exists():
         names = ", ".join(sorted(store.read()))
-        raise CliError(
+        raise NoAnswer(
             f'Connection "local" needs {socket_path}, which is not there: no PVC API runs on this machine.',
             help=f"choose another cluster with -c: {names}"
             if names
