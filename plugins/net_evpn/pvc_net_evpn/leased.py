@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from pvc_core.contracts.plugin import PluginContext
-from pvc_core.errors import PvcError
+from pvc_core.errors import PvcError, StoreUnavailable
 from pvc_core.model.network import Network
 from pvc_net_common.names import bridge_name, mac_of
 from pvc_net_evpn.leases import LeaseBook
@@ -51,18 +51,20 @@ class Leased:
         self._read.discard(id)
 
     def look(self, networks: Sequence[Network], *, acting: bool) -> None:
-        """`acting`: this node gives the leases itself, and knows them before the store does.
-
-        Raises StoreUnavailable.
+        """`acting`: this node gives the leases itself, and knows them before the store does. While the store is silent
+        the filters stay as they are: nothing else of the node's networks hangs on it.
         """
         if self._news.is_set():
             self._news.clear()
             self._read.clear()
             self._here = self._with_guests() | self._coming
-        for network in networks:
-            if serves_dhcp(network) and bridge_name(network.vni) in self._here:
-                self.know(network, acting=acting)
-                self._compare(network)
+        try:
+            for network in networks:
+                if serves_dhcp(network) and bridge_name(network.vni) in self._here:
+                    self.know(network, acting=acting)
+                    self._compare(network)
+        except StoreUnavailable:
+            self._news.set()
         self._told = {one.id: self._told[one.id] for one in networks if one.id in self._told}
 
     def know(self, network: Network, *, acting: bool) -> None:
