@@ -36,7 +36,9 @@ EPILOG = """a scenario:
 Times are seconds after all VMs run. Instead of `at` a step may say `once: "is given up"`, as soon as the log has shown
 such a line since the step before, or `before: "starting the guest"`, when a node is about to ask a driver for that. A
 node is named (hv1), or is "@primary", "@free" (not primary), "@here" (where such a moment came) or "@VM" (where that VM
-executes). `pvc-simulate --actions` lists what can happen; docs/high-availability.md tells more.
+executes). `expect` is what the log must show, in this order. `pvc-simulate --actions` lists what can happen;
+docs/simulator.md tells more. It ends with 0 when all was as it must be, 1 when something was not, 2 for a file that is
+no scenario.
 """
 
 
