@@ -27,19 +27,23 @@ CHECKS = (
 """The rest judges whether bad input is always refused; query and form may carry what only PVC's old API knew."""
 THERE = {
     "node": NODE, "vm": "web1", "vni": "77", "mac": "52:54:00:00:00:09", "pool": "vms", "volume": "web1_sda",
-    "snapshot": "s1", "key": "tester", "plugin": "storage_fake", "action": "scrub",
+    "snapshot": "s1", "key": "spare", "description": "web", "plugin": "storage_fake", "action": "scrub",
 }  # fmt: skip
-"""What paths name, when they are to name what there is."""
+"""What paths name, when they are to name what there is. Not the key all of this asks with: it would be removed, and the
+rest answered with 401.
+"""
 
 
 def furnish(api: Api) -> None:
     """Make what THERE names."""
     subnet = {"ip4_network": "10.77.0.0/24", "ip4_gateway": "10.77.0.1"}
     dhcp = {"dhcp4": "true", "dhcp4_start": "10.77.0.100", "dhcp4_end": "10.77.0.199"}
+    api.rig.services.keys.add(THERE["key"], "operator")
     with api.client() as client:
         for path, form in (
             ("/network", {"vni": "77", "description": "net77", "nettype": "managed", **subnet, **dhcp}),
             ("/network/77/lease", {"macaddress": THERE["mac"], "ipaddress": "10.77.0.9"}),
+            ("/network/77/acl", {"description": THERE["description"], "rule": "tcp dport 80 accept"}),
             ("/storage/ceph/volume", {"pool": "vms", "volume": "web1_sda", "size": "1M"}),
             ("/storage/ceph/snapshot", {"pool": "vms", "volume": "web1_sda", "snapshot": "s1"}),
             ("/vm", {"xml": definition("web1", disk="vms/web1_sda")}),
