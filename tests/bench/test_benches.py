@@ -96,3 +96,13 @@ def test_failover(labs: None, capsys: pytest.CaptureFixture[str]) -> None:
 def test_ceph(capsys: pytest.CaptureFixture[str]) -> None:
     printed = run("ceph", capsys, "--rounds", "1", "--volumes", "3")
     assert "clone (thin)" in printed and "upload qcow2" in printed and "list of 3" in printed
+
+
+def test_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    sizes = {"--networks": 1, "--rules": 20, "--leases": 20, "--cut": 1}
+    printed = run("networks", capsys, *(str(word) for pair in sizes.items() for word in pair))
+    assert "DHCP: 20 of 20" in printed
+    assert re.search(r"^\| 20 rules loaded +\| +[0-9]+ \|", printed, re.MULTILINE)
+    assert re.search(r"^\| the gateway is handed to the other node +\| +[0-9]+ of", printed, re.MULTILINE)

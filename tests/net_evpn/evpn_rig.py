@@ -73,7 +73,7 @@ class World:
         return f"{self.prefix}-{name}"
 
     def kernel(self, node: str) -> Kernel:
-        return Kernel(partial(NetNS, self.space(node), flags=0))
+        return Kernel(partial(opened, self.space(node)))
 
     def filters(self, node: str) -> Filters:
         enter = ("nsenter", f"--net=/run/netns/{self.space(node)}")
@@ -107,7 +107,7 @@ class World:
         enter = ("nsenter", f"--net=/run/netns/{self.space(node)}")
         fabric = Fabric(context, self.kernel(node), run=self.place / node, enter=enter)
         self.routers[node] = Router(
-            context, self.kernel(node), Gateways(partial(NetNS, self.space(node), flags=0)), local=fabric.local,
+            context, self.kernel(node), Gateways(partial(opened, self.space(node))), local=fabric.local,
             run=self.place / node, place=self.place / "programs", enter=enter, metadata=("127.0.0.1", 0),
         )  # fmt: skip
         return fabric
@@ -171,6 +171,18 @@ class EvpnRig(NetworkRig):
             for found in self.world.kernel(node).list():
                 gone = Network(vni=found.vni, id=found.id, name="gone", nettype=self.nettype)
                 driver.remove_network(gone, deadline_s=self.deadline_s)
+
+
+def opened(space: str) -> NetNS:
+    """A netlink socket there. pyroute2 has a child process open it, which on a busy machine is now and then taken for
+    dead before it has answered; on a node no namespace is entered.
+    """
+    for _again in range(5):
+        try:
+            return NetNS(space, flags=0)
+        except RuntimeError:
+            time.sleep(0.1)
+    return NetNS(space, flags=0)
 
 
 def await_ready(fabric: Fabric) -> None:
