@@ -40,7 +40,7 @@ FAULTS = (HANG, LIBVIRT, CLUSTER, PARTED, CUT, POWER, DAEMON)
 SIDES = ("source", "target")
 MOVED, STAYED, ANEW = "moved", "stayed", "started anew"
 LASTS_S = {HANG: 50.0, CUT: 15.0, CLUSTER: 40.0, PARTED: 40.0, POWER: 8.0}
-"""How long a fault lasts. libvirt gives the other end up after some 30 s (schedule A1)."""
+"""How long a fault lasts. libvirt gives the other end up after 10 s (lab/files.py), by default after 30 s."""
 REST_S = 240.0
 SEVERAL = ("hv2", "hv3"), ("hv4", "hv5")
 """Where the whole grid is played: between coordinators, and between mere hypervisors. hv1 is primary and looks on."""
