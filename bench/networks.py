@@ -18,14 +18,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from pyroute2 import NetNS
-
 from bench.tools.figures import begin, say, table
 from pvc_core.contracts.network import NetworkDriver
 from pvc_core.errors import Retry
 from pvc_core.ids import new_uuid
 from pvc_core.model.network import Acl, AclDirection, Network, Subnet
-from tests.net_evpn.evpn_rig import EvpnRig, Guest, World
+from tests.net_evpn.evpn_rig import EvpnRig, Guest, World, opened
 
 EACH_S, PATIENCE_S = 0.01, 120.0
 NODES = ("hv1", "hv2")
@@ -247,7 +245,7 @@ def _moved(bench: Bench, two: Guest, again: Guest) -> None:
 
 
 def _port(bench: Bench, guest: Guest, state: str) -> None:
-    with NetNS(bench.world.space(guest.node), flags=0) as space:
+    with opened(bench.world.space(guest.node)) as space:
         space.link("set", index=space.link_lookup(ifname=guest.tap)[0], state=state)
 
 
@@ -259,7 +257,7 @@ def _handed(bench: Bench) -> None:
 
 def _cut(bench: Bench, seconds: float) -> None:
     for state, rest_s in (("down", seconds), ("up", 0.0)):
-        with NetNS(bench.world.space("hv1"), flags=0) as space:
+        with opened(bench.world.space("hv1")) as space:
             space.link("set", index=space.link_lookup(ifname="eth1")[0], state=state)
         time.sleep(rest_s)
 

@@ -129,7 +129,7 @@ class EvpnRig(NetworkRig):
         assert isinstance(target, Bridge)
         number = len(self.guests) + 1
         made = Guest(self.world.space(f"g{number}"), node, target.device)
-        with NetNS(made.space) as inside, NetNS(self.world.space(node), flags=0) as host:
+        with NetNS(made.space) as inside, opened(self.world.space(node)) as host:
             peer = {"ifname": "eth0", "net_ns_fd": made.space, "address": mac}
             host.link("add", ifname=made.tap, kind="veth", peer=peer)
             bridge, tap = host.link_lookup(ifname=target.bridge)[0], host.link_lookup(ifname=made.tap)[0]
@@ -152,13 +152,13 @@ class EvpnRig(NetworkRig):
 
     def unplugged(self, guest: object) -> None:
         assert isinstance(guest, Guest)
-        with NetNS(self.world.space(guest.node), flags=0) as host:
+        with opened(self.world.space(guest.node)) as host:
             for index in host.link_lookup(ifname=guest.tap):
                 host.link("del", index=index)
 
     def mtu(self, node: str, target: NicTarget) -> int:
         assert isinstance(target, Bridge)
-        with NetNS(self.world.space(node), flags=0) as host:
+        with opened(self.world.space(node)) as host:
             link: Any = host.get_links(host.link_lookup(ifname=target.bridge)[0])[0]
             return int(link.get("ifla_mtu"))
 
