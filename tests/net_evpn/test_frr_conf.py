@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from marshmallow import ValidationError
 
+from pvc_core.errors import Retry
 from pvc_core.model.network import Network, Subnet
-from pvc_core.testing.context import FakeContext
+from pvc_core.testing.context import FakeContext, FakeState
 from pvc_net_evpn.fabric import Fabric
 from pvc_net_evpn.frrconf import Outside, Peer, frr_conf
 from pvc_net_evpn.kernel import Kernel
@@ -148,3 +150,29 @@ def test_a_node_is_forgotten_because_it_was_removed_never_because_it_is_unknown(
     context, speaker = fabric
     speaker.forget_gone()
     assert context.state.children("nodes") == ["hv1", "hv2", "hv3"] and len(speaker.others()) == 2
+
+
+class Broken(FakeState):
+    """Fails as nothing of ours does."""
+
+    tried = 0
+
+    def get(self, key: str) -> tuple[bytes, int]:
+        self.tried += 1
+        raise RuntimeError("child process is dead")
+
+
+def test_whatever_fails_is_told_and_tried_again(tmp_path: Path) -> None:
+    state = Broken()
+    context = FakeContext({"asn": 65000}, state=state, host_networks={"cluster": "10.71.0.11/24"})
+    speaker = Fabric(context, Kernel(), run=tmp_path)
+    until_s = time.monotonic() + 30
+    while state.tried < 2:
+        with pytest.raises(Retry, match="waiting for FRR"):
+            speaker.demand_ready()
+        for wake in state.wakes:
+            wake()
+        assert time.monotonic() < until_s, "it is tried again"
+        time.sleep(0.01)
+    speaker.stop()
+    assert (25, "RuntimeError: child process is dead") in context.reports

@@ -94,6 +94,9 @@ class Fabric:
                 said = str(error)
             except OSError as error:
                 said = f"{error.filename or 'FRR'}: {error.strerror}"
+            except Exception as error:  # whatever it was: without this thread nobody would look after FRR any more
+                self._context.log.exception("looking after FRR failed")
+                said = f"{type(error).__name__}: {error}"
             if said != self._why:
                 self._context.report(25 if said else 0, said or f"FRR runs, {len(self._peers()) - 1} other nodes known")
             self._why = said

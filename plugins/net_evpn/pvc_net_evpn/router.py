@@ -177,6 +177,9 @@ class Router:
                 said = str(error)
             except OSError as error:
                 said = f"{error.filename or 'the gateway'}: {error.strerror}"
+            except Exception as error:  # whatever it was: without this thread no gateway would ever move again
+                self._context.log.exception("looking after the gateways failed")
+                said = f"{type(error).__name__}: {error}"
             with self._lock:
                 self._why = said
                 self._lock.notify_all()
