@@ -51,6 +51,11 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"^\| 30 VMs +\|", printed, re.MULTILINE)
 
 
+def test_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run("requests", capsys, "--vms", "20", "--clients", "1", "4", "--seconds", "0.3")
+    assert re.search(r"^\| GET /vm +\| +4 \| +[1-9]", printed, re.MULTILINE) and "PSS of pvcapid" in printed
+
+
 def test_cli(capsys: pytest.CaptureFixture[str]) -> None:
     printed = run("cli", capsys, "--vms", "2", "--rounds", "1")
     assert re.search(r"^\| pvc vm list +\| +[1-9]", printed, re.MULTILINE)
