@@ -16,7 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import AuthFailedError, KazooException, SASLException, SessionExpiredError, ZookeeperError
+from kazoo.exceptions import (
+    AuthFailedError,
+    ConnectionDropped,
+    KazooException,
+    SASLException,
+    SessionExpiredError,
+    ZookeeperError,
+)
 from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.protocol.connection import ConnectionHandler
 from kazoo.protocol.serialization import Watch
@@ -131,6 +138,7 @@ class Link(KazooClient):
         return min(usual_s * self._patience, max(usual_s, DIAL_MOST_S))
 
     def dialled(self, *, given_up: bool) -> None:
+        """`given_up`: for lack of an answer. One that was refused at once says nothing of the time a dial takes."""
         self._patience = min(2 * self._patience, 8.0) if given_up else 1.0
 
     def revive(self) -> None:
@@ -200,13 +208,16 @@ class _Connection(ConnectionHandler):
     def _connect(self, host: str, hostip: str, port: int) -> tuple[float, float]:
         self.generation += 1
         self.dialling = True
+        began_s, client = time.monotonic(), self.client
+        # kazoo's own limit for the first step after the handshakes, which have a call's time
+        least_s = client.patience(min(client.call_deadline_s, client._session_timeout / 1000 / len(client.hosts)))
         self.client.forget_what_is_past()
         try:
             timeouts: tuple[float, float] = super()._connect(host, hostip, port)
         except SessionExpiredError:
             raise
-        except self.handler.timeout_exception:
-            self.client.dialled(given_up=True)
+        except (ConnectionDropped, self.handler.timeout_exception):
+            self.client.dialled(given_up=time.monotonic() - began_s >= 0.9 * least_s)
             raise
         except (SASLException, ZookeeperError) as error:  # kazoo takes only AuthFailedError for a refusal
             raise AuthFailedError(str(error) or type(error).__name__) from error
