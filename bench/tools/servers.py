@@ -129,9 +129,9 @@ class Relay:
         with contextlib.suppress(OSError), client.makefile("rb") as frames, _ending(store):
             while len(head := frames.read(4)) == 4:
                 frame = frames.read(struct.unpack(">i", head)[0])
-                store.sendall(head + frame)
                 if not first and struct.unpack(">i", frame[:4])[0] != PING:
                     self.requests += 1
+                store.sendall(head + frame)
                 first = False  # the first frame opens the session and has no xid
 
     def _copy(self, source: socket.socket, sink: socket.socket) -> None:
