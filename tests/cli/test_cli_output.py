@@ -11,7 +11,9 @@ from typing import Any
 import click
 import pytest
 
+from pvc_cli.output import Output
 from pvc_cli.views import vm as vm_view
+from pvc_cli.views.cluster import check
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -138,3 +140,10 @@ def test_why_tells_when_and_why_a_guest_was_last_begun_anew() -> None:
     shown = click.unstyle(vm_view.why({**vm, "begun_anew": {"at_s": 1e9, "why": "recovered from hv2, which ..."}}))
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1e9))
     assert f"Begun anew:  {at}: recovered from hv2, which ..." in shown
+
+
+def test_a_check_with_a_long_topic_keeps_its_columns() -> None:
+    topics = ("clock", "libvirt patience")
+    lines = [{"ok": topic == "clock", "topic": topic, "node": "hv1", "text": "so", "remedy": "do"} for topic in topics]
+    shown = check(Output({}), {"lines": lines, "status": "well"}).splitlines()
+    assert shown[0].index("hv1:") == shown[1].index("hv1:") == shown[2].index("->") and "patience hv1" in shown[1]

@@ -107,13 +107,14 @@ def check(out: Output, found: dict[str, Any]) -> str:
     """A line each; below a finding, what helps."""
     colours = out.colours(sys.stdout)
     parts = []
+    wide = max([13, *(len(line["topic"]) for line in found["lines"])]) + 1
     for line in found["lines"]:
         mark = "ok" if line["ok"] else "FINDING"
         shown = click.style(f"{mark:<8}", fg="green" if line["ok"] else "red") if colours else f"{mark:<8}"
         where = f"{line['node']}: " if line["node"] else ""
-        parts.append(f"{shown}{line['topic']:<14}{where}{line['text']}")
+        parts.append(f"{shown}{line['topic']:<{wide}}{where}{line['text']}")
         if not line["ok"]:
-            parts.append(f"{'':<22}-> {line['remedy']}")
+            parts.append(f"{'':<{8 + wide}}-> {line['remedy']}")
     return "\n".join([*parts, "", found["status"]])
 
 
