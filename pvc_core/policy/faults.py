@@ -15,15 +15,13 @@ from pvc_core.model.node import DaemonState
 from pvc_core.model.view import ClusterView
 from pvc_core.model.vm import GuestState, Want
 from pvc_core.policy.admission import cannot_lose
-from pvc_core.policy.placement import Describe
+from pvc_core.policy.placement import NOWHERE, Describe
 
 DEAD_NODE, SILENT_NODE, FAILED_VM, WAITING_VM, CRASHING_VM, NO_SPARE = 50, 25, 10, 10, 10, 10
 SILENT_STORAGE = 25
 CRASHES = 3
 """So often in a row a guest ended by itself that somebody should look."""
 _NO_KEY = re.compile(r"[^A-Z0-9_.-]")
-NOWHERE = "fits nowhere"
-"""What placement's sentence begins with (Choice.sentence)."""
 
 
 def faults_of(view: ClusterView, describe: Describe, silent: Mapping[str, str] | None = None) -> dict[str, Fault]:

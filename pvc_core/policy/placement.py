@@ -19,6 +19,10 @@ RESERVE_BYTES = 256 * MIB
 Describe = Callable[[VmWanted], Description]
 
 
+NOWHERE = "fits nowhere"
+"""What the sentence of a choice begins with that has no node."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
     """What a VM asks of a node. `homes`: nodes that hold its node-local volumes."""
@@ -47,7 +51,7 @@ class Choice:
         if self.node:
             return f"placed on {self.node}"
         reasons = "; ".join(f"{node}: {why}" for node, why in sorted(self.objections.items()))
-        return f"fits nowhere ({reasons or 'no node is known yet'})"
+        return f"{NOWHERE} ({reasons or 'no node is known yet'})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

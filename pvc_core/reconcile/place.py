@@ -11,6 +11,7 @@ from typing import Any
 from pvc_core.cluster import layout
 from pvc_core.cluster.layout import volume_id
 from pvc_core.cluster.repository import Add, Drop, Set, Unchanged, Write
+from pvc_core.errors import Conflict
 from pvc_core.model.node import DaemonState
 from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.task import Task
@@ -111,10 +112,22 @@ class PlaceReconciler:
             return Outcome("")
         choice = choose_node(view, need, self.ground.descriptions.of, exclude={here: why}, load=load)
         if choice.node is None:
+            self._tell(vm.uuid, choice.sentence)
             return Outcome(choice.sentence, 10.0)
         moved = replace(claim.value, holder=choice.node, incarnation="", generation=claim.value.generation + 1)
         self.ground.commit(self.ground.lead(), Set(layout.CLAIMS, vm.uuid, moved, claim.version))
         return Outcome(choice.sentence)
+
+    def _tell(self, uuid: str, sentence: str) -> None:
+        """With the VM, too: its holder knows why it does not start there, if it is alive, and not why nowhere else."""
+        seen = self.ground.view.vm_seen.get(uuid)
+        if seen is None or seen.value.sentence == sentence:
+            return
+        try:
+            said = replace(seen.value, sentence=sentence)
+            self.ground.commit(self.ground.lead(), Set(layout.VM_SEEN, uuid, said, seen.version))
+        except Conflict:
+            return  # its holder tells something newer; said again with the next look
 
     def _remove(self, wanted: Kept[VmWanted], claim: Kept[Claim] | None) -> Outcome:
         """Its holder has let go of it (a free claim): forget it, after its volumes if they shall go too."""

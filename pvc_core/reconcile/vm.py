@@ -16,11 +16,12 @@ from pvc_core.contracts.compute import Observation
 from pvc_core.errors import Conflict, NotFound, StoreUnavailable
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.model.vm import Claim, GuestState, Phase, VmSeen, VmWanted, Want
+from pvc_core.policy.placement import NOWHERE
 from pvc_core.reconcile.arrival import Arrivals, arriving
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.moving import Mover
 from pvc_core.reconcile.outcome import Outcome
-from pvc_core.reconcile.vm_start import CRASHES_MAX, STEADY_S, Starter
+from pvc_core.reconcile.vm_start import CRASHES_MAX, NOT_HERE, STEADY_S, Starter
 
 SHUTDOWN_LIMIT_S = 180.0
 """How long a guest may take to obey before it is switched off."""
@@ -98,6 +99,8 @@ class VmReconciler:
             return
         seen, wanted = view.vm_seen.get(key), view.vm_wanted.get(key)
         sentence = outcome.sentence.replace(key, wanted.value.name if wanted else key)  # drivers know UUIDs only
+        if seen is not None and seen.value.sentence.startswith(NOWHERE) and sentence.startswith(NOT_HERE):
+            return  # the primary has said why it starts on no node: that tells more
         if seen is None or seen.value.sentence != sentence:
             self._save(key, seen, replace(seen.value if seen else self._blank(key), sentence=sentence))
 

@@ -30,6 +30,9 @@ STEADY_S = 300.0
 CRASHES_MAX = 10
 """So often in a row a guest may end by itself, some four minutes with what is waited between; then it has failed."""
 
+NOT_HERE = "cannot start on"
+"""What it says on a node that does not take the guest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Starter:
@@ -129,7 +132,7 @@ class Starter:
         why = objection(view, need, self.ground.node, load)
         why = why or crowded(view, need, self.ground.node, self.ground.descriptions.of, load)
         if why:
-            return Outcome(f"cannot start on {self.ground.node}: {why}", WAIT_S)
+            return Outcome(f"{NOT_HERE} {self.ground.node}: {why}", WAIT_S)
         for ref in description.volumes:
             if ref not in volumes:
                 return Outcome(f"waiting for volume {ref}, which does not exist", WAIT_S)

@@ -1,14 +1,20 @@
-"""Three real nodes, of which one is lost: its guest runs elsewhere, once, and the node is back by itself. Execution is
-measured from outside (executing.py).
+"""Three real nodes, of which one is lost: its guest runs elsewhere, once, and the node is back by itself. Guests that
+keep ending, and nodes that are silent, are faults in words. Execution is measured from outside
+(executing.py).
 """
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from executing import executes, processes
+
+from lab.guest_xml import guest_xml
 
 if TYPE_CHECKING:
     from tests.lab_fixture import RunningLab
@@ -53,6 +59,62 @@ def test_a_fault_is_kept_while_it_is_so_and_may_be_acknowledged_or_deleted(lab3:
     lab3.api.post(f"/vm/{GUEST}/meta", limit="")
     lab3.eventually(lambda: not _fault(lab3), "it is over", deadline_s=60)
     lab3.remove_guest(GUEST)
+
+
+def test_a_node_that_is_silent_and_not_given_up_is_a_fault(lab3: RunningLab) -> None:
+    """Its guard was stopped in order, as an upgrade does: that is announced, and waited for."""
+    node = next(node for node in lab3.nodes if not _is_primary(lab3, node))
+    id = f"SILENT_NODE_{node.upper()}"
+    lab3.stop(node, "pvcguard")
+    lab3.eventually(lambda: "means to be back" in _kept(lab3).get(id, ""), "its silence is a fault", deadline_s=60)
+    lab3.start(node, "pvcguard")
+    lab3.eventually(lambda: id not in _kept(lab3), "it is heard again", deadline_s=60)
+    lab3.eventually(lambda: _state(lab3, node) == "run", "it is at work")
+
+
+def test_a_guest_that_keeps_ending_waits_longer_each_time_and_is_a_fault(lab3: RunningLab) -> None:
+    uuid = _diskless(lab3, GUEST, 64, lab3.nodes[-1])
+    pid = ""
+    for _ in range(3):
+        pid = _process(lab3, GUEST, uuid, but=pid)
+        os.kill(int(pid), signal.SIGKILL)
+    ended_s = time.monotonic()
+    _process(lab3, GUEST, uuid, but=pid)
+    assert time.monotonic() - ended_s > 2.0, "the third time it waits 2 s"
+    crashing = f"VM_CRASHING_{GUEST.upper()}"
+    lab3.eventually(lambda: "3 times in a row" in _kept(lab3).get(crashing, ""), "it is a fault")
+    lab3.remove_guest(GUEST)
+
+
+def _diskless(lab: RunningLab, name: str, memory_mib: int, node: str) -> str:
+    """A started VM of this node alone, which executes its firmware; its UUID."""
+    text = re.sub(
+        r"<(disk|interface) .*?</\1>", "", guest_xml(name, pool="", volume="", memory_mib=memory_mib), flags=re.S
+    )
+    words = {"selector": "mem", "autostart": "false", "migration_method": "none", "limit": node, "node": node}
+    lab.api.call("POST", "/vm", {}, form={"xml": text, **words})
+    lab.api.post(f"/vm/{name}/state", state="start")
+    return str(lab.api.get(f"/vm/{name}")[0]["uuid"])
+
+
+def _process(lab: RunningLab, name: str, uuid: str, *, but: str = "") -> str:
+    """The one process of a guest that is said to run; another than `but`."""
+
+    def found() -> list[str]:
+        return [path.name for path in processes(uuid) if path.name != but]
+
+    lab.eventually(lambda: _status(lab, name).startswith("running") and found(), f"{name} runs", deadline_s=90)
+    (pid,) = found()
+    return pid
+
+
+def _status(lab: RunningLab, name: str) -> str:
+    return str(lab.api.get(f"/vm/{name}")[0]["status"])
+
+
+def _kept(lab: RunningLab) -> dict[str, str]:
+    """Each fault's sentence, by its id."""
+    return {str(one["id"]): str(one["message"]) for one in lab.api.get("/faults")}
 
 
 def _faults(lab: RunningLab) -> str:
