@@ -57,6 +57,15 @@ class Child:
             else:
                 return value
 
+    @property
+    def runs(self) -> bool:
+        """Whether it could take a call: it may have been ended from outside while it was idle."""
+        return self.alive and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def end(self, *, kindly: bool = True) -> None:
         """Kindly: it closes its connection first."""
         self.alive = False
@@ -139,8 +148,11 @@ class Children:
                 raise Retry(f"{_AT_MOST} calls to Ceph are at work already", again_in_s=2)
             self._lent += 1
             # After a death the next one is new: at its start it shuts out what the dead one may have left on its way.
-            if self._idle and not self._died:
-                return self._idle.pop()
+            while self._idle and not self._died:
+                child = self._idle.pop()
+                if child.runs:
+                    return child
+                self._died = True
             idle, self._idle, self._died = self._idle, [], False
         for one in idle:
             one.end()

@@ -84,7 +84,10 @@ class Cluster:
         if code:
             with in_words(f'the command "{prefix}" ({said})' if said else f'the command "{prefix}"'):
                 raise OSError(-code, said)
-        return _parsed(out)
+        try:
+            return _parsed(out)
+        except ValueError:  # a manager that has only begun may answer with words
+            raise Retry(f'Ceph answered the command "{prefix}" with no figures yet') from None
 
     def attempt(self, prefix: str, **words: Any) -> tuple[int, Any]:
         """(0 or a negative errno, a monitor's answer): for who knows what to do about a "no"."""
