@@ -10,7 +10,7 @@ nodes that are not primary; no node is fenced meanwhile (tests/lab/test_failover
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -72,7 +72,7 @@ class Talk:
     at_two: str
 
     def says(self, guest: str, words: str) -> None:
-        self.lab.eventually(lambda: re.search(words, self.console(guest)), f"{guest} says {words!r}", deadline_s=WAIT_S)
+        self._waits(guest, lambda: re.search(words, self.console(guest)), f"{guest} says {words!r}")
 
     def hears(self, guest: str, *wanted: str, not_: str = "", since: int = 0) -> None:
         """In one of its last rounds, which are after `since`, it reached all of `wanted`, and not `not_`."""
@@ -81,10 +81,7 @@ class Talk:
             rounds = [heard for number, heard in self.rounds(guest) if number > since]
             return any({*wanted} <= heard and not_ not in heard for heard in rounds[-3:])
 
-        try:
-            self.lab.eventually(does, f"{guest} hears {wanted}, not {not_ or 'any less'}", deadline_s=WAIT_S)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; its console ends {self.console(guest)[-600:]!r}") from None
+        self._waits(guest, does, f"{guest} hears {wanted}, not {not_ or 'any less'}")
 
     def never_parted(self, guest: str, since: int) -> None:
         """It reached its peer, by both families, in one of any two rounds on end. A round bears five seconds of silence
@@ -114,6 +111,12 @@ class Talk:
         """As the API says: also while a node is off."""
         acting = [one["name"] for one in self.lab.api.get("/node") if one["coordinator_state"] == "primary"]
         return str(acting[0]) if acting else self.primary
+
+    def _waits(self, guest: str, true: Callable[[], object], what: str) -> None:
+        try:
+            self.lab.eventually(true, what, deadline_s=WAIT_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its console ends {self.console(guest)[-600:]!r}") from None
 
     def console(self, guest: str) -> str:
         return str(self.lab.api.get(f"/vm/{guest}/console", lines=20_000)["data"])
