@@ -13,15 +13,14 @@ MACHINES_OWN = (
     "/var/cache/libvirt",
     "/var/log/libvirt",
     "/run/libvirt",
-    "/run/netns",
     "/etc/pvc",
     "/var/lib/pvc",
     "/run/pvc",
 )
 
 
-OTHERS = re.compile(r"/run/netns($| |/pvc\d+-)")
-"""Named namespaces are of the tests of networks, which may run at the same time; a lab's have no names."""
+OTHERS = re.compile(r" /run/netns[ /]")
+"""Mounts of named namespaces are the tests' of networks, which may run at the same time; a lab's have no names."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,7 @@ def look() -> Machine:
         routes=Path("/proc/net/route").read_text(),
         users=Path("/etc/passwd").read_text() + Path("/etc/group").read_text(),
         files=tuple(
-            (str(path), path.lstat().st_mtime)
-            for root in MACHINES_OWN
-            for path in sorted(Path(root).rglob("*"))
-            if not OTHERS.search(str(path))
+            (str(path), path.lstat().st_mtime) for root in MACHINES_OWN for path in sorted(Path(root).rglob("*"))
         ),
     )
 
