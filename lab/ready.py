@@ -55,9 +55,20 @@ def ensure_pool(lab: Lab, plan: Plan, api: Api) -> None:
     """Make the default pool where it is not there yet; shared, where there is somebody to share it with, and then wait
     until PVC believes that. Raises LabError.
     """
-    _make_pool(api, plan)
+    _until(lambda: _has_pool(api, plan), f"pool {POOL} is made", lab, plan)
     if len(plan.nodes) > 1 or plan.storage == "ceph":  # Ceph's pools are always shared ones
         _until(lambda: _usable(api), f"pool {POOL} can be used on all nodes", lab, plan, deadline_s=BELIEF_S)
+
+
+def _has_pool(api: Api, plan: Plan) -> bool:
+    """False: the store was too slow to say whether it took it."""
+    try:
+        _make_pool(api, plan)
+    except ApiError as error:
+        if error.status != 503:
+            raise
+        return False
+    return True
 
 
 def _make_pool(api: Api, plan: Plan) -> None:

@@ -44,8 +44,8 @@ class StorageUser:
         user.insist(lambda: user.driver.ensure_pool(self.pool, deadline_s=DEADLINE_S))
         return user
 
-    def insist(self, call: Callable[[], _T], limit_s: float = 20.0) -> _T:
-        """What the core does with Retry: ask again."""
+    def insist(self, call: Callable[[], _T], limit_s: float = 60.0) -> _T:
+        """What the core does with Retry: ask again. A client that was killed may be missed after half a minute only."""
         end = time.monotonic() + limit_s
         while True:
             try:

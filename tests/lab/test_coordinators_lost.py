@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,8 @@ def test_a_fresh_store_a_restore_and_the_guest_that_ran_on(lab: RunningLab, tmp_
 
     for number, node in enumerate(COORDINATORS[1:], 2):
         token = lab.exec("hv1", "pvcnoded", "token", "--for", node, "--coordinators", "hv1,hv2,hv3").split()[-1]
-        lab.exec(node, "bash", "-c", JOIN.format(token=token, n=number))
+        join = JOIN.format(token=token, n=number)
+        lab.eventually(partial(_done, lab, node, join), "its network, made just now, carries", deadline_s=60)
         lab.exec(node, "systemctl", "restart", "pvc-zookeeper")
     lab.exec("hv1", "pvcnoded", "coordinators", "hv1", "hv2", "hv3")
     for node in COORDINATORS[1:]:
@@ -129,3 +131,8 @@ def qemu(lab: RunningLab, node: str, vm: str) -> str:
         return lab.exec(node, "pgrep", "-f", f"qemu-system.*guest={vm},").strip()
     except LabError:
         return ""
+
+
+def _done(lab: RunningLab, node: str, command: str) -> bool:
+    lab.exec(node, "bash", "-c", command)
+    return True

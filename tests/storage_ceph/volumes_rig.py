@@ -59,7 +59,18 @@ class Admin:
             with self.rbd.Image(io, name) as image:
                 for snap in image.list_snaps():
                     image.remove_snap(snap["name"])
-            self.rbd.RBD().remove(io, name)
+            self._remove_idle(io, name)
+
+    def _remove_idle(self, io: Any, name: str) -> None:
+        """A client that was killed may hold it open for half a minute more."""
+        end = time.monotonic() + 60
+        while True:
+            try:
+                return self.rbd.RBD().remove(io, name)
+            except self.rbd.ImageBusy:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
 
 
 class CephRig(StorageRig):
