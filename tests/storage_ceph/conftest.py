@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from lab.ceph_make import Ceph
+from pvc_core.testing.storage_rig import DEADLINE_S
+from pvc_core.testing.storage_user import StorageUser
 
 from . import ceph_leash
 from .ceph_rig import running_ceph
@@ -36,3 +38,12 @@ def whole(ceph: Ceph, admin: Admin, tmp_path_factory: pytest.TempPathFactory) ->
     rig = CephRig(ceph, admin, tmp_path_factory.mktemp("nodes"))
     yield rig
     rig.end()
+
+
+@pytest.fixture
+def user(whole: CephRig) -> StorageUser:
+    """Of an empty pool."""
+    whole.begin()
+    user = StorageUser(whole, whole.driver(), whole.pool)
+    user.driver.ensure_pool(whole.pool, deadline_s=DEADLINE_S)
+    return user

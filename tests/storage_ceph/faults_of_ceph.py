@@ -35,14 +35,6 @@ ENDS_S = 30.0
 """A call of SOON_S has ended by then on any machine; Ceph's own patience is longer by far."""
 
 
-@pytest.fixture
-def user(whole: CephRig) -> StorageUser:
-    whole.begin()
-    user = StorageUser(whole, whole.driver(), whole.pool)
-    user.driver.ensure_pool(whole.pool, deadline_s=DEADLINE_S)
-    return user
-
-
 @contextmanager
 def still(ceph: Ceph, name: str) -> Iterator[None]:
     """It refuses nothing and answers nothing."""

@@ -29,14 +29,6 @@ pytestmark = pytest.mark.system
 MANY = 100
 
 
-@pytest.fixture
-def user(whole: CephRig) -> StorageUser:
-    whole.begin()
-    user = StorageUser(whole, whole.driver(), whole.pool)
-    user.driver.ensure_pool(whole.pool, deadline_s=DEADLINE_S)
-    return user
-
-
 @contextmanager
 def frozen(ceph: Ceph) -> Iterator[None]:
     """All OSDs stand still: nothing is refused, nothing is answered."""
