@@ -41,7 +41,7 @@ def bring_up(lab: Lab, plan: Plan, say: Say, *, keep: bool = False) -> Plan:
             _empty(lab)
         try:
             _make(lab, plan, say)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             if not keep:
                 lab.remove()
             raise

@@ -186,7 +186,7 @@ class Bytes:
         self._uploads.begin(id)  # before the look at the task: one under way is not ended meanwhile
         try:
             task = self._task(id)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self._uploads.forget(id)
             raise
         try:
@@ -194,7 +194,7 @@ class Bytes:
         except PvcError as error:
             self._uploads.end(task.id, error.message)
             raise
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self._uploads.end(task.id, "the upload failed inside the daemon; its log says why")
             raise
         else:
@@ -226,7 +226,7 @@ class Bytes:
             try:
                 result = self._write(job, taking, body)
                 taking.commit(job.progress)
-            except BaseException:
+            except BaseException:  # an interruption too: what was begun is undone, and it is raised on
                 taking.abort()
                 raise
         return result

@@ -32,7 +32,7 @@ def inline(call: Call) -> Answer:
     """Call here and now. Only Ctrl-C gets out, which Python raises on the main thread, meant for the whole process."""
     try:
         return Answer(value=call())
-    except BaseException as error:
+    except BaseException as error:  # whatever a stranger raises is its answer
         if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             raise
         return Answer(error=error)  # a stranger's SystemExit must not end the daemon either

@@ -79,7 +79,7 @@ def ask(
     question = Question(ask=name, args=dict(args or {}), body=body is not None)
     try:
         return _exchange(stream, question, body, deadline_s, idle_s, f"{name!r} at {whom}")
-    except BaseException:
+    except BaseException:  # an interruption too: what was begun is undone, and it is raised on
         stream.close()
         raise
 

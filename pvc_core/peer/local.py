@@ -81,7 +81,7 @@ class Listener:
             if group is not None:
                 os.chown(self._path, -1, grp.getgrnam(group).gr_gid)
             listening.listen(_BACKLOG)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             listening.close()
             raise
         return listening

@@ -226,6 +226,6 @@ def _apply(user: StorageUser, volume: Volume, stream: bytes, snap: Snapshot, sin
         for start in range(0, len(stream), 100_003):
             diff.write(stream[start : start + 100_003])
         diff.commit(lambda *_: None)
-    except BaseException:
+    except BaseException:  # an interruption too: what was begun is undone, and it is raised on
         diff.abort()
         raise

@@ -90,7 +90,7 @@ class StorageUser:
             for start in range(0, len(image), _CHUNK_BYTES):
                 upload.write(image[start : start + _CHUNK_BYTES])
             upload.commit(_quietly)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             upload.abort()
             raise
 

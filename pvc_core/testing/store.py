@@ -237,7 +237,7 @@ class FakeStore(Store):
             tree.next_zxid()
             try:
                 return work(tree)
-            except BaseException:
+            except BaseException:  # an interruption too: what was begun is undone, and it is raised on
                 tree.take_back(mark)
                 raise
             finally:

@@ -188,7 +188,7 @@ class FakeNode:
         task = self.repository.get(layout.TASKS, args["task"])
         try:
             data = b"".join(body)
-        except Exception as error:
+        except Exception as error:  # kept for the test, and raised on
             self.broken_uploads.append(error)
             failed = replace(task.value, state=TaskState.FAILURE, status="the upload broke off", error_code="retry")
             self.repository.set(layout.TASKS, task.value.id, failed, if_version=None)

@@ -272,7 +272,7 @@ def running(rig: Rig, tmp: Path, **settings: Any) -> Iterator[Api]:
 def _serve(frontend: FalconFrontend, failed: list[BaseException]) -> None:
     try:
         frontend.serve()
-    except BaseException as error:
+    except BaseException as error:  # shown by the test's own thread
         failed.append(error)
 
 

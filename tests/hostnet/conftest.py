@@ -127,7 +127,7 @@ def _in_thread(call: Callable[[], T]) -> T:
     def run() -> None:
         try:
             answer.append(call())
-        except BaseException as caught:
+        except BaseException as caught:  # raised again in the test's own thread
             error.append(caught)
 
     thread = threading.Thread(target=run)

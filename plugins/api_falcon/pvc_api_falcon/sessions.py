@@ -123,7 +123,7 @@ class Sessions:
                 else (lambda: self._services.vms.open_screen(name))
             )
             line = await self._workers.run(opens)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self._open -= 1
             raise
         source = "local" if local else str((scope.get("client") or [""])[0])

@@ -199,7 +199,7 @@ class Router:
             if acting != before:
                 changed = {*changed, *(one.vni for one in networks)}
             soon = self._act(networks, changed) if acting else self._rest(networks, changed)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             with self._lock:
                 self._changed |= changed
             raise

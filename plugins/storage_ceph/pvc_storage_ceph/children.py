@@ -131,7 +131,7 @@ class Children:
         except PvcError:
             self.give_back(child)
             raise
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             child.end(kindly=False)
             self.give_back(child)
             raise
@@ -158,7 +158,7 @@ class Children:
             one.end()
         try:
             return Child(self._config(deadline_s), self._clock, self._stopping)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             with self._lock:
                 self._lent -= 1
             raise

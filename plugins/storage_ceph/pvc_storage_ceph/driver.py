@@ -204,7 +204,7 @@ class CephStorage(StorageDriver):
         child = self._children.take()
         try:
             child.call(begin, *args, deadline_s=_READ_S)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self._children.give_back(child)
             raise
         return self._pieces(child)

@@ -26,7 +26,7 @@ class Export:
             if snapshot:
                 self._image.set_snap(snapshots.real_name(record, self._image, snapshot))
             self._size = int(self._image.size())
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self.close()
             raise
         self._asked = 0

@@ -32,7 +32,7 @@ def clone(volumes: Volumes, source: Volume, target: Volume) -> VolumeFound:
         image.create_snap(moment)
         try:
             made = volumes.images.clone(origin.name, moment, staged)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             volumes.purge(target.id)
             raise
         finally:

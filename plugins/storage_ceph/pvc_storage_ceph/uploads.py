@@ -33,7 +33,7 @@ class _Sent(Upload):
         self._child: Child | None = children.take()
         try:
             self._child.call(self.begin_call, pool, volume, *more, deadline_s=_STEP_S)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self._let_go()
             raise
 
@@ -41,7 +41,7 @@ class _Sent(Upload):
         child = self._begun()
         try:
             child.call(self.write_call, data, deadline_s=_STEP_S)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self.abort()
             raise
 
@@ -115,7 +115,7 @@ class CephDiff(_Sent):
     def commit(self, progress: Progress) -> None:
         try:
             self._begun().call("finish_diff", deadline_s=_STEP_S)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self.abort()
             raise
         self._let_go()

@@ -105,7 +105,7 @@ class Volumes:
             progress(0, 1, f'copying volume "{source.ref}"')
             with self.images.opened(origin.name, read_only=True, snapshot=moment) as image:
                 image.copy(self.images.io, staged, features=61)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self.purge(target.id)
             raise
         finally:

@@ -46,7 +46,7 @@ class DirUpload(Upload):
             raise Refused(f'the upload into "{self._volume.ref}" is over')
         try:
             self._accept(data)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self.abort()
             raise
 

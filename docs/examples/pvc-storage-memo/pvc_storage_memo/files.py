@@ -38,7 +38,7 @@ class RawUpload(Upload):
                 raise Refused(f"more than {self._limit} bytes were sent")
             with in_words(f"an upload of {self._limit} bytes", self._disk), open(self._staged, "ab") as file:
                 file.write(data)
-        except BaseException:
+        except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self.abort()
             raise
 
