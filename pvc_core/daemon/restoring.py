@@ -18,6 +18,7 @@ from pvc_core.reconcile.engine import Job
 from pvc_core.reconcile.ground import Ground
 from pvc_core.reconcile.kinds.restore import NodeAccount
 from pvc_core.reconcile.rollcall import list_running
+from pvc_core.schema.typed import from_plain
 
 CONTENT_MAX_BYTES = 256 * 1024**2
 ASK_S = 12.0
@@ -52,7 +53,7 @@ class Restoring:
             raise Permanent("other nodes cannot be asked from here")
         else:
             plain = self.ask(node, "account", {}, deadline_s=ASK_S).result
-        return msgspec.convert(plain, NodeAccount)
+        return from_plain(plain, NodeAccount)
 
     def _answer(self, args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
         return Answer(self._own())

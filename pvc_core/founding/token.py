@@ -19,6 +19,7 @@ from pvc_core.clock import Clock
 from pvc_core.errors import Invalid, Permanent, Refused
 from pvc_core.founding.files import File, write_all
 from pvc_core.ids import checked_name
+from pvc_core.schema.typed import from_json
 
 _PREFIX = "pvc1."
 KEPT_S = 7 * 86400.0
@@ -63,7 +64,7 @@ def decode(text: str) -> Token:
         if not word.startswith(_PREFIX) or len(word) > 4096:
             raise ValueError("it does not begin like one")
         raw = word[len(_PREFIX) :]
-        return msgspec.json.decode(base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4)), type=Token)
+        return from_json(base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4)), Token)
     except (ValueError, msgspec.MsgspecError) as error:
         raise Invalid(
             f"this is no token: {error}", help="give it as `pvcnoded token` printed it, all of it, in one word"
@@ -134,7 +135,7 @@ class Tokens:
 
     def _read(self, id: str, suffix: str = "") -> _Kept | None:
         try:
-            return msgspec.json.decode(self._path(id, suffix).read_bytes(), type=_Kept)
+            return from_json(self._path(id, suffix).read_bytes(), _Kept)
         except (OSError, msgspec.MsgspecError):
             return None
 

@@ -13,6 +13,7 @@ from pvc_core.errors import Invalid, Permanent, Refused
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.permits import Permits
 from pvc_core.peer import Answer, Handler
+from pvc_core.schema.typed import from_plain
 
 T = TypeVar("T")
 
@@ -107,7 +108,7 @@ class Answers:
 
 def _args(args: Mapping[str, Any], kind: type[T]) -> T:
     try:
-        return msgspec.convert(args, kind)
+        return from_plain(args, kind)
     except msgspec.ValidationError as error:
         raise Invalid(f"pvcguard was asked wrongly: {error}") from error
 

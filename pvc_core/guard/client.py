@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
 from pvc_core.guard import incarnation
 from pvc_core.guard.answers import GuardStatus
 from pvc_core.peer import ask
+from pvc_core.schema.typed import from_plain
 
 SOCKET = "guard.sock"
 
@@ -47,7 +46,7 @@ class Guard:
         return bool(self._ask("revoke", {"uuid": uuid})["revoked"])
 
     def status(self) -> GuardStatus:
-        return msgspec.convert(self._ask("status", {}), GuardStatus)
+        return from_plain(self._ask("status", {}), GuardStatus)
 
     def _ask(self, name: str, args: dict[str, Any]) -> dict[str, Any]:
         return ask(self._run / SOCKET, name, args, deadline_s=self._deadline_s).result

@@ -15,6 +15,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from pvc_core.schema.typed import from_json
+
 MAX_BYTES = 1200
 """Fits into any network's frame whole."""
 _MAGIC, _MAC_BYTES = b"PVG1", 32
@@ -89,7 +91,7 @@ def _open(key: bytes, datagram: bytes, kind: bytes, type: type[T]) -> T | None:
     if not hmac.compare_digest(mac, _mac(key, kind, body)):
         return None
     try:
-        return msgspec.json.decode(body, type=type)
+        return from_json(body, type)
     except msgspec.MsgspecError:
         return None  # of another version
 

@@ -19,6 +19,7 @@ from pvc_core.guard import links
 from pvc_core.guard.incarnation import write_whole
 from pvc_core.guard.processes import Guest, Processes, Standing
 from pvc_core.guard.report import read_report
+from pvc_core.schema.typed import from_json
 
 NAME = "frozen.json"
 _BELIEVED_S = 15.0
@@ -131,6 +132,6 @@ class Freezer:
 
 def _read(path: Path) -> list[Frozen]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Frozen])
+        return from_json(path.read_bytes(), list[Frozen])
     except (OSError, msgspec.MsgspecError):
         return []

@@ -21,6 +21,7 @@ from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.generations import Generations
 from pvc_core.guard.incarnation import write_whole
 from pvc_core.ids import checked_uuid
+from pvc_core.schema.typed import from_json
 
 NAME = "permits"
 LONGEST_S = 600.0
@@ -133,6 +134,6 @@ def _demand_ours(directory: Path) -> None:
 def is_valid(path: Path, now_s: float) -> bool:
     """What the hypervisor's hook asks."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Permit).deadline_boottime_s > now_s
+        return from_json(path.read_bytes(), Permit).deadline_boottime_s > now_s
     except (OSError, msgspec.MsgspecError):
         return False

@@ -16,6 +16,7 @@ import msgspec
 from pvc_core.clock import Clock
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.incarnation import write_whole
+from pvc_core.schema.typed import from_json
 
 NAME = "promises"
 RATE = 0.001
@@ -102,7 +103,7 @@ class Promises:
 
 def _read(path: Path, incarnation: str) -> _Kept:
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
+        kept = from_json(path.read_bytes(), _Kept)
     except (OSError, msgspec.MsgspecError):
         return _Kept(incarnation)
     return kept if kept.incarnation == incarnation else _Kept(incarnation)

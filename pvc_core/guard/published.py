@@ -9,6 +9,7 @@ import msgspec
 
 from pvc_core.guard.deadline import Deadline
 from pvc_core.guard.incarnation import write_whole
+from pvc_core.schema.typed import from_json
 
 NAME = "deadline"
 
@@ -43,7 +44,7 @@ def publish(run: Path, incarnation: str, deadline: Deadline) -> None:
 def restored(run: Path, incarnation: str, limit_s: float) -> Deadline:
     """The deadline a guard before us published in this incarnation, else a fresh one."""
     try:
-        record = msgspec.json.decode((run / NAME).read_bytes(), type=Published)
+        record = from_json((run / NAME).read_bytes(), Published)
     except (OSError, msgspec.MsgspecError):
         return Deadline(limit_s)
     if record.incarnation != incarnation:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from pvc_core.guard.incarnation import write_whole
+from pvc_core.schema.typed import from_json
 
 NAME = "report"
 
@@ -37,7 +38,7 @@ def write_report(run: Path, report: Report) -> None:
 def read_report(run: Path, now_s: float) -> Report | None:
     """None when there is none that can be read, or it is of an earlier boot."""
     try:
-        report = msgspec.json.decode((run / NAME).read_bytes(), type=Report)
+        report = from_json((run / NAME).read_bytes(), Report)
     except (OSError, msgspec.MsgspecError):
         return None
     return report if report.at_boottime_s <= now_s else None

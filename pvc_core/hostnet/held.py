@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from pvc_core.schema.typed import from_json
+
 NAME, UNTIL = "floating.json", "floating-until.json"
 
 
@@ -64,7 +66,7 @@ def _write(path: Path, data: bytes) -> None:
 
 def _read(path: Path, kind: Any, absent: Any) -> Any:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return from_json(path.read_bytes(), kind)
     except FileNotFoundError:
         return absent
     except msgspec.MsgspecError as error:

@@ -22,6 +22,7 @@ from pvc_core.errors import (
     StoreUnavailable,
 )
 from pvc_core.peer.frames import FRAME_MAX_BYTES
+from pvc_core.schema.typed import from_json
 
 
 class InternalError(PvcError):
@@ -80,7 +81,7 @@ def encode(header: Question | AnswerHeader) -> bytes:
 def decode_question(data: bytes) -> Question:
     """Raises Invalid."""
     try:
-        return msgspec.json.decode(data, type=Question)
+        return from_json(data, Question)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise Invalid(
             f"this is not a question: {error}", help='a question looks like {"ask": "status", "args": {}}'
@@ -90,7 +91,7 @@ def decode_question(data: bytes) -> Question:
 def decode_answer(data: bytes) -> AnswerHeader:
     """Raises Invalid."""
     try:
-        return msgspec.json.decode(data, type=AnswerHeader)
+        return from_json(data, AnswerHeader)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise Invalid(f"this is not an answer: {error}") from error
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from pvc_core.errors import Permanent, Refused
+from pvc_core.schema.typed import from_json, from_plain
 
 T = TypeVar("T")
 
@@ -100,14 +101,14 @@ def decode(data: bytes, kind: type[T]) -> T:
         if data[:1] == PACKED:
             data = zlib.decompress(data[1:])
         if current == 1 and (data.startswith(_FIRST) or kind.__name__ in ADDITIVE):
-            return msgspec.json.decode(data, type=kind)
+            return from_json(data, kind)
         plain = msgspec.json.decode(data)
         number = plain.pop("schema", 1)
         if number > current:
             raise NewerRecord(kind.__name__, number, current)
         for older in range(number, current):
             plain = UPGRADES[(kind.__name__, older)](plain)
-        return msgspec.convert(plain, kind)
+        return from_plain(plain, kind)
     except (msgspec.MsgspecError, KeyError, AttributeError, TypeError, zlib.error) as error:
         raise Permanent(
             f"a record of type {kind.__name__} in the store cannot be read: {error}",

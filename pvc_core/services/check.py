@@ -11,12 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-
 from pvc_core.cluster import layout
 from pvc_core.errors import PvcError
 from pvc_core.model.check import CheckLine
 from pvc_core.schema.records import LEVEL
+from pvc_core.schema.typed import from_plain
 from pvc_core.services.cluster import ClusterService
 from pvc_core.services.desk import Desk
 
@@ -134,7 +133,7 @@ def _own(answers: Answers) -> Iterator[CheckLine]:
     """What nodes found themselves; what ought to be the same on all is compared."""
     same: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for name, answer in answers.items():
-        for line in msgspec.convert(answer["lines"], list[CheckLine]):
+        for line in from_plain(answer["lines"], list[CheckLine]):
             yield replace(line, node=name)
             if line.same:
                 same[(line.topic, line.text.partition(" ")[0])][name] = line.same
