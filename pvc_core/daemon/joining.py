@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_interface
 from pathlib import Path
@@ -76,7 +77,8 @@ def join_command(options: argparse.Namespace) -> int:
     paths = config.paths if config else Paths()
     joining.check_unmarried(pki.Place(paths.secrets.with_name("pki")), token)
     make(own_networks)  # named by the person: the way to the coordinator may lead over one of them
-    given = joining.ask_to_join(token, node, _own(config, given_addresses))
+    patience = joining.Patience(SystemClock(), options.waits, _tell, options.wait)
+    given = joining.ask_to_join(token, node, _own(config, given_addresses), patience)
     devices = {name: network.device for name, network in own_networks.items()}
     text = given.config(given_addresses, devices) if config is None else None
     for path in joining.keep(given, paths, config=(file, text) if text is not None else None):
@@ -86,6 +88,10 @@ def join_command(options: argparse.Namespace) -> int:
     print(f"{node} is a member of cluster {token.cluster}")
     _finish(file, node, given)
     return 0
+
+
+def _tell(line: str) -> None:
+    print(f"pvcnoded: {line}", file=sys.stderr, flush=True)
 
 
 def ensemble_command(options: argparse.Namespace) -> int:

@@ -126,7 +126,8 @@ def _joining(commands: Any) -> None:
         help="this node's address, for the pvc.yaml that is made if there is none; once for each network",
     )  # fmt: skip
     _network(join, "this node's own, made at once and written into the pvc.yaml that is made if there is none")
-    join.set_defaults(run=join_command)
+    join.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="for the coordinator to be reached")
+    join.set_defaults(run=join_command, waits=time.sleep)
     members = commands.add_parser("coordinators", help="change cluster.coordinators here, and what follows")
     _common(members, again=True)
     members.add_argument("names", nargs="+", metavar="NAME", help="all of them, in their order")

@@ -5,11 +5,12 @@ Nothing is written before all of it is there. What comes after (plugins, ZooKeep
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pvc_core.clock import Clock
 from pvc_core.config import Paths
 from pvc_core.errors import Refused, Retry
 from pvc_core.founding import pki
@@ -18,10 +19,24 @@ from pvc_core.founding.secrets import secret_file
 from pvc_core.founding.token import Token
 from pvc_core.founding.welcome import FILL_IN
 from pvc_core.founding.yamltext import replaced
-from pvc_core.peer import ask
+from pvc_core.peer import Unreachable, ask
 from pvc_core.peer.network import Address, stranger
 
 ANSWER_S = 20.0
+PAUSE_S = 0.5
+"""Between two tries to reach the coordinator; each is one connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """A network that this node has made a moment ago may need seconds before it carries anything: a bridge or a
+    switch's port that learns first, a bond without its partner, a pvcnoded over there that is being restarted.
+    """
+
+    clock: Clock
+    pause: Callable[[float], None]
+    tell: Callable[[str], None]
+    wait_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +78,9 @@ def check_unmarried(place: pki.Place, token: Token) -> None:
         )
 
 
-def ask_to_join(token: Token, node: str, addresses: Sequence[pki.Ip]) -> Given:
+def ask_to_join(token: Token, node: str, addresses: Sequence[pki.Ip], patience: Patience) -> Given:
     """Spends the token. Raises Refused, Retry (nobody answers), Invalid."""
-    authority = _authority(token)
+    authority = _authority(token, patience)
     key, request = pki.new_request(node)
     trusted = Address(token.node, token.host, token.port, stranger(authority))
     args = {
@@ -75,8 +90,14 @@ def ask_to_join(token: Token, node: str, addresses: Sequence[pki.Ip]) -> Given:
         "addresses": [str(address) for address in addresses],
         "request": request,
     }
-    with ask(trusted, "join", args, deadline_s=ANSWER_S) as reply:
-        return Given(node=node, key=key, result=reply.result)
+    try:
+        with ask(trusted, "join", args, deadline_s=ANSWER_S) as reply:
+            return Given(node=node, key=key, result=reply.result)
+    except Unreachable as error:
+        raise Retry(
+            f"coordinator {token.node} answered and then fell silent: {error.message}",
+            help=f"run it again; if the token was used, make a new one on a coordinator: pvcnoded token --for {node}",
+        ) from None
 
 
 def keep(given: Given, paths: Paths, *, config: tuple[Path, str] | None) -> list[Path]:
@@ -94,20 +115,33 @@ def keep(given: Given, paths: Paths, *, config: tuple[Path, str] | None) -> list
     return [file.path for file in files]
 
 
-def _authority(token: Token) -> str:
+def _authority(token: Token, patience: Patience) -> str:
     """The authority's certificate, which is the one that the token's fingerprint names."""
-    anybody = Address(token.node, token.host, token.port, stranger(None))
-    try:
-        with ask(anybody, "authority", deadline_s=ANSWER_S) as reply:
-            told = str(reply.result.get("certificate", ""))
-    except Retry as error:
-        raise Retry(
-            f"coordinator {token.node} cannot be asked at {token.host} port {token.port}: {error.message}",
-            help="does pvcnoded run there, and is the cluster network up on both?",
-        ) from None
+    told = _told(token, patience)
     if pki.fingerprint(told) != token.fingerprint:
         raise Refused(
             f"who answers at {token.host} port {token.port} is not of the cluster this token is for",
             help="someone may be listening in between; look before you try again",
         )
     return told
+
+
+def _told(token: Token, patience: Patience) -> str:
+    """Asked again and again: it changes nothing over there, and spends no token."""
+    anybody = Address(token.node, token.host, token.port, stranger(None))
+    began_s, waiting = patience.clock.boottime_s(), False
+    while True:
+        try:
+            with ask(anybody, "authority", deadline_s=ANSWER_S) as reply:
+                return str(reply.result.get("certificate", ""))
+        except Retry as error:
+            left_s = began_s + patience.wait_s - patience.clock.boottime_s()
+            if left_s <= 0:
+                raise Retry(
+                    f"coordinator {token.node} could not be asked for {patience.wait_s:g} s: {error.message}",
+                    help="does pvcnoded run there, and is the cluster network up on both?",
+                ) from None
+            if not waiting:
+                patience.tell(f"waiting up to {left_s:.0f} s for {token.node}: {error.message}")
+                waiting = True
+            patience.pause(min(PAUSE_S, left_s))

@@ -67,8 +67,9 @@ class Cluster:
         *,
         removed: frozenset[str] = frozenset(),
         known: Mapping[str, str] | None = None,
+        for_strangers: Mapping[str, Handler] | None = None,
     ) -> NetworkServer:
-        """The peer channel of `node`, as its daemon has it."""
+        """The peer channel of `node`, as its daemon has it but for what is given."""
         config, place = self.config(node), self.place(node)
         welcome = Welcome(config, SystemClock(), lambda: known or {node: self.address(node)}, structlog.get_logger())
         host = cluster_address(config)
@@ -78,7 +79,7 @@ class Cluster:
             config.peer_port,
             node_identity(place.ca_crt, place.node_crt, place.node_key),
             {"who": lambda args, body: Answer({"node": node}), **(handlers or {})},
-            for_strangers=welcome.handlers(),
+            for_strangers={**welcome.handlers(), **(for_strangers or {})},
             objection=lambda name, serial: f"node {name} was removed from the cluster" if serial in removed else "",
             idle_s=5.0,
         )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pvc_core.daemon.noded import main
 from pvc_core.founding import pki
 from pvc_core.founding.token import decode
-from pvc_core.peer import ask
+from pvc_core.peer import Answer, ask
 from tests.founding.rig import Cluster, tree
 
 Captured = pytest.CaptureFixture[str]
@@ -23,8 +25,8 @@ def token(cluster: Cluster, capsys: Captured, *words: str, by: str = "hv1") -> s
     return capsys.readouterr().out.strip()
 
 
-def join(cluster: Cluster, node: str, word: str) -> int:
-    return main(["join", word, "--config", str(cluster.file(node)), "--node", node])
+def join(cluster: Cluster, node: str, word: str, *words: str) -> int:
+    return main(["join", word, "--config", str(cluster.file(node)), "--node", node, *words])
 
 
 def test_init_twice_changes_nothing(cluster: Cluster) -> None:
@@ -137,8 +139,43 @@ def test_who_listens_in_between_is_found_out(cluster: Cluster, tmp_path: Path, c
 
 def test_nobody_answers(cluster: Cluster, capsys: Captured) -> None:
     cluster.write_config("hv2")
-    assert join(cluster, "hv2", token(cluster, capsys)) == 1
-    assert "coordinator hv1 cannot be asked" in capsys.readouterr().err
+    assert join(cluster, "hv2", token(cluster, capsys), "--wait", "1") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and said[0].startswith("pvcnoded: waiting up to 1 s for hv1: ")
+    assert said[1].startswith("pvcnoded: coordinator hv1 could not be asked for 1 s: ")
+    assert "nobody listens there" in said[1] and "is the cluster network up on both?" in said[1]
+
+
+def test_a_coordinator_that_is_reached_late_is_waited_for(cluster: Cluster, capsys: Captured) -> None:
+    cluster.write_config("hv2")
+    word = token(cluster, capsys)
+    late = threading.Timer(1.2, cluster.serve, ["hv1"])
+    late.start()
+    assert join(cluster, "hv2", word) == 0
+    late.join()
+    told = capsys.readouterr()
+    assert told.err.count("waiting up to 30 s for hv1") == 1 == len(told.err.splitlines())
+    assert "hv2 is a member of cluster c" in told.out
+
+
+def test_who_falls_silent_after_the_first_question_may_have_spent_the_token(
+    cluster: Cluster, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not asked again: a token is good once, and the answer that was lost may have been a yes."""
+    monkeypatch.setattr("pvc_core.founding.joining.ANSWER_S", 0.5)
+    cluster.write_config("hv2")
+    word, asked, over = token(cluster, capsys), list[str](), threading.Event()
+
+    def silent(args: Mapping[str, Any], body: Iterator[bytes]) -> Answer:
+        asked.append(str(args["node"]))
+        over.wait(30)
+        return Answer()
+
+    cluster.serve("hv1", for_strangers={"join": silent})
+    assert join(cluster, "hv2", word) == 1
+    over.set()
+    assert asked == ["hv2"]
+    assert "make a new one on a coordinator: pvcnoded token --for hv2" in capsys.readouterr().err
 
 
 def test_a_node_of_another_cluster_stays_there(cluster: Cluster, tmp_path: Path, capsys: Captured) -> None:
