@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pvc_core.cluster import layout
@@ -16,6 +16,7 @@ from pvc_core.model.task import Task
 from pvc_core.model.verdict import Vouch, life_id
 from pvc_core.policy.leaving import ties
 from pvc_core.policy.placement import NodeLoad, loads
+from pvc_core.services.counted import Counted
 from pvc_core.services.desk import Desk, Reply
 from pvc_core.services.filters import name_filter
 from pvc_core.services.following import LogFlow
@@ -44,10 +45,11 @@ class NodeService:
     heard: Heard | None = None
     """Without it nobody is called dead: this process does not follow the heartbeats."""
     dead_after_s: float = 5.0
+    _loads: Counted[dict[str, NodeLoad]] = field(default_factory=Counted)
 
     def list(self, by: NodeFilter | None = None) -> list[NodePicture]:
         wanted = by or NodeFilter()
-        matches, load = name_filter(wanted.limit), loads(self.desk.view, self.desk.descriptions.of)
+        matches, load = name_filter(wanted.limit), self._load()
         found = [self._picture(name, load) for name in sorted(self.desk.view.node_seen) if matches(name)]
         return [
             node
@@ -60,7 +62,7 @@ class NodeService:
     def get(self, name: str) -> NodePicture:
         if name not in self.desk.view.node_seen:
             raise NotFound(f"there is no node {name!r}", help="`pvc node list` shows those there are")
-        return self._picture(name, loads(self.desk.view, self.desk.descriptions.of))
+        return self._picture(name, self._load())
 
     def flush(self, name: str, *, by: str, wait: bool = False) -> Task:
         """It shall give up its guests and take no more; the task that tells how far that is.
@@ -179,6 +181,11 @@ class NodeService:
         else:
             tasks.submit(task, Set(layout.NODE_WANTED, name, wanted, kept.version))
         return tasks.done(task) if wait else task
+
+    def _load(self) -> dict[str, NodeLoad]:
+        view = self.desk.view
+        tables = (view.node_seen, view.vm_wanted, view.claims, view.vm_seen)
+        return self._loads.of(tables, lambda: loads(view, self.desk.descriptions.of))
 
     def _picture(self, name: str, load: dict[str, NodeLoad]) -> NodePicture:
         view = self.desk.view

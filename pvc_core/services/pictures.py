@@ -51,6 +51,18 @@ class VmPicture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VmTally:
+    """Which VMs there are and how they are, without what changes every few seconds."""
+
+    vms: tuple[VmPicture, ...]
+    """By name. Their statistics may be old."""
+    states: Mapping[str, str]
+    """By UUID."""
+    counts: Mapping[str, int]
+    """By state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodePicture:
     wanted: NodeWanted | None
     seen: NodeSeen

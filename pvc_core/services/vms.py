@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,12 +18,13 @@ from pvc_core.model.view import Kept
 from pvc_core.model.vm import GuestState, MigrationMethod, NicSpec, Phase, Selector, Tag, VmWanted, Want
 from pvc_core.policy.affinity import APART, TOGETHER
 from pvc_core.services.consoles import Consoles, need_node
+from pvc_core.services.counted import Counted
 from pvc_core.services.desk import Desk
 from pvc_core.services.filters import name_filter
 from pvc_core.services.following import LogFlow
 from pvc_core.services.lines import ConsoleLine, ScreenLine, open_screen
 from pvc_core.services.moves import Moves
-from pvc_core.services.pictures import VmPicture, vm_state
+from pvc_core.services.pictures import VmPicture, VmTally, vm_state
 from pvc_core.services.tasks import TaskService
 from pvc_core.services.vm_checks import HOST_NETWORKS, check_definition, check_mac, check_network, check_stays_the_same
 
@@ -68,6 +70,7 @@ class VmService:
     desk: Desk
     tasks: TaskService
     _pictures: dict[str, VmPicture] = field(default_factory=dict)
+    _tally: Counted[VmTally] = field(default_factory=Counted)
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -84,6 +87,16 @@ class VmService:
 
     def get(self, ref: str) -> VmPicture:
         return self.picture(self.desk.need_vm(ref))
+
+    def tally(self) -> VmTally:
+        """All VMs' states, counted when one changes and not when somebody asks."""
+        view = self.desk.view
+        return self._tally.of((view.vm_wanted, view.claims, view.vm_seen), self._count)
+
+    def _count(self) -> VmTally:
+        vms = tuple(self.list())
+        states = {vm.wanted.uuid: vm.state for vm in vms}
+        return VmTally(vms=vms, states=states, counts=Counter(states.values()))
 
     def picture(self, kept: Kept[VmWanted]) -> VmPicture:
         """Kept from one call to the next until one of its records changes: a list of 10,000 builds none of them

@@ -35,6 +35,11 @@ class Volumes(StorageTasks):
         ]
         return sorted(found, key=lambda picture: (picture.volume.pool, picture.volume.name))
 
+    def counts(self) -> tuple[int, int]:
+        """How many volumes and how many snapshots of them there are, in all pools."""
+        ready = [kept.value for kept in self.desk.view.volumes.values() if kept.value.phase is VolumePhase.READY]
+        return len(ready), sum(len(volume.snapshots) for volume in ready)
+
     def volume(self, pool: str, name: str) -> VolumePicture:
         kept = self._need_volume(pool, name)
         parent = next(

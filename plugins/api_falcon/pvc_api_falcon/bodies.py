@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from typing import Any
-
 from pvc_api_falcon.wire.vm import encoded_vm
 from pvc_core.services import Services
+from pvc_core.services.counted import Counted
 from pvc_core.services.pictures import VmPicture
 from pvc_core.services.vms import VmFilter
 
@@ -17,8 +15,7 @@ class VmBodies:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._kept: dict[str, tuple[VmPicture, bytes]] = {}
-        self._whole: tuple[tuple[Any, ...], bytes] = ((), b"[]")
-        self._one_at_a_time = threading.Lock()
+        self._whole: Counted[bytes] = Counted()
 
     def one(self, picture: VmPicture) -> bytes:
         uuid = picture.wanted.uuid
@@ -31,12 +28,8 @@ class VmBodies:
         """The VMs `by` finds, as a JSON list. Raises Invalid for a bad filter."""
         if by is not None and by != VmFilter():
             return self._spliced(self._services.vms.list(by))
-        tables = self._tables()
-        if not _same(self._whole[0], tables):
-            with self._one_at_a_time:
-                if not _same(self._whole[0], tables):
-                    self._whole = (tables, self._all())
-        return self._whole[1]
+        view = self._services.desk.view
+        return self._whole.of((view.vm_wanted, view.claims, view.vm_seen, view.stats), self._all)
 
     def _all(self) -> bytes:
         pictures = self._services.vms.list()
@@ -47,12 +40,3 @@ class VmBodies:
 
     def _spliced(self, pictures: list[VmPicture]) -> bytes:
         return b"[" + b",".join([self.one(picture) for picture in pictures]) + b"]"
-
-    def _tables(self) -> tuple[Any, ...]:
-        """What VMs are made of. A table is never changed in place, so the same object means the same content."""
-        view = self._services.desk.view
-        return view.vm_wanted, view.claims, view.vm_seen, view.stats
-
-
-def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    return len(one) == len(other) and all(left is right for left, right in zip(one, other, strict=True))

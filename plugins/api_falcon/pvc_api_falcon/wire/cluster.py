@@ -18,7 +18,7 @@ from pvc_core.model.cluster import Settings
 from pvc_core.model.fault import Fault
 from pvc_core.model.node import DaemonState
 from pvc_core.services import Services
-from pvc_core.services.pictures import NodePicture, PoolPicture, VmPicture
+from pvc_core.services.pictures import NodePicture, PoolPicture, VmTally
 from pvc_core.units import KIB
 
 DEAD_NODE, FAILED_VM = 50, 10
@@ -156,8 +156,8 @@ class BackupBody(TypedDict):
 
 
 def status_body(services: Services) -> StatusBody:
-    nodes, vms, pools = services.nodes.list(), services.vms.list(), services.storage.pools()
-    volumes, osds = services.storage.volumes(), [_osd(osd) for osd in services.storage.osds()]
+    nodes, vms, pools = services.nodes.list(), services.vms.tally(), services.storage.pools()
+    (volumes, snapshots), osds = services.storage.counts(), [_osd(osd) for osd in services.storage.osds()]
     faults = services.faults.list()
     troubles = _told(faults, _troubles(nodes, vms))
     if sentence := services.cluster.maintenance_sentence:
@@ -175,12 +175,12 @@ def status_body(services: Services) -> StatusBody:
         "pvc_version": __version__,
         "upstream_ip": services.cluster.upstream_floating,
         "nodes": _counted(f"{node.seen.daemon_state},{node.seen.domain_state}" for node in nodes),
-        "vms": _counted(vm.state for vm in vms),
+        "vms": {"total": len(vms.vms), **vms.counts},
         "networks": len(services.networks.list(None)),
         "osds": _counted(f"{osd['up']},{osd['in']}" for osd in osds),
         "pools": len(pools),
-        "volumes": len(volumes),
-        "snapshots": sum(len(picture.volume.snapshots) for picture in volumes),
+        "volumes": volumes,
+        "snapshots": snapshots,
         "resources": _resources(nodes, pools),
         "detail": _detail(nodes, vms, osds, faults),
         "status": _sentence(services),
@@ -207,7 +207,7 @@ def _sentence(services: Services) -> str:
     return services.cluster.maintenance_sentence
 
 
-def _troubles(nodes: list[NodePicture], vms: list[VmPicture]) -> list[TroubleBody]:
+def _troubles(nodes: list[NodePicture], vms: VmTally) -> list[TroubleBody]:
     found = []
     for node in nodes:
         name = node.seen.name
@@ -219,8 +219,8 @@ def _troubles(nodes: list[NodePicture], vms: list[VmPicture]) -> list[TroubleBod
                 found.append(_trouble(id, item.delta // 2, f"{name}: {item.message}"))
     return found + [
         _trouble(f"VM_FAILED_{vm.wanted.name.upper()}", FAILED_VM, f"VM {vm.wanted.name} has failed: {vm.sentence}")
-        for vm in vms
-        if vm.state == "fail"
+        for vm in (vms.vms if vms.counts.get("fail") else ())
+        if vms.states[vm.wanted.uuid] == "fail"
     ]
 
 
@@ -280,13 +280,13 @@ def _osd(osd: dict[str, Any]) -> OsdDetail:
     return {"id": str(osd["id"]), "up": "up" if stats["up"] else "down", "in": "in" if stats["in"] else "out"}
 
 
-def _detail(nodes: list[NodePicture], vms: list[VmPicture], osds: list[OsdDetail], faults: list[Fault]) -> Detail:
+def _detail(nodes: list[NodePicture], vms: VmTally, osds: list[OsdDetail], faults: list[Fault]) -> Detail:
     return {
         "node": [
             {"name": node.seen.name, "daemon_state": node.seen.daemon_state, "domain_state": node.seen.domain_state}
             for node in nodes
         ],
-        "vm": [{"uuid": vm.wanted.uuid, "name": vm.wanted.name, "state": vm.state} for vm in vms],
+        "vm": [{"uuid": vm.wanted.uuid, "name": vm.wanted.name, "state": vms.states[vm.wanted.uuid]} for vm in vms.vms],
         "osd": osds,
         "faults": [fault_body(fault) for fault in faults],
     }
