@@ -10,11 +10,14 @@ from typing import Any
 
 from pvc_core.contracts.plugin import PluginContext
 from pvc_core.errors import Refused
+from pvc_core.units import MIB, format_size
 from pvc_storage_ceph.driver import CephStorage
 
 DB_GROUP = "osd-db"
 """The volume group of a fast disk that osd_db makes."""
-_MAKE_S, _STEP_S = 1800.0, 60.0
+_MAKE_S, _STEP_S, _LOOK_S = 1800.0, 60.0, 180.0
+"""ceph-volume looks at every disk of the node, which takes long where there are many or one of them is slow."""
+_EXTENT = 4 * MIB
 Args = Mapping[str, Any]
 
 
@@ -40,8 +43,8 @@ class OsdDisks:
             argv = ["ceph-volume", "raw", "prepare", "--bluestore", "--data", device, *same]
             self.run(argv, f"making an OSD on {device}", _MAKE_S)
         elif db_bytes:
-            for data in self._parts(device, count):
-                self._make_with_db(data, db_bytes, same)
+            self._room_for_dbs(count, db_bytes)
+            self._make_with_dbs(self._parts(device, count), db_bytes, same)
         elif count > 1:
             argv = ["ceph-volume", "lvm", "batch", "--bluestore", "--osds-per-device", str(count), "--yes", device]
             self.run(argv, f"making {count} OSDs on {device}", _MAKE_S)
@@ -50,10 +53,28 @@ class OsdDisks:
             self.run(argv, f"making an OSD on {device}", _MAKE_S)
 
     def _db_bytes(self, args: Args, device: str, count: int) -> int:
-        """Of each OSD's database in the volume group osd-db; 0: it stays with the data."""
+        """Of each OSD's database in the volume group osd-db, whole extents of it; 0: it stays with the data."""
+        wanted = int(args.get("ext_db_size") or 0)
         if args.get("ext_db_ratio"):
-            return int(self._size_of(device) / count * float(args["ext_db_ratio"]))
-        return int(args.get("ext_db_size") or 0)
+            wanted = int(self._size_of(device) / count * float(args["ext_db_ratio"]))
+        return -(-wanted // _EXTENT) * _EXTENT
+
+    def _room_for_dbs(self, count: int, db_bytes: int) -> None:
+        """Asked before anything is made of the disk."""
+        argv = ["vgs", "--noheadings", "--nosuffix", "--units", "b", "--options", "vg_free", DB_GROUP]
+        done = self._context.run(argv, deadline_s=_STEP_S)
+        if done.returncode:
+            raise Refused(
+                f"{self._node} has no volume group {DB_GROUP} for OSDs' databases",
+                help=f"make it of a fast disk first: `pvc storage osd create-db-vg {self._node} DEVICE`",
+            )
+        free = int(float(done.stdout.strip() or 0))
+        if free < count * db_bytes:
+            raise Refused(
+                f"the volume group {DB_GROUP} of {self._node} has {format_size(free)} left, "
+                f"not {count} times {format_size(db_bytes)}",
+                help=f"give a smaller share or size, or enlarge it: `vgextend {DB_GROUP} DEVICE` on that node",
+            )
 
     def _parts(self, device: str, count: int) -> list[str]:
         """ceph-volume's batch takes no part of a volume group for databases, so a disk for several is divided here."""
@@ -66,6 +87,19 @@ class OsdDisks:
             share = f"{100 // (count - index)}%FREE"
             self.run(["lvcreate", "--yes", "--name", name, "--extents", share, group], f"dividing {device}")
         return [f"{group}/{name}" for name in names]
+
+    def _make_with_dbs(self, parts: list[str], db_bytes: int, same: list[str]) -> None:
+        """Of a disk that was divided, what became no OSD is given back: the next attempt divides it anew."""
+        for made, data in enumerate(parts):
+            try:
+                self._make_with_db(data, db_bytes, same)
+            except Refused:
+                left = parts[made:] if len(parts) > 1 else []
+                for one in left:
+                    self._context.run(["lvremove", "--yes", one], deadline_s=_STEP_S)
+                if left and not made:
+                    self._context.run(["vgremove", data.partition("/")[0]], deadline_s=_STEP_S)
+                raise
 
     def _make_with_db(self, data: str, db_bytes: int, same: list[str]) -> None:
         name = f"db-{os.urandom(4).hex()}"
@@ -97,16 +131,42 @@ class OsdDisks:
         return [(int(one["osd_id"]), str(one.get("ceph_fsid", ""))) for one in listed.values()]
 
     def _found_lvm(self, device: str) -> list[tuple[int, str]]:
-        listed = self._listed(["ceph-volume", "lvm", "list", "--format", "json"])
-        parts = [(int(number), part) for number, parts in listed.items() for part in parts]
         return [
-            (number, str(part.get("tags", {}).get("ceph.cluster_fsid", "")))
-            for number, part in parts
+            (number, _tag(part, "cluster_fsid"))
+            for number, part in self._lvm_parts()
             if device in part.get("devices", []) and part.get("type") == "block"
         ]
 
+    def _lvm_parts(self) -> list[tuple[int, dict[str, Any]]]:
+        """(number, volume) of each volume of an OSD on this node: its data ("block"), its database ("db")."""
+        listed = self._listed(["ceph-volume", "lvm", "list", "--format", "json"])
+        return [(int(number), part) for number, parts in listed.items() for part in parts]
+
+    def _ours(self, number: int) -> list[dict[str, Any]]:
+        """Volumes of that OSD of our Ceph: another's may have the same number on this node."""
+        fsid = self._fsid()
+        return [part for one, part in self._lvm_parts() if one == number and _tag(part, "cluster_fsid") == fsid]
+
+    def activate(self, number: int, device: str) -> None:
+        """What the daemon needs of its disk is in place, as after a boot. Of no other OSD: one that was stopped by
+        hand stays so.
+        """
+        if self.raw:
+            argv = ["ceph-volume", "raw", "activate", "--device", device, "--no-systemd"]
+        else:
+            parts = self._ours(number)
+            on_it = (_tag(part, "osd_fsid") for part in parts if device in part.get("devices", []))
+            osd_fsid = next(on_it, "")
+            for part in parts:
+                if (
+                    _tag(part, "osd_fsid") == osd_fsid
+                ):  # of a disk that came while the node ran, nobody may have done it
+                    self._context.run(["lvchange", "--activate", "y", str(part["lv_path"])], deadline_s=_STEP_S)
+            argv = ["ceph-volume", "lvm", "activate", str(number), osd_fsid]
+        self.run(argv, f"activating OSD {number}", _LOOK_S)
+
     def _listed(self, argv: list[str]) -> dict[str, Any]:
-        done = self._context.run(argv, deadline_s=_STEP_S)
+        done = self._context.run(argv, deadline_s=_LOOK_S)
         found: dict[str, Any] = json.loads(done.stdout or "{}") if done.returncode == 0 else {}
         return found
 
@@ -114,21 +174,30 @@ class OsdDisks:
         return str(self._driver.ask("fsid")["fsid"])
 
     def wipe(self, device: str, number: int) -> None:
-        """Nothing of the OSD is left on its disk; what cannot be wiped is said, the OSD is gone all the same."""
-        if self.raw and not self._holds(device, number):
-            self._context.log.warning("what is not the OSD's disk is not wiped", device=device, osd=number)
-            return
-        if self.raw:
-            # ceph-volume's own zap leaves a disk that is no LVM's as it is; a disk may know no discard.
-            zero = ["dd", "if=/dev/zero", f"of={device}", "bs=1M", "count=100", "conv=fsync"]
-            self._context.run(["blkdiscard", "--force", device], deadline_s=_MAKE_S)
-            done = self._context.run(zero, deadline_s=_MAKE_S)
-        else:
-            done = self._context.run(
-                ["ceph-volume", "lvm", "zap", "--destroy", "--osd-id", str(number)], deadline_s=_MAKE_S
-            )
-        if done.returncode:
+        """Nothing of the OSD is left on its disk, nor of its database; what cannot be wiped is said, the OSD is gone
+        all the same.
+        """
+        if not (self._wipe_raw(device, number) if self.raw else self._wipe_lvm(number)):
             self._context.log.warning("an OSD's old disk is not wiped", device=device, osd=number)
+
+    def _wipe_raw(self, device: str, number: int) -> bool:
+        """ceph-volume's own zap leaves a disk that is no LVM's as it is; a disk may know no discard."""
+        if not self._holds(device, number):
+            return False
+        zero = ["dd", "if=/dev/zero", f"of={device}", "bs=1M", "count=100", "conv=fsync"]
+        self._context.run(["blkdiscard", "--force", device], deadline_s=_MAKE_S)
+        return not self._context.run(zero, deadline_s=_MAKE_S).returncode
+
+    def _wipe_lvm(self, number: int) -> bool:
+        """Its database goes first: with the last one in it, ceph-volume's zap would remove the group itself."""
+        parts = self._ours(number)
+        for part in parts:
+            if part.get("vg_name") == DB_GROUP:
+                self._context.run(["lvremove", "--yes", str(part["lv_path"])], deadline_s=_STEP_S)
+        lives = sorted({_tag(part, "osd_fsid") for part in parts if part.get("type") == "block"})
+        zap = ["ceph-volume", "lvm", "zap", "--destroy", "--osd-id", str(number), "--osd-fsid"]
+        codes = [self._context.run([*zap, life], deadline_s=_MAKE_S).returncode for life in lives]
+        return bool(codes) and not any(codes)
 
     def _holds(self, device: str, number: int) -> bool:
         """A disk that an operator names may be any of this node's."""
@@ -137,8 +206,11 @@ class OsdDisks:
         except Refused:
             return False
 
-    def raw_device(self, number: int) -> str:
+    def device_of(self, number: int) -> str:
         """The disk of this node that holds it; "" when none does."""
+        if not self.raw:
+            parts = [part for part in self._ours(number) if part.get("type") == "block"]
+            return next((str(one) for part in parts for one in part.get("devices", [])), "")
         found = self._listed(["ceph-volume", "raw", "list"])
         return next((str(one["device"]) for one in found.values() if int(one["osd_id"]) == number), "")
 
@@ -164,6 +236,11 @@ class OsdDisks:
             said = told[-1] if told else f"{argv[0]} gave no reason"
             raise Refused(f"{doing} on {self._node} failed: {said}", help=f"it was: {' '.join(argv)}")
         return done.stdout
+
+
+def _tag(part: Mapping[str, Any], name: str) -> str:
+    """ceph-volume's own note on a volume."""
+    return str(part.get("tags", {}).get(f"ceph.{name}", ""))
 
 
 def _list(numbers: list[int]) -> str:

@@ -49,6 +49,7 @@ class Osds:
         """OSDs on the disk; those that are on it already are started and counted."""
         device, count = devices.named(self._context, str(args["device"])), int(args["osd_count"])
         there = self._disks.on(device)
+        self._none_is_left_over(device, there)
         if len(there) < count:
             if there:
                 raise Refused(f"{device} of {self._node} has OSD {_list(there)} already", help="remove it first")
@@ -86,7 +87,7 @@ class Osds:
             self._ok_to_stop(number)
             progress(0, 4, f"taking OSD {number} off its old disk")
             self._stop(number)
-            old = str(args["old_device"] or self._device_of(number))
+            old = str(args["old_device"] or self._disks.device_of(number))
             self._driver.ask("osd destroy-actual", id=number, yes_i_really_mean_it=True)
             self._disks.wipe(old, number)
             progress(1, 4, f"making OSD {number} on {device}")
@@ -99,17 +100,18 @@ class Osds:
     def remove(self, args: Args, progress: Progress) -> dict[str, object]:
         """Its data go to the other OSDs first, and only what Ceph calls safe is destroyed. `force`: without waiting."""
         number, force = int(args["osd"]), bool(args["force"])
+        device = self._disks.device_of(number)
         if number not in self._numbers():
+            if device:  # of an attempt that was interrupted
+                self._disks.wipe(device, number)
             return {"osd": str(number)}
-        device = self._device_of(number)
         self._driver.ask("osd out", ids=[str(number)])
         if not force:
             self._drain(number, progress)
         progress(90, 100, f"stopping OSD {number}")
         self._stop(number)
         self._driver.ask("osd purge-actual", id=number, yes_i_really_mean_it=True)
-        if device:
-            self._disks.wipe(device, number)
+        self._disks.wipe(device, number)
         self._forget_empty_host()
         return {"osd": str(number), "device": device, "message": f"OSD {number} of {self._node} is removed"}
 
@@ -126,13 +128,11 @@ class Osds:
     # -- the daemon ----------------------------------------------------------------------------------------------------
 
     def _start(self, number: int, device: str) -> None:
-        if self._disks.raw:
-            argv = ["ceph-volume", "raw", "activate", "--device", device, "--no-systemd"]
-        else:
-            argv = ["ceph-volume", "lvm", "activate", "--all"]
-        if not self._up(number):
-            self._disks.run(argv, f"activating OSD {number}")
-            self._disks.run(["systemctl", "start", f"ceph-osd@{number}.service"], f"starting OSD {number}")
+        unit = f"ceph-osd@{number}.service"
+        here = self._context.run(["systemctl", "is-active", unit], deadline_s=_STEP_S).returncode == 0
+        if not (here and self._up(number)):  # Ceph may not have missed the one on its former node yet
+            self._disks.activate(number, device)
+            self._disks.run(["systemctl", "start", unit], f"starting OSD {number}")
         end = self._context.clock.boottime_s() + _UP_S
         while not self._up(number):
             self._pause(end, f"OSD {number} of {self._node} does not come up", "see the log of ceph-osd")
@@ -150,19 +150,18 @@ class Osds:
         if number not in self._numbers():
             raise NotFound(f"there is no OSD {number}", help="`pvc storage osd list` shows them")
 
+    def _none_is_left_over(self, device: str, there: list[int]) -> None:
+        known = self._numbers() if there else []
+        gone = [one for one in there if one not in known]
+        if gone:
+            raise Refused(
+                f"{device} of {self._node} holds what is left of OSD {_list(gone)}, which Ceph has no more",
+                help="wipe the disk if nobody needs that",
+            )
+
     def _up(self, number: int) -> bool:
         dump = self._driver.ask("osd dump")["osds"]
         return any(int(one["osd"]) == number and one["up"] for one in dump)
-
-    def _device_of(self, number: int) -> str:
-        """The disk it lies on; "" when nobody knows."""
-        if self._disks.raw:
-            return self._disks.raw_device(number)
-        try:
-            about = self._driver.ask("osd metadata", id=number)
-        except (Refused, Retry, Permanent):
-            return ""
-        return f"/dev/{str(about.get('bluestore_bdev_devices', '')).split(',')[0]}"
 
     def _drain(self, number: int, progress: Progress) -> None:
         """Ceph's "safe-to-destroy" must name it: the answer's code alone says nothing."""
