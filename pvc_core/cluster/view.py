@@ -116,7 +116,9 @@ class ViewKeeper:
         """Step whenever something changed, until `stop`. The body of a daemon's thread."""
         while not self._stopping:
             with self._lock:
-                due = self._lock.wait_for(self._due, timeout=self._patience())
+                if not self._due():
+                    self._lock.wait(self._patience())  # anew after each word: it may have said when all is due
+                due = self._due()
             if not self._stopping and not (self.step() if due else self._probe()):
                 self._pause()
 

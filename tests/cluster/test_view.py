@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from pvc_core.clock import SystemClock
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Add, Drop, Repository, Set, Unchanged
 from pvc_core.cluster.view import PATIENCE_S, QUIET_S, ViewKeeper
@@ -237,6 +238,26 @@ def test_after_a_reconnect_the_re_read_is_spread_and_until_then_the_picture_says
     rig.clock.move(2.0)
     rig.settle()
     rig.assert_equal()
+
+
+def test_after_a_reconnect_all_is_read_anew_though_nothing_else_ever_changes() -> None:
+    server = FakeStoreServer()
+    store = server.client("reader")
+    keeper = ViewKeeper(store, SystemClock(), spread=lambda: 0.2)
+    thread = threading.Thread(target=keeper.run, daemon=True)
+    thread.start()
+    server.deliver()
+    assert keeper.wait_until(lambda view: view.fresh, timeout_s=10)
+    store.cut()
+    server.deliver()
+    assert keeper.wait_until(lambda view: not view.fresh, timeout_s=10)
+    time.sleep(0.3)  # the thread sleeps by now, without a limit: nothing is due
+    store.mend()
+    server.deliver()
+    assert keeper.wait_until(lambda view: view.fresh, timeout_s=10)
+    keeper.stop()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_what_is_the_same_after_a_reconnect_is_not_decoded_again() -> None:
