@@ -53,7 +53,8 @@ class Floating:
             self._others[owner] = tuple(
                 HeldAddress(device, word) for device, words in sorted(addresses.items()) for word in words
             )
-            rest = (one for one in self._held.addresses if one not in before and one not in self._others[owner])
+            its = {*before, *self._others[owner]}  # there may be a thousand
+            rest = (one for one in self._held.addresses if one not in its)
             self._publish(Held(self._held.until_boottime_s, (*rest, *self._others[owner])))
 
     @property

@@ -69,7 +69,9 @@ def finish(ip: Any, bridge: Any, *others: Any, mtu: int, id: str, mark: str) -> 
 
 
 def ports(ip: Any, bridge: Any) -> list[Any]:
-    return [link for link in ip.get_links() if link.get("ifla_master") == bridge["index"]]
+    """The kernel itself leaves out the others (since Linux 4.4): all devices of 500 networks take half a second."""
+    index = bridge["index"]
+    return list(ip.link("dump", dump_filter=lambda link: link.get("ifla_master") == index, master=index))
 
 
 def demand_empty(ip: Any, vni: int, bridge: Any, own: Collection[str]) -> None:

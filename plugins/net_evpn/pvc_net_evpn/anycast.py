@@ -8,8 +8,9 @@ other side is that an answer to the gateway's question for a guest of another no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -17,8 +18,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from pvc_core.errors import Retry
 from pvc_core.model.network import Network
+from pvc_net_common.links import ports
 from pvc_net_common.names import mac_of
-from pvc_net_evpn.gateway import addressed, addresses, gateway_mac, resting_mac, told
+from pvc_net_evpn.gateway import addressed, addresses, by_device, gateway_mac, resting_mac, told
 from pvc_net_evpn.kernel import bridge_name
 
 STALE = 0x04
@@ -31,7 +33,12 @@ class Anycast:
     def __init__(self, open: Callable[[], Any] = IPRoute) -> None:
         self._open = open
 
-    def spread(self, network: Network) -> bool:
+    def there(self) -> Mapping[int, Sequence[Any]]:
+        """The addresses of this node, for `spread` of one network after the other."""
+        with self._open() as ip:
+            return by_device(ip)
+
+    def spread(self, network: Network, there: Mapping[int, Sequence[Any]]) -> bool:
         """This node is the gateway for its guests; True if anything was changed. Raises Retry."""
         try:
             with self._open() as ip:
@@ -39,7 +46,7 @@ class Anycast:
                 if bridge is None:
                     raise Retry(f"there is no {bridge_name(network.vni)} for the gateway of network {network.ref}")
                 changed = _called(ip, bridge, gateway_mac(network))
-                return addressed(ip, bridge["index"], addresses(network)) or changed
+                return addressed(ip, bridge["index"], addresses(network), there.get(bridge["index"], ())) or changed
         except NetlinkError as error:
             raise told(error, network) from None
 
@@ -59,8 +66,7 @@ class Anycast:
         """MACs of those plugged in here."""
         with self._open() as ip:
             bridge = _bridge(ip, network)
-            ports = ip.get_links() if bridge is not None else ()
-            names = [one.get("ifla_ifname") for one in ports if one.get("ifla_master") == bridge["index"]]
+            names = [one.get("ifla_ifname") for one in ports(ip, bridge)] if bridge is not None else []
         return {mac for name in names if (mac := mac_of(name))}
 
     def introduce(self, network: Network, known: Mapping[str, str]) -> None:
@@ -98,7 +104,12 @@ def _called(ip: Any, bridge: Any, mac: str) -> bool:
 
 
 def _neighbours(ip: Any, index: int) -> set[tuple[str, str]]:
-    entries = [one for version in (4, 6) for one in ip.get_neighbours(family={4: 2, 6: 10}[version], ifindex=index)]
+    """The kernel itself leaves out those of other devices (since Linux 4.4)."""
+    entries = [
+        one
+        for family in (AF_INET, AF_INET6)
+        for one in ip.neigh("dump", dump_filter=lambda one: one["ifindex"] == index, family=family, NDA_IFINDEX=index)
+    ]
     return {
         (str(ip_address(one.get_attr("NDA_DST"))), one.get_attr("NDA_LLADDR"))
         for one in entries

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Any
 
@@ -125,7 +125,8 @@ def _given(ip: Any, network: Network) -> bool:
     if found and (not port or ip.get_links(found[0])[0].get("ifla_address") != mac):
         ip.link("del", index=found[0])
         found = []
-    if not found:
+    fresh = not found
+    if fresh:
         peer = {"ifname": port_name(network.vni), "mtu": mtu}
         ip.link("add", ifname=name, kind="veth", address=mac, mtu=mtu, peer=peer)
         found, port = ip.link_lookup(ifname=name), ip.link_lookup(ifname=port_name(network.vni))
@@ -136,7 +137,7 @@ def _given(ip: Any, network: Network) -> bool:
         if ip.get_links(index)[0].get("ifla_mtu") != mtu:
             ip.link("set", index=index, mtu=mtu)
             changed = True
-    changed = addressed(ip, found[0], wanted) or changed
+    changed = addressed(ip, found[0], wanted, () if fresh else None) or changed
     if changed or ip.get_links(port[0])[0].get("ifla_master") != bridge[0]:
         ip.link("set", index=found[0], state="up")
         ip.link("set", index=port[0], master=bridge[0], state="up")
@@ -179,11 +180,21 @@ def _speak(ip: Any, index: int, wanted: list[Interface]) -> None:
             ip.neigh("replace", dst=str(other), ifindex=index, state=0, flags=NTF_USE)
 
 
-def addressed(ip: Any, index: int, wanted: list[Interface]) -> bool:
-    """The device has these addresses and no others; True if anything was changed. Raises NetlinkError."""
+def by_device(ip: Any) -> dict[int, list[Any]]:
+    """Index -> addresses. One device's alone takes the kernel and pyroute2 as long: there may be a thousand."""
+    found: dict[int, list[Any]] = {}
+    for one in ip.get_addr():
+        found.setdefault(one["index"], []).append(one)
+    return found
+
+
+def addressed(ip: Any, index: int, wanted: list[Interface], now: Sequence[Any] | None = None) -> bool:
+    """The device has these addresses and no others; True if anything was changed. `now`: those it has, if that is
+    known. Raises NetlinkError.
+    """
     there: set[Interface] = set()
     changed = False
-    for one in ip.get_addr(index=index):
+    for one in by_device(ip).get(index, ()) if now is None else now:
         address = ip_interface(f"{one.get_attr('IFA_ADDRESS')}/{one['prefixlen']}")
         if address in wanted and (address != METADATA or str(one.get_attr("IFA_LABEL")).endswith(APART)):
             there.add(address)

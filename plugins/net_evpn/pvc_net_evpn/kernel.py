@@ -8,6 +8,7 @@ where, and packets still arrive.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -17,6 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pvc_core.errors import Permanent, Refused, Retry
 from pvc_core.model.network import Network, NetworkFound
 from pvc_net_common.floods import Floods
+from pvc_net_common.links import ports
 from pvc_net_evpn.definitions import HEADERS_BYTES
 from pvc_net_evpn.options import wishes
 
@@ -64,17 +66,24 @@ class Kernel:
     def __init__(self, open: Callable[[], Any] = IPRoute) -> None:
         self.open = open
         self._floods = Floods()
+        self._places: dict[str, int] = {}
+        """Address -> index of the device that has it: among the gateways of 500 networks it takes long to find."""
 
     def mtu_of(self, address: str) -> int:
         """Of the device that has this address. Raises Retry: it is not there yet."""
-        return int(self._device_of(address).get("ifla_mtu"))
-
-    def _device_of(self, address: str) -> Any:
         with self.open() as ip:
-            for message in ip.get_addr():
-                if message.get("address") == address:
-                    return ip.get_links(message["index"])[0]
-        raise Retry(f"no device of this node has the address {address} yet", again_in_s=2.0)
+            return int(self._device_of(ip, address).get("ifla_mtu"))
+
+    def _device_of(self, ip: Any, address: str, *, anew: bool = False) -> Any:
+        """`anew`: the kernel is asked which one it is, not only whether the one it was is there still."""
+        index = self._places.get(address)
+        if index is None or anew or not (found := _link(ip, index)):
+            index = next((one["index"] for one in ip.get_addr() if one.get("address") == address), None)
+            if index is None or not (found := _link(ip, index)):
+                self._places.pop(address, None)
+                raise Retry(f"no device of this node has the address {address} yet", again_in_s=2.0)
+            self._places[address] = index
+        return found
 
     def ensure(self, vni: int, id: str, local: str, mtu: int, *, suppress: bool = False) -> bool:
         """Bridge and VXLAN device as wanted; True if anything was changed. `suppress`: this node answers ARP for guests
@@ -82,7 +91,8 @@ class Kernel:
         """
         try:
             with self.open() as ip:
-                changed = self._ensure(ip, vni, id, local, mtu or self.mtu_of(local) - HEADERS_BYTES)
+                carried = mtu or int(self._device_of(ip, local).get("ifla_mtu")) - HEADERS_BYTES
+                changed = self._ensure(ip, vni, id, local, carried)
                 return _suppressed(ip, ip.link_lookup(ifname=vxlan_name(vni))[0], suppress) or changed
         except NetlinkError as error:
             raise _told(error, f"make network {vni}") from None
@@ -92,9 +102,9 @@ class Kernel:
         ours; True if anything was changed. `local`: this node's address where they are reached. Raises Retry,
         Permanent.
         """
-        via = self._device_of(local)["index"]
         try:
             with self.open() as ip:
+                via = self._device_of(ip, local, anew=vni is None)["index"]
                 names = [vxlan_name(one.vni) for one in self.list()] if vni is None else [vxlan_name(vni)]
                 return self._floods.ensure(ip, names, others, via, anew=vni is None)
         except NetlinkError as error:
@@ -111,7 +121,7 @@ class Kernel:
                     return False
                 vxlan = _find(ip, vxlan_name(vni))
                 if bridge is not None:
-                    _demand_empty(ip, vni, bridge["index"])
+                    _demand_empty(ip, vni, bridge)
                 for link in (vxlan, bridge):  # the bridge last: its alias says whose the rest is
                     if link is not None:
                         ip.link("del", index=link["index"])
@@ -165,15 +175,24 @@ def _find(ip: Any, name: str) -> Any:
     return ip.get_links(found[0])[0] if found else None
 
 
+def _link(ip: Any, index: int) -> Any:
+    """Its message, or None when there is no such device any more."""
+    try:
+        return ip.get_links(index)[0]
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            raise
+        return None
+
+
 def _id(link: Any) -> str:
     alias = link.get("ifla_ifalias") or ""
     return alias.removeprefix(MARK) if alias.startswith(MARK) else ""
 
 
 def _suppressed(ip: Any, index: int, wanted: bool) -> bool:
-    port = next(iter(ip.brport("dump", index=index)), None)
-    data = port.get_attr("IFLA_PROTINFO") if port else None
-    if bool(data and data.get_attr("IFLA_BRPORT_NEIGH_SUPPRESS")) == wanted:
+    port = ip.get_links(index)[0]
+    if bool(port.get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA", "IFLA_BRPORT_NEIGH_SUPPRESS")) == wanted:
         return False
     ip.brport("set", index=index, neigh_suppress=int(wanted))
     return True
@@ -183,9 +202,9 @@ def _attr(link: Any, name: str) -> Any:
     return link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", name.upper())
 
 
-def _demand_empty(ip: Any, vni: int, bridge: int) -> None:
-    ports = [link.get("ifla_ifname") for link in ip.get_links() if link.get("ifla_master") == bridge]
-    others = [name for name in ports if name not in (vxlan_name(vni), port_name(vni))]
+def _demand_empty(ip: Any, vni: int, bridge: Any) -> None:
+    names = [port.get("ifla_ifname") for port in ports(ip, bridge)]
+    others = [name for name in names if name not in (vxlan_name(vni), port_name(vni))]
     if others:
         raise Refused(
             f"network {vni} still has guests plugged in here: {', '.join(sorted(others))}",

@@ -82,11 +82,14 @@ class Router:
     def want(self, network: Network) -> None:
         """Raises Retry until what this node has to do for it is done."""
         with self._lock:
-            if self._networks.get(network.vni) != network:
+            known = self._networks.get(network.vni) == network
+            if not known:
                 self._networks[network.vni] = network
                 self._changed.add(network.vni)
             self._begin()
-        self.wake()
+            stands = known and network.vni not in self._changed and self._done.get(network.vni) == network
+        if not stands:  # else every look at one network would be one at all of them
+            self.wake()
         with self._lock:
             self._lock.wait_for(lambda: self._done.get(network.vni) == network or self._why, WAIT_S)
             if self._done.get(network.vni) != network:
@@ -280,6 +283,7 @@ class Router:
             self._serving.stop(name)
         with self._lock:
             releasing = {vni: {*addresses} for vni, addresses in self._releasing.items()}
+        carried = self._kernel.mtu_of(self._local) - HEADERS_BYTES if wanted else 0
         for network in wanted:
             if network.vni in changed and str(network.vni) not in self._serving.running():
                 self.book.load(network.id)
@@ -287,7 +291,7 @@ class Router:
             try:
                 self._serving.network(
                     network,
-                    mtu=network.mtu or self._kernel.mtu_of(self._local) - HEADERS_BYTES,
+                    mtu=network.mtu or carried,
                     names=self._names(network),
                     leases=self.book.of(network.id),
                     tftp_root=str(self._context.config.get("tftp_root") or ""),

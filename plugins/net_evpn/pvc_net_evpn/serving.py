@@ -33,6 +33,8 @@ class Serving:
         self._script = place / "lease-event"
         self._programs: dict[str, tuple[Supervised, str, float]] = {}
         """Folder -> (program, its configuration, when it was started)."""
+        self._given: dict[str, tuple[object, ...]] = {}
+        """Folder -> what it runs with: with hundreds of networks most are as they were."""
         self._hups: set[str] = set()
 
     def prepare(self) -> None:
@@ -51,12 +53,16 @@ class Serving:
         self, network: Network, *, mtu: int, names: Mapping[str, str], leases: Sequence[dnsmasq.Given], tftp_root: str
     ) -> None:
         """Its dnsmasq runs with this. Raises Permanent, OSError."""
+        given = (network, mtu, {**names}, [*leases], tftp_root)
+        if self._given.get(str(network.vni)) == given:
+            return
         folder = self._folder(str(network.vni))
         _write(folder / dnsmasq.LEASES, dnsmasq.known_leases(network, leases))
         changed = _write(folder / dnsmasq.HOSTS, dnsmasq.hosts(network, names))
         changed = _write(folder / dnsmasq.NAMES, dnsmasq.names(network)) or changed
         text = dnsmasq.config(network, folder, mtu=mtu, script=self._script, tftp_root=tftp_root)
         self._run_it(str(network.vni), text, changed, [f"PVC_VNI={network.vni}"])
+        self._given[str(network.vni)] = given
 
     def leases(self, network: Network, leases: Sequence[dnsmasq.Given]) -> None:
         """What a dnsmasq that has to be started again begins with."""
@@ -77,6 +83,7 @@ class Serving:
     def stop(self, name: str) -> None:
         """It has ended when this returns. It did not run: fine."""
         program = self._programs.pop(name, None)
+        self._given.pop(name, None)
         self._hups.discard(name)
         if program is not None:
             program[0].stop()

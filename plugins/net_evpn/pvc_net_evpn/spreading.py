@@ -27,10 +27,10 @@ class Spreading:
 
     def look(self, networks: Sequence[Network], *, acting: bool) -> None:
         """`acting`: this node gives the leases itself. After Leased.look. Raises Retry, StoreUnavailable."""
-        for network in networks:
-            if not wishes(network).distributed:
-                continue
-            if self._anycast.spread(network):
+        spread = [one for one in networks if wishes(one).distributed]
+        there = self._anycast.there() if spread else {}
+        for network in spread:
+            if self._anycast.spread(network, there):
                 self._do(["sysctl", "-q", "-e", "-w", *listening(network)])
             if macs := self._anycast.guests(network):
                 known = self._known(network, acting)
