@@ -104,7 +104,11 @@ class Repository:
 
     def commit(self, writes: Sequence[Write]) -> None:
         """All or nothing. Raises Conflict naming the record that was not as expected."""
-        self.store.commit([_op(write, self._level()) for write in writes])
+        self.store.commit(self.ops(writes))
+
+    def ops(self, writes: Sequence[Write]) -> list[Op]:
+        """The same in the store's words. Raises Refused as `commit` does."""
+        return [_op(write, self._level()) for write in writes]
 
     def _encode(self, record: object) -> bytes:
         return encode(record, level=self._level())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
@@ -10,6 +11,7 @@ from pvc_core.clock import Clock
 from pvc_core.cluster.descriptions import Descriptions
 from pvc_core.cluster.heard import Heard
 from pvc_core.cluster.repository import Repository
+from pvc_core.cluster.settled import Settling
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.config import Config
 from pvc_core.errors import Permanent
@@ -51,6 +53,7 @@ def build_services(
         host_bridges=host_bridges(config),
         networks={word: plugin.network for word, plugin in loaded.networks.items() if plugin.network is not None},
         host_side=host_side(config),
+        settling=Settling(clock, time.sleep),
     )
     upstream = config.host_networks.get("upstream")
     heard = Heard(clock)

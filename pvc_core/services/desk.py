@@ -14,6 +14,7 @@ from pvc_core.clock import Clock
 from pvc_core.cluster import layout
 from pvc_core.cluster.descriptions import Descriptions
 from pvc_core.cluster.repository import Drop, Repository, Set, Unchanged, Write
+from pvc_core.cluster.settled import Settling
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.contracts.compute import ComputeDefinitions
 from pvc_core.contracts.network import NetworkDefinitions
@@ -98,6 +99,8 @@ class Desk:
     """The simulator's way: settle in this very thread."""
     waiter: Callable[[Callable[[ClusterView], bool]], bool] | None = None
     """The simulator's way: let the cluster go on until it is true."""
+    settling: Settling | None = None
+    """What finds out about a write whose answer was lost; without it whoever asked is told that it is not known."""
     placing: Any = field(default_factory=threading.Lock)
     """Held from the look at the picture until it shows what was chosen: requests at once choose one after the other."""
     new_uuid: Callable[[], str] = new_uuid
@@ -119,10 +122,10 @@ class Desk:
 
     def commit(self, *writes: Write) -> None:
         """All or nothing, and the picture shows it when this returns. Raises Refused when someone wrote at the same
-        moment.
+        moment, StoreUnavailable when the store did not answer: whether it happened is found out where that can be.
         """
         try:
-            self.repository.commit([*self._expected(writes), *self._era()])
+            self._commit([*self._expected(writes), *self._era()])
         except Conflict as error:
             self.settle(*writes)
             raise Refused(
@@ -132,6 +135,12 @@ class Desk:
         except StoreUnavailable as error:
             raise _no_answer(error) from error
         self.settle(*writes)
+
+    def _commit(self, writes: list[Write]) -> None:
+        if self.settling is None:
+            self.repository.commit(writes)
+        else:
+            self.settling.commit(self.repository.store, self.repository.ops(writes))
 
     @contextmanager
     def expecting(self, kind: layout.Kind[Any], id: str, version: int) -> Iterator[None]:

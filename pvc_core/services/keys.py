@@ -38,6 +38,10 @@ class KeyService:
         record, key = new_key(name, role, description=description, now_s=self.clock.wall_s())
         try:
             self.repository.add(layout.KEYS, name, record)
+        except StoreUnavailable as error:
+            raise _unknown(
+                error, f"whether the key {name} was made", "it is not known what it reads: remove it"
+            ) from None
         except Exists:
             raise Exists(
                 f"a key called {name!r} exists already", help="remove it first, or choose another name"
@@ -48,6 +52,10 @@ class KeyService:
     def remove(self, name: str) -> None:
         try:
             self.repository.drop(layout.KEYS, name, if_version=None)
+        except StoreUnavailable as error:
+            raise _unknown(
+                error, f"whether the key {name} was removed", "look with `pvc key list`, try again"
+            ) from None
         except NotFound:
             raise NotFound(f"there is no key {name!r}", help="`pvc key list` shows those there are") from None
         self.settle(layout.KEYS.key(name))
@@ -108,6 +116,13 @@ def new_key(name: str, role: str, *, description: str, now_s: float) -> tuple[Ap
         created_at_s=now_s,
     )
     return record, f"{name}.{secret}"
+
+
+def _unknown(error: StoreUnavailable, what: str, help: str) -> StoreUnavailable:
+    """The same for whoever asked, who has never heard of the store's keys."""
+    if not error.maybe_written:
+        return StoreUnavailable("nothing was changed: the store does not answer", help="try again when it does")
+    return StoreUnavailable(f"the store gave no answer in time: {what} is not known", maybe_written=True, help=help)
 
 
 def _print(key: str) -> bytes:

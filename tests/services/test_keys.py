@@ -85,3 +85,15 @@ def test_bad_names_and_roles_are_refused() -> None:
     for name, role in (("a.b", "admin"), ("", "admin"), ("x/y", "admin"), ("good", "king")):
         with pytest.raises(Invalid):
             rig.keys.add(name, role)
+
+
+def test_a_lost_answer_is_told_in_words_about_the_key() -> None:
+    rig = Rig()
+    rig.store.lose_next_answer()
+    with pytest.raises(StoreUnavailable, match="whether the key ops was made is not known") as told:
+        rig.keys.add("ops", "operator")
+    assert told.value.maybe_written and "what it reads" in told.value.help
+    rig.store.refuse_next_write()
+    with pytest.raises(StoreUnavailable, match="nothing was changed"):
+        rig.keys.remove("ops")
+    rig.keys.remove("ops")

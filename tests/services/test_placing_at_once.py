@@ -1,8 +1,12 @@
-"""Twenty people ask for a migration at the very same moment: each choice counts the ones before it."""
+"""Twenty people ask for a migration at the very same moment: each choice counts the ones before it.
+
+And one whose answer the store loses is told how it came out.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -12,6 +16,7 @@ from pvc_core.clock import SystemClock
 from pvc_core.cluster import layout
 from pvc_core.cluster.descriptions import Descriptions
 from pvc_core.cluster.repository import Repository
+from pvc_core.cluster.settled import Settling
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.model.cluster import NameIndex
 from pvc_core.model.node import DaemonState, DomainState, Heartbeat, NodeSeen
@@ -20,7 +25,7 @@ from pvc_core.services.desk import Desk
 from pvc_core.services.tasks import TaskService
 from pvc_core.services.vms import VmService
 from pvc_core.testing.compute_text import FakeComputeDefinitions
-from pvc_core.testing.store import FakeStoreServer
+from pvc_core.testing.store import FakeStore, FakeStoreServer
 from pvc_core.units import GIB
 
 NAMES = [f"vm{number}" for number in range(20)]
@@ -49,6 +54,7 @@ def vms() -> Iterator[VmService]:
     desk = Desk(
         keeper=keeper, repository=Repository(server.client()), clock=clock, compute=definitions,
         descriptions=Descriptions(definitions), storage={}, plugins={}, checks=nothing, ask=nothing,
+        settling=Settling(clock, time.sleep),
     )  # fmt: skip
     threading.Thread(target=keeper.run, daemon=True).start()
     keeper.settle()
@@ -69,3 +75,11 @@ def test_twenty_threads_do_not_choose_one_node(vms: VmService) -> None:
     for thread in threads:
         thread.join()
     assert sorted(targets.count(name) for name in ("hv2", "hv3")) == [10, 10], targets
+
+
+def test_a_lost_answer_of_the_store_is_found_out(vms: VmService) -> None:
+    store = cast(FakeStore, vms.desk.repository.store)
+    store.lose_next_answer()
+    picture = vms.migrate("vm0", by="test", node="hv2")
+    assert (picture.wanted.target, picture.wanted.move) == ("hv2", 1)
+    assert store.get(layout.VM_WANTED.key("vm0")).version == 1
