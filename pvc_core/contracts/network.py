@@ -47,6 +47,11 @@ class NetworkDefinitions(ABC):
     def check(self, network: Network) -> None:  # noqa: B027  # optional
         """Raises Invalid or Refused for a network that this driver cannot make; common rules are the core's."""
 
+    def check_beside(self, network: Network, other: Network) -> None:  # noqa: B027  # optional
+        """Raises Refused for a network that this driver cannot make while it makes `other`, of the same type; that VNI,
+        description and addresses are others' is seen to by the core.
+        """
+
 
 class NetworkDriver(ABC):
     """Every call is idempotent, keyed by Network.vni and Network.id; may come from any worker thread, never two at once

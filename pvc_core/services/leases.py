@@ -154,16 +154,16 @@ class LeaseService:
 def check_reserved_address(network: Network, address: str) -> None:
     """Raises Invalid (of the wire's field ipaddress) unless a guest of the network can have it."""
     subnet = ip_network(network.ip4.network)
+    like = f"like {subnet[min(5, subnet.num_addresses - 2)]}"
     try:
         parsed = ip_address(address)
     except ValueError:
-        raise _invalid("ipaddress", f"{address!r} is no address", f"like {subnet[5]}") from None
+        raise _invalid("ipaddress", f"{address!r} is no address", like) from None
     if parsed not in subnet or parsed in (subnet.network_address, subnet.broadcast_address):
         raise _invalid(
-            "ipaddress", f"{address} is no address that a guest in {subnet} of network {network.ref} can have",
-            f"like {subnet[min(5, subnet.num_addresses - 2)]}",
+            "ipaddress", f"{address} is no address that a guest in {subnet} of network {network.ref} can have", like
         )  # fmt: skip
-    if address == network.ip4.gateway:
+    if str(parsed) == network.ip4.gateway:
         raise _invalid("ipaddress", f"{address} is the gateway of network {network.ref}", "choose another")
 
 

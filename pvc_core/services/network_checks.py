@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from marshmallow import ValidationError
@@ -47,6 +47,9 @@ def check_network(network: Network, definitions: NetworkDefinitions, others: Ite
             raise _invalid("name_servers", f"{server!r} is no address of a name server", "like 10.0.0.1")
     _check_domain(network.domain)
     definitions.check(network)
+    for other in others:
+        if other.nettype == network.nettype:
+            definitions.check_beside(network, other)
 
 
 def check_vni(vni: int, definitions: NetworkDefinitions, nettype: str) -> None:
@@ -58,9 +61,24 @@ def check_vni(vni: int, definitions: NetworkDefinitions, nettype: str) -> None:
 def with_default_gateway(subnet: Subnet) -> Subnet:
     """An IPv6 network's gateway is its first address unless another is given."""
     parsed = _parsed_network(subnet.network)
-    if subnet.gateway or not isinstance(parsed, IPv6Network):
+    if subnet.gateway or not isinstance(parsed, IPv6Network) or parsed.num_addresses < 2:
         return subnet
     return Subnet(network=subnet.network, gateway=str(parsed[1]), dhcp=subnet.dhcp)
+
+
+def in_one_form(network: Network) -> Network:
+    """A checked network's addresses as everybody writes them: 10.20.0.0/255.255.255.0 and FD20::0001 are known by one
+    of the drivers' programs and unknown to the next.
+    """
+    return replace(network, ip4=_one_form(network.ip4), ip6=_one_form(network.ip6))
+
+
+def _one_form(subnet: Subnet) -> Subnet:
+    gateway, first, last = (
+        str(ip_address(word)) if word else "" for word in (subnet.gateway, subnet.dhcp_start, subnet.dhcp_end)
+    )
+    network = str(ip_network(subnet.network)) if subnet.network else ""
+    return replace(subnet, network=network, gateway=gateway, dhcp_start=first, dhcp_end=last)
 
 
 # -- one after the other -----------------------------------------------------------------------------------------------
@@ -184,7 +202,7 @@ def _network(family: str, text: str) -> IpNetwork:
         parsed = ip_network(text)
     except ValueError as error:
         raise _invalid(f"{family}_network", f"{text!r} is no network: {error}", f"like {example}") from None
-    usable = parsed.version == version and "/" in text and parsed.num_addresses >= 4
+    usable = parsed.version == version and "/" in text and "%" not in text and parsed.num_addresses >= 4
     if not usable or parsed.is_multicast or parsed.is_loopback or parsed.is_link_local or not int(parsed[0]):
         raise _invalid(f"{family}_network", f"{text!r} cannot be the IPv{version} network of guests", f"like {example}")
     return parsed
@@ -203,8 +221,9 @@ def _inside(field_: str, what: str, text: str, network: IpNetwork) -> IpAddress:
 
 
 def _parsed_address(text: str) -> IpAddress | None:
+    """None also for one with the name of a device (RFC 4007's zone)."""
     try:
-        return ip_address(text)
+        return None if "%" in text else ip_address(text)
     except ValueError:
         return None
 

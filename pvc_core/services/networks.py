@@ -14,7 +14,7 @@ from pvc_core.model.network import Network, NetworkPhase, Subnet
 from pvc_core.model.view import Kept
 from pvc_core.services.desk import Desk
 from pvc_core.services.filters import name_filter
-from pvc_core.services.network_checks import check_network, check_vni, with_default_gateway
+from pvc_core.services.network_checks import check_network, check_vni, in_one_form, with_default_gateway
 from pvc_core.services.pictures import NetworkPicture
 
 GONE_S = 10.0
@@ -101,7 +101,7 @@ class NetworkService:
         if definitions.capabilities.dhcp and not network.domain:
             network = replace(network, domain=f"{network.name}.local".lower().replace("_", "-"))
         check_network(network, definitions, others, self.desk.host_side)
-        return network
+        return in_one_form(network)
 
     def _check_free(self, vni: int) -> None:
         kept = self.desk.view.networks.get(str(vni))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pyroute2 import NetNS, netns
+from pyroute2 import IPRoute, NetNS, netns
 
 from pvc_core.clock import SystemClock
 from pvc_core.contracts.network import NetworkDriver
@@ -31,6 +32,9 @@ from pvc_net_evpn.kernel import Kernel
 from pvc_net_evpn.router import Router
 
 READY_S = 60.0
+CLONE_NEWNET = 0x40000000
+"""linux/sched.h."""
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -173,16 +177,23 @@ class EvpnRig(NetworkRig):
                 driver.remove_network(gone, deadline_s=self.deadline_s)
 
 
-def opened(space: str) -> NetNS:
-    """A netlink socket there. pyroute2 has a child process open it, which on a busy machine is now and then taken for
-    dead before it has answered; on a node no namespace is entered.
+def opened(space: str) -> IPRoute:
+    """A netlink socket there, for the thread that asks: a socket stays in the namespace it was made in. pyroute2's own
+    way there is a child process for each socket, which on a busy machine is now and then taken for dead.
     """
-    for _again in range(5):
+    with open(f"/run/netns/{space}") as there, open("/proc/thread-self/ns/net") as here:
+        _enter(there.fileno())
         try:
-            return NetNS(space, flags=0)
-        except RuntimeError:
-            time.sleep(0.1)
-    return NetNS(space, flags=0)
+            made = IPRoute()
+            made.link_lookup(ifname="lo")  # the socket is made at the first question
+            return made
+        finally:
+            _enter(here.fileno())
+
+
+def _enter(namespace: int) -> None:
+    if _LIBC.setns(namespace, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "cannot enter a network namespace")
 
 
 def await_ready(fabric: Fabric) -> None:

@@ -126,6 +126,13 @@ def test_bad_reservations_are_one_clear_error_and_change_nothing(
     assert net.reserved == before
 
 
+def test_the_smallest_network_says_what_may_be_had(net: Net) -> None:
+    ip4 = {"network": "10.30.0.0/30", "gateway": "10.30.0.1", "dhcp": True} | {"dhcp_start": "10.30.0.2"}
+    net.cluster.service.add(101, "managed", NetworkWords(name="small", ip4=ip4 | {"dhcp_end": "10.30.0.2"}), by="me")
+    with pytest.raises(Invalid, match="is no address"):
+        net.leases.reserve("101", mac=MAC, address="nowhere", by="me")
+
+
 def test_no_reservations_where_no_addresses_are_given(net: Net) -> None:
     net.cluster.service.add(101, "bridged", NetworkWords(name="plain"), by="me")
     with pytest.raises(Refused, match="gives no addresses"):

@@ -161,6 +161,10 @@ WRONG: list[tuple[dict[str, Any], str, type[PvcError], str]] = [
     ({"ip4": {"dhcp_end": ""}}, "the first and the last", Invalid, "dhcp4_end"),
     ({"ip6": {"gateway": "fd20::1"}}, "is in no network", Invalid, "ip6_network"),
     ({"ip6": {"network": "fd20::/64", "gateway": "fd21::1"}}, "is no address that a", Invalid, "ip6_gateway"),
+    ({"ip6": {"network": "fd20::/128"}}, "cannot be the IPv6 network", Invalid, "ip6_network"),
+    ({"ip6": {"network": "fd20::/127"}}, "cannot be the IPv6 network", Invalid, "ip6_network"),
+    ({"ip6": {"network": "fd20::%eth0/64"}}, "", Invalid, "ip6_network"),
+    ({"ip6": {"network": "fd20::/64", "gateway": "fd20::1%eth0"}}, "is no address", Invalid, "ip6_gateway"),
     ({"mtu": 1451}, "an MTU of 1451 does not fit", Invalid, "mtu"),
     ({"mtu": 100}, "an MTU of 100 does not fit", Invalid, "mtu"),
     ({"mtu": 1000, "ip6": {"network": "fd20::/64"}}, "an MTU of 1000 does not fit", Invalid, "mtu"),
@@ -212,6 +216,26 @@ def test_what_is_left_out_has_a_meaning(cluster: Cluster) -> None:
     made = cluster.service.add(100, "managed", NetworkWords(name="My_net", ip6=ip6), by="me")
     assert (made.mtu, made.network.mtu, made.network.domain) == (1450, 0, "my-net.local")
     assert made.network.ip6.gateway == "fd20:1::1"
+
+
+def test_addresses_are_stored_in_one_form(cluster: Cluster) -> None:
+    """dnsmasq knows no 10.20.0.0/255.255.255.0."""
+    ip4 = {"network": "10.20.0.0/255.255.255.0", "gateway": "10.20.0.1"}
+    ip6 = {"network": "FD20:0::/64", "gateway": "FD20::0001"}
+    made = cluster.service.add(100, "managed", NetworkWords(name="lab", ip4=ip4, ip6=ip6), by="me").network
+    assert (made.ip4.network, made.ip6.network, made.ip6.gateway) == ("10.20.0.0/24", "fd20::/64", "fd20::1")
+
+
+def test_a_driver_may_have_no_room_for_two(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check_beside(network: Any, other: Any) -> None:
+        raise Refused(f"not beside {other.ref}", help="choose another")
+
+    monkeypatch.setattr(cluster.desk.networks["bridged"], "check_beside", check_beside, raising=False)
+    cluster.service.add(99, "managed", NetworkWords(name="first"), by="me")
+    cluster.service.add(100, "bridged", NetworkWords(name="second"), by="me")
+    with pytest.raises(Refused, match="not beside 100"):
+        cluster.service.add(101, "bridged", NetworkWords(name="third"), by="me")
+    cluster.service.modify("100", NetworkWords(mtu=1400), by="me")  # itself is no other
 
 
 def test_a_change_leaves_the_rest_and_taking_dhcp_away_takes_its_addresses(cluster: Cluster) -> None:

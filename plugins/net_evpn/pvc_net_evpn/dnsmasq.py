@@ -109,10 +109,9 @@ def server_duid(network: Network) -> str:
 
 def aggregate(networks: Sequence[Network], folder: Path, *, address: str, name: str, transfer: Sequence[str]) -> str:
     """The configuration of the dnsmasq that answers upstream for all networks. `transfer`: who may copy whole zones."""
-    zones = []
-    for one in networks:
-        subnets = [subnet.network for subnet in (one.ip4, one.ip6) if subnet.network]
-        zones.append(f"auth-zone={','.join((one.domain, *subnets))}")
+    zones: dict[str, list[str]] = {}
+    for one in networks:  # of two zones with the same name only the first would be asked
+        zones.setdefault(one.domain, []).extend(subnet.network for subnet in (one.ip4, one.ip6) if subnet.network)
     lines = [
         *_always(folder),
         f"listen-address={address}",
@@ -123,7 +122,7 @@ def aggregate(networks: Sequence[Network], folder: Path, *, address: str, name: 
         f"auth-server={name},{address}",
         "auth-ttl=60",
         *([f"auth-peer={','.join(transfer)}"] if transfer else []),
-        *zones,
+        *(f"auth-zone={','.join((domain, *subnets))}" for domain, subnets in zones.items()),
     ]
     return "\n".join(lines) + "\n"
 

@@ -9,6 +9,7 @@ from marshmallow import ValidationError, fields
 
 from pvc_core.contracts.network import NetworkCapabilities, NetworkDefinitions
 from pvc_core.contracts.targets import Bridge
+from pvc_core.errors import Refused
 from pvc_core.model.network import Network
 from pvc_net_common.options import FilterOptions
 
@@ -45,6 +46,19 @@ class VlanDefinitions(NetworkDefinitions):
     def mtu_max(self, host_mtus: Mapping[str, int]) -> int:
         """What the trunk is said to carry, else the largest of the hosts' networks, which mostly share it."""
         return int(self._config.get("mtu") or max(host_mtus.values(), default=ETHERNET_MTU))
+
+    def check_beside(self, network: Network, other: Network) -> None:
+        """A frame of the trunk can be one network's only."""
+        if vid_of(network) == vid_of(other):
+            raise Refused(
+                f"network {network.ref} would have the same frames of the trunk as {other.ref}: {_called(other)}",
+                help="choose another tag, or remove that network",
+            )
+
+
+def _called(network: Network) -> str:
+    vid = vid_of(network)
+    return "those without a tag" if vid is None else "those with a priority only" if vid == 0 else f"VLAN {vid}"
 
 
 def vid_of(network: Network) -> int | None:
