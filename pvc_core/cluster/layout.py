@@ -39,9 +39,12 @@ LIVE = "/pvc/live"
 PLUGINS = "/pvc/plugins"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind(Generic[T]):
-    """One kind of record. `by_api`: the API's identity may write it too; all others only the nodes' own."""
+    """One kind of record. `by_api`: the API's identity may write it too; all others only the nodes' own.
+
+    There is one object of each, compared by identity: every change of any key is held against several.
+    """
 
     name: str
     prefix: str

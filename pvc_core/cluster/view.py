@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
@@ -153,7 +152,7 @@ class ViewKeeper:
             if everything and self._all_due_s == due:
                 self._all_due_s, self._shown = None, True
             if self._all_due_s is None and not self.view.fresh:
-                self.view = replace(self.view, fresh=True)
+                self.view = self.view.changed(fresh=True)
             self._done = max(self._done, ticket)
             self._lock.notify_all()
         if everything or changed:
@@ -229,7 +228,7 @@ class ViewKeeper:
                 changed.add(key)
         if changed and tables:
             with self._lock:
-                self.view = replace(self.view, unread=unread, **cast(dict[str, Any], tables))
+                self.view = self.view.changed(unread=unread, **tables)
         return frozenset(changed)
 
     def _kept(self, kind: Kind[Any], id: str, entry: Entry, unread: dict[str, Unread]) -> Kept[Any] | None:
@@ -263,13 +262,13 @@ class ViewKeeper:
         with self._lock:
             self._answered_s = began_s
             if self._all_due_s is None and not self.view.fresh:
-                self.view = replace(self.view, fresh=True)
+                self.view = self.view.changed(fresh=True)
                 self._lock.notify_all()
         return True
 
     def _unanswered(self, error: PvcError) -> None:
         if isinstance(error, StoreUnavailable) and self.view.fresh:
-            self.view = replace(self.view, fresh=False)
+            self.view = self.view.changed(fresh=False)
             self._lock.notify_all()
 
     # -- being woken -----------------------------------------------------------------------------------------------
@@ -286,7 +285,7 @@ class ViewKeeper:
         """Without a connection everything is due, but not before the watch stands again (`_wake` with None)."""
         if session.state is not SessionState.CONNECTED:
             with self._lock:
-                self.view = replace(self.view, fresh=False)
+                self.view = self.view.changed(fresh=False)
                 self._all_due_s = NOT_YET_S
                 self._lock.notify_all()
 

@@ -40,6 +40,8 @@ class Once:
 
     def end(self, key: str, message: str, **fields: object) -> bool:
         """Tell `message` and how long it took, if `key` had begun; returns whether it had."""
+        if key not in self._since:  # nearly always, several times a second
+            return False
         with self._lock:
             since_s = self._since.pop(key, None)
         if since_s is None:

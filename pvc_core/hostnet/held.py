@@ -49,9 +49,9 @@ def write_until(run: Path, until_s: float | None) -> None:
 
 def read_held(run: Path) -> Held:
     """What stands there; nothing when there is no file. Raises OSError, ValueError (one holds something else)."""
-    listed: Held = _read(run / NAME, Held, Held())
+    listed: Held = _read(f"{run}/{NAME}", Held, Held())
     beside_s = listed.until_boottime_s
-    until_s: float | None = _read(run / UNTIL, float | None, beside_s)
+    until_s: float | None = _read(f"{run}/{UNTIL}", float | None, beside_s)
     if until_s is not None and beside_s is not None:  # by a pvcnoded older than this guard, or before it was replaced
         until_s = max(until_s, beside_s)
     return Held(until_s, listed.addresses)
@@ -64,9 +64,11 @@ def _write(path: Path, data: bytes) -> None:
     os.replace(new, path)
 
 
-def _read(path: Path, kind: Any, absent: Any) -> Any:
+def _read(path: str, kind: Any, absent: Any) -> Any:
+    """A plain name: the guard asks four times a second, and mostly there is nothing."""
     try:
-        return from_json(path.read_bytes(), kind)
+        with open(path, "rb") as file:
+            return from_json(file.read(), kind)
     except FileNotFoundError:
         return absent
     except msgspec.MsgspecError as error:

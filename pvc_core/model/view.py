@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pvc_core.model.cluster import (
     ApiKey,
@@ -55,9 +55,12 @@ class Unread:
         return f"{self.what} (schema {self.schema}, known here: {self.known})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ClusterView:
-    """Records by id: VMs by UUID, volumes by "POOL@NAME" (cluster.layout.volume_id), all else by name or id."""
+    """Records by id: VMs by UUID, volumes by "POOL@NAME" (cluster.layout.volume_id), all else by name or id.
+
+    Without slots, so that `changed` can copy it at once.
+    """
 
     era: Mapping[str, Kept[Era]] = field(default_factory=dict)
     roll_calls: Mapping[str, Kept[RollCall]] = field(default_factory=dict)
@@ -97,6 +100,14 @@ class ClusterView:
     """By key of the store: records that a newer PVC wrote. They are in none of the tables above."""
     fresh: bool = True
     """False while the store gives no answer: then this is how things were."""
+
+    def changed(self, **fields: Any) -> ClusterView:
+        """The same but for these. What dataclasses.replace answers, in a tenth of its time: every heartbeat of every
+        node makes a new picture.
+        """
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__, **fields)
+        return new
 
     @property
     def primary(self) -> str:

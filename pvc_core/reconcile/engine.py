@@ -102,6 +102,8 @@ class Engine:
 
     def take(self) -> Job | None:
         """A job that is due and not being worked on; None if there is none now."""
+        if not self._ready and not (self._heap and self._heap[0][0] <= self._clock.boottime_s()):
+            return None  # asked far more often than anything is due
         with self._changed:
             return self._take()
 

@@ -17,11 +17,15 @@ COMMIT_MAX_BYTES = 1_020_000
 """Keys and values of one commit together; ZooKeeper's own limit for the packet is 1 MiB."""
 
 _OP_OVERHEAD_BYTES = 128
+_ORDINARY = re.compile(r"(?:/[\w@:-][\w.@:-]*)+", re.ASCII)
+"""Most keys. It only spares them the questions below."""
 _HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff\U00010000-\U0010ffff]")
 
 
 def checked_key(key: str) -> str:
     """Return `key` if it is an absolute, plain path; raises Invalid."""
+    if len(key) <= KEY_MAX_BYTES and _ORDINARY.fullmatch(key):
+        return key
     if not key.startswith("/"):
         raise _invalid(key, "does not begin with '/'")
     if key == "/":

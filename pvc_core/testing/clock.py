@@ -11,7 +11,7 @@ class OwnClock:
         self.true, self.rate, self.began_s = true, rate, began_s
 
     def boottime_s(self) -> float:
-        return self.began_s + self.true.boottime_s() * self.rate
+        return self.began_s + self.true._boottime_s * self.rate
 
     def wall_s(self) -> float:
         return self.true.wall_s()

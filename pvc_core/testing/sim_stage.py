@@ -7,6 +7,7 @@ they stand: nothing they would still have done happens.
 
 from __future__ import annotations
 
+import _thread
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ class Actor:
     """One piece of work under way on a thread of its own."""
 
     def __init__(self, work: Callable[[], object]) -> None:
-        self.go = threading.Semaphore(0)
+        self.go = _closed()
         self.done = False
         self.error: BaseException | None = None
         self.work = work
@@ -31,7 +32,7 @@ class Stage:
     def __init__(self, random: random.Random, *, pauses: float) -> None:
         self.dead = False
         self._random, self._pauses = random, pauses
-        self._back = threading.Semaphore(0)
+        self._back = _closed()
         self._actors: list[Actor] = []
         self._now: Actor | None = None
         self._whole = 0
@@ -48,7 +49,7 @@ class Stage:
     def begin(self, work: Callable[[], object]) -> None:
         actor = Actor(work)
         self._actors.append(actor)
-        threading.Thread(target=self._live, args=(actor,), daemon=True).start()
+        _thread.start_new_thread(self._live, (actor,))
 
     def move(self) -> None:
         """Let one of them, chosen by chance, go on."""
@@ -123,3 +124,10 @@ class Stage:
             actor.error = error
         actor.done = True
         self._back.release()
+
+
+def _closed() -> threading.Lock:
+    """A door that one opens for one other: of the threads here one moves at a time, so nobody opens it twice."""
+    door = threading.Lock()
+    door.acquire()
+    return door

@@ -51,9 +51,10 @@ class FakeStorageDefinitions(StorageDefinitions):
 
     def __init__(self, capabilities: StorageCapabilities = ALL_CAPABILITIES) -> None:
         self.capabilities = capabilities
+        self._options = FakePoolOptions()
 
     def shared(self, options: Mapping[str, Any]) -> bool:
-        return bool(FakePoolOptions().load(dict(options))["shared"])
+        return bool(self._options.load(dict(options))["shared"])
 
 
 @dataclass(frozen=True)
