@@ -44,6 +44,16 @@ class VmPicture:
         return self.seen is not None and self.seen.guest is GuestState.RUNNING
 
     @property
+    def answered(self) -> bool:
+        """The last request to live elsewhere was met or given up."""
+        return self.wanted.move <= (self.seen.move_done if self.seen else 0)
+
+    @property
+    def not_moved(self) -> str:
+        """Why it was given up; "" when it was met, or waits for its answer."""
+        return self.seen.move_reason if self.seen and self.seen.move_done == self.wanted.move else ""
+
+    @property
     def sentence(self) -> str:
         if self.seen and self.seen.sentence:
             return self.seen.sentence

@@ -18,9 +18,13 @@ def test_a_vms_life(client: httpx2.Client) -> None:
     assert "life" in ok(
         client.post("/vm", data={"xml": definition("life"), "user_tags": ["a"], "protected_tags": ["keep"]})
     )
-    assert client.get("/vm/life/state").json()["state"] == "stop"
+    before = client.get("/vm/life/state").json()
+    assert before["state"] == "stop"
     assert "runs" in ok(client.post("/vm/life/state", data={"state": "start", "wait": "true"}))
-    assert client.get("/vm/life/node").json()["node"] == "hv1"
+    assert client.get("/vm/life/state").json()["asked"] == before["asked"] + 1, "who lost the answer sees it was taken"
+    place = client.get("/vm/life/node").json()
+    assert (place["node"], place["answered"], place["not_moved"]) == ("hv1", True, "")
+    assert place["asked"] == before["asked"] + 1
     assert client.get("/node/hv1").json()[0]["running_domains"].count("life") == 1
     assert "restarted" in ok(client.post("/vm/life/state", data={"state": "restart", "wait": "1"}))
     assert client.post("/vm/life/rename", data={"new_name": "death"}).status_code == 400

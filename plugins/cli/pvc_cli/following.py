@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import click
 
 from pvc_cli.app import App
+from pvc_cli.waiting import surely
 
 POLL_S = 0.5
 WINDOWS = (200, 2_000, 20_000)
@@ -29,7 +30,7 @@ def show(app: App, where: str, *, lines: int | None, follow: bool) -> None:
     """
 
     def tail(count: int) -> str:
-        return str(app.api.get(where, lines=count).body["data"])
+        return str((surely(app.api, where, lines=count) if follow else app.api.get(where, lines=count)).body["data"])
 
     if follow:
         stream = app.api.follow(where, lines=lines or 10)

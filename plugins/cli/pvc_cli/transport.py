@@ -28,7 +28,7 @@ KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 4))
 
 AGAIN_STATUSES = (429, 500, 502, 503, 504)
 AGAIN_AFTER_S = (0.2, 0.4, 0.8)
-"""Pauses before a GET is asked again. Only GET: it changes nothing, so asking twice is harmless."""
+"""Pauses before it is asked again: a GET, which changes nothing, and what could not even be sent."""
 
 STREAMED = ("text/plain", "text/event-stream")
 
@@ -75,18 +75,22 @@ class Transport:
         self._open: http.client.HTTPConnection | None = None
 
     def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes | Stream = b"") -> RawAnswer:
-        """Ask once, or for GET up to four times. Raises NoAnswer, saying what was tried and what helps."""
-        if method != "GET":
+        """Ask once, or up to four times for GET and for what could not be sent. Raises NoAnswer, saying what was tried
+        and what helps.
+        """
+        reads = method == "GET"
+        if not reads:
             # A connection the server has closed meanwhile is only noticed after sending, and then it is not known
             # whether a change was made. A new connection leaves no such doubt.
             self.close()
-            return self._once(method, target, headers, body)
         for pause_s in AGAIN_AFTER_S:
             try:
                 answer = self._once(method, target, headers, body)
-                if answer.status not in AGAIN_STATUSES:
+                if not reads or answer.status not in AGAIN_STATUSES:
                     return answer
             except NoAnswer as error:
+                if error.sent and not reads:
+                    raise
                 if isinstance(error.__cause__, (FileNotFoundError, PermissionError, ssl.SSLError)):
                     raise
             self._trace(f"* again in {pause_s} s")

@@ -8,14 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pvc_cli.api import Answer, Api, path
+from pvc_cli.api import Answer, Api, Value, path
 from pvc_cli.app import App
-from pvc_cli.errors import TaskFailed
+from pvc_cli.errors import ApiError, NoAnswer, TaskFailed
 from pvc_cli.listening import Bell
 
 POLL_S = 0.5
 BAR_WIDTH = 20
 ENDED = ("SUCCESS", "FAILURE")
+AWAY_S = 60.0
+"""The floating address moves with the primary role, and pvcapid is restarted: whoever waits sits that out."""
+TAKEN_S = 25.0
+"""How long a request whose answer was lost may still be on its way: its coordinator may be waiting for the store."""
+AWAY_STATUSES = (502, 503, 504)
 
 
 def finish(app: App, answer: Answer, *, wait: bool = True, done: str = "") -> None:
@@ -51,10 +56,77 @@ def watched(api: Api, task_id: str, sleep: Callable[[float], None]) -> Iterator[
         return
     with Bell(api, "task", task_id) as bell:
         while now["state"] not in ENDED:
-            now = api.get(path("tasks", task_id)).body
+            now = surely(api, path("tasks", task_id), sleep=sleep).body
             yield now
             if now["state"] not in ENDED:
                 bell.wait(POLL_S, sleep=sleep)
+
+
+def surely(api: Api, where: str, *, sleep: Callable[[float], None] = time.sleep, **params: Value) -> Answer:
+    """GET of what was there a moment ago: when nobody answers, or not now, it is asked again for AWAY_S.
+
+    Raises NoAnswer, ApiError.
+    """
+    until_s = time.monotonic() + AWAY_S
+    while True:
+        try:
+            return api.get(where, **params)
+        except (NoAnswer, ApiError) as error:
+            if time.monotonic() >= until_s or (isinstance(error, ApiError) and error.status not in AWAY_STATUSES):
+                raise
+        sleep(POLL_S)
+
+
+def ask_and_wait(
+    app: App, where: str, done: Callable[[dict[str, Any]], bool], **params: Any
+) -> Answer | dict[str, Any]:
+    """POST with wait=true. When its answer is lost with the primary that was to give it, what was asked for goes on:
+    it is looked whether it was taken, and read until `done`; then the last that was read is returned.
+
+    Raises ApiError, NoAnswer (it is not known whether it was taken).
+    """
+    before = _asked_so_far(app, where)
+    try:
+        return app.api.post(where, wait=True, **params)
+    except (NoAnswer, ApiError) as error:
+        lost = isinstance(error, NoAnswer) and error.sent
+        if before is None or not (lost or (isinstance(error, ApiError) and error.status in AWAY_STATUSES)):
+            raise
+        now = _taken(app, where, before, within_s=TAKEN_S if lost else 0.0)
+        if now is None:
+            raise
+    app.out.note("The answer was lost; what was asked for goes on.")
+    while not done(now):
+        time.sleep(POLL_S)
+        now = _told(app, surely(app.api, where).body, now)
+    return now
+
+
+def _asked_so_far(app: App, where: str) -> int | None:
+    """None where it is not told: by an older API; or there is no such VM, which the answer to the request says best."""
+    try:
+        body = app.api.get(where).body
+    except ApiError:
+        return None
+    return body.get("asked") if isinstance(body, dict) else None
+
+
+def _taken(app: App, where: str, before: int, *, within_s: float) -> dict[str, Any] | None:
+    """What is there when the request has arrived, None when it has not in time."""
+    until_s = time.monotonic() + within_s
+    while True:
+        now: dict[str, Any] = surely(app.api, where).body
+        if now["asked"] > before:
+            return now
+        if time.monotonic() >= until_s:
+            return None
+        time.sleep(POLL_S)
+
+
+def _told(app: App, now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    if now.get("status") != before.get("status"):
+        app.out.note(f"{now['name']}: {now.get('status')}")
+    return now
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class DeviceIn(Schema):
 
 def show_state(call: Call) -> Answer:
     vm = call.services.vms.get(call.names["vm"])
-    return data({"name": vm.wanted.name, "state": vm.state, "status": vm.sentence})
+    return data({"name": vm.wanted.name, "state": vm.state, "status": vm.sentence, "asked": vm.wanted.asked})
 
 
 def set_state(call: Call) -> Answer:
@@ -61,7 +61,12 @@ def _told(vm: VmPicture, what: str) -> Answer:
 
 def show_place(call: Call) -> Answer:
     vm = call.services.vms.get(call.names["vm"])
-    return data({"name": vm.wanted.name, "node": vm.node, "last_node": vm.last_node, "status": vm.sentence})
+    return data(
+        {
+            "name": vm.wanted.name, "node": vm.node, "last_node": vm.last_node, "status": vm.sentence,
+            "asked": vm.wanted.asked, "answered": vm.answered, "not_moved": vm.not_moved,
+        }
+    )  # fmt: skip
 
 
 def move(call: Call) -> Answer:

@@ -161,15 +161,24 @@ class TagsBody(Object):
     tags: list[TagBody]
 
 
+Asked = Annotated[
+    int, Meta(description="requests about its state or place so far: who lost an answer sees if it was taken")
+]
+
+
 class StateBody(Object):
     name: str
     state: str
+    asked: Asked
 
 
 class PlaceBody(Object):
     name: str
     node: str
     last_node: str
+    asked: Asked
+    answered: Annotated[bool, Meta(description="the last request to move was met or given up")]
+    not_moved: Annotated[str, Meta(description='why it was given up; "" when it was met')]
 
 
 class TicketBody(TypedDict):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from pvc_cli.api import path
+from pvc_cli.api import Answer, path
 from pvc_cli.app import App
 from pvc_cli.commands.vm_common import domain_argument
 from pvc_cli.complete import names
+from pvc_cli.errors import TaskFailed
 from pvc_cli.options import wait_flag, wait_task_option
-from pvc_cli.waiting import finish, telling
+from pvc_cli.waiting import ask_and_wait, finish, telling
 
 target_option = click.option(
     "-t", "--target", help="The node to move to [chosen by the cluster].", shell_complete=names("/node")
@@ -21,16 +24,23 @@ def act(
     app: App, domain: str, action: str, *, wait: bool, force_live: bool, node: str | None = None, force: bool = False
 ) -> None:
     # What is false is left out, as it is the default.
-    with telling(app, "vm", domain, wait=wait):
-        answer = app.api.post(
-            path("vm", domain, "node"),
-            action=action,
-            node=node,
-            force=force or None,
-            wait=wait or None,
-            force_live=force_live or None,
-        )
-    finish(app, answer, wait=wait)
+    params: dict[str, Any] = {"action": action, "node": node, "force": force or None, "force_live": force_live or None}
+    where = path("vm", domain, "node")
+    if not wait:
+        finish(app, app.api.post(where, **params), wait=False)
+        return
+    with telling(app, "vm", domain, wait=True):
+        answer = ask_and_wait(app, where, answered, **params)
+    if isinstance(answer, Answer):
+        finish(app, answer)
+    elif answer["not_moved"]:
+        raise TaskFailed(f"VM {domain} was not moved: {answer['not_moved']}")
+    else:
+        app.out.say(f"VM {domain} lives on {answer['node']}.")
+
+
+def answered(place: dict[str, Any]) -> bool:
+    return bool(place["answered"])
 
 
 @click.command()

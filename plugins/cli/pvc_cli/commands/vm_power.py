@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import click
 
-from pvc_cli.api import path
+from pvc_cli.api import Answer, path
 from pvc_cli.app import App
 from pvc_cli.commands.vm_common import domain_argument
 from pvc_cli.options import wait_flag, yes_option
-from pvc_cli.waiting import finish, telling
+from pvc_cli.waiting import ask_and_wait, finish, telling
+
+UNDER_WAY = {"restart": ("restart",), "shutdown": ("start", "shutdown", "migrate", "unmigrate")}
+"""The states in which a VM that was asked to do this has not done it yet."""
 
 
 def set_state(app: App, domain: str, state: str, *, force: bool = False, wait: bool = False) -> None:
     # Left out when false, so that an API which knows no such word for a state need not read it.
-    with telling(app, "vm", domain, wait=wait):
-        answer = app.api.post(path("vm", domain, "state"), state=state, force=force or None, wait=wait or None)
-    finish(app, answer)
+    where, force_it = path("vm", domain, "state"), force or None
+    if not wait:
+        finish(app, app.api.post(where, state=state, force=force_it))
+        return
+    with telling(app, "vm", domain, wait=True):
+        answer = ask_and_wait(app, where, lambda now: now["state"] not in UNDER_WAY[state], state=state, force=force_it)
+    if isinstance(answer, Answer):
+        finish(app, answer)
+    else:
+        app.out.say(f"VM {domain} {'has restarted' if state == 'restart' else 'is off'}: {answer['status']}")
 
 
 @click.command()
