@@ -3,7 +3,7 @@ no questions from other nodes. bench.scale starts many of them on one machine.
 
 Arguments: the configuration file, the node's name, ZooKeeper's address, and where to write the report when told to end:
 a JSON object {"seen": {marker: seconds until this node's picture showed it}, "late_s": the oldest that the last
-accepted heartbeat ever was}. A marker is the settings record's `asked_by`, "bench NAME SECONDS-OF-CLOCK_MONOTONIC".
+accepted heartbeat ever was}. A marker is the first tag of a VM that is off, "bench NAME SECONDS-OF-CLOCK_MONOTONIC".
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import structlog
 
+from bench.tools.records import MARKED
 from pvc_compute_libvirt.plugin import ComputeLibvirt
 from pvc_core.clock import SystemClock
 from pvc_core.cluster import layout
@@ -153,13 +154,12 @@ class _Markers:
         keeper.subscribe(self._look)
 
     def _look(self, keys: Any) -> None:
-        if keys is not None and layout.SETTINGS.key(layout.ONLY) not in keys:
+        kept = self._keeper.view.vm_wanted.get(MARKED)
+        if kept is None or not kept.value.tags or not (keys is None or layout.VM_WANTED.key(MARKED) in keys):
             return
-        for kept in self._keeper.view.settings.values():
-            word, _, rest = kept.value.asked_by.partition(" ")
-            name, _, at_s = rest.partition(" ")
-            if word == "bench" and name not in self.found:
-                self.found[name] = time.monotonic() - float(at_s)
+        _, name, at_s = kept.value.tags[0].name.split(" ")
+        if name not in self.found:
+            self.found[name] = time.monotonic() - float(at_s)
 
 
 if __name__ == "__main__":

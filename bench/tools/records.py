@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,8 @@ from pvc_core.model.node import DaemonState, DomainState, NodeSeen, NodeStats
 from pvc_core.model.vm import Claim, GuestState, Phase, Tag, VmSeen, VmWanted, Want
 
 NODES = 20
+MARKED = "5ee00000-0000-4000-8000-000000000002"
+"""The VM, off for ever, whose first tag is a marker: most writes are such, and concern one node's guests."""
 AT_ONCE = 25
 """VMs a commit; four records of together some 5 kB each, and a packet holds 1 MiB."""
 
@@ -132,6 +135,11 @@ def renew_stats(repository: Repository, uuids: list[str]) -> None:
 def definition(number: int, uuid: str) -> str:
     mac = f"52:54:00:{number >> 8 & 255:02x}:{number & 255:02x}"
     return DEFINITION.format(name=name(number), uuid=uuid, number=number, mac=mac)
+
+
+def bare_definition(number: int, uuid: str) -> str:
+    """Without disks and NICs: nothing outside of the cluster's records is needed to define it."""
+    return re.sub(r" *<(disk|interface).*?</\1>\n", "", definition(number, uuid), flags=re.DOTALL)
 
 
 def name(number: int) -> str:

@@ -111,3 +111,9 @@ def test_networks(capsys: pytest.CaptureFixture[str]) -> None:
     assert "DHCP: 20 of 20" in printed
     assert re.search(r"^\| 20 rules loaded +\| +[0-9]+ \|", printed, re.MULTILINE)
     assert re.search(r"^\| the gateway is handed to the other node +\| +[0-9]+ of", printed, re.MULTILINE)
+
+
+def test_seen(labs: None, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run("seen", capsys, "--writes", "4")
+    cells = re.search(r"^\| seen by all +\|(.*)\|$", printed, re.MULTILINE)
+    assert cells is not None and all(1 < float(cell) < 30_000 for cell in cells.group(1).split("|"))
