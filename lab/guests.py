@@ -100,9 +100,14 @@ def console(api: Api, name: str, lines: int = 200) -> str:
 
 def await_console(api: Api, name: str, text: str, *, deadline_s: float = BOOT_S) -> str:
     """Return the console log once `text` is on it. Raises LabError with its end and what PVC says of the VM."""
-    end = time.monotonic() + deadline_s
+    end, log = time.monotonic() + deadline_s, ""
     while True:
-        log = console(api, name)
+        try:
+            log = console(api, name)
+        except LabError as error:
+            if time.monotonic() > end or (isinstance(error, ApiError) and error.status < 500):
+                raise
+            # else nobody answered at this moment: the primary may be moving while the guest boots
         if text in log:
             return log
         if time.monotonic() > end:

@@ -14,6 +14,7 @@ from typing import Any
 from pvc_core.config.explain import did_you_mean
 from pvc_core.config.faults import show
 from pvc_core.config.sections import Intervals
+from pvc_core.schema.config import INTERVAL_PROFILES
 
 GAP_S = 4.0
 """Longest silence of a healthy node when any one coordinator dies: measured 3 to 5 s, 4 with a connect limit of 1 s."""
@@ -136,7 +137,7 @@ def _intervals(valid: Mapping[str, Any]) -> Iterator[Broken]:
         yield Broken(("intervals", "self_fence_s"), f"{limit:g}", f"{rule}, {why}: at most {longest:.2f}")
 
 
-def _promises(given: Mapping[str, float]) -> Iterator[Broken]:
+def _promises(given: Mapping[str, Any]) -> Iterator[Broken]:
     heartbeat, suspicion, limit, promise = (
         given[key] for key in ("heartbeat_s", "suspicion_s", "self_fence_s", "promise_s")
     )
@@ -155,11 +156,14 @@ def _promises(given: Mapping[str, float]) -> Iterator[Broken]:
 
 
 def _too_short(
-    given: Mapping[str, float], key: str, rule: str, least: float, why: str, *, than: str = "heartbeat_s"
+    given: Mapping[str, Any], key: str, rule: str, least: float, why: str, *, than: str = "heartbeat_s"
 ) -> Broken:
     found = f"{_shown(given, key)} with {_shown(given, than)}"
     return Broken(("intervals", key), found, f"{key} must be {rule} = {least:g}, {why}")
 
 
-def _shown(given: Mapping[str, float], key: str) -> str:
+def _shown(given: Mapping[str, Any], key: str) -> str:
+    profile = given.get("profile", "default")
+    if given[key] == INTERVAL_PROFILES[profile].get(key):
+        return f"{key} {given[key]:g} (of profile {profile})"
     return f"{key} {given[key]:g}" + (" (its default)" if given[key] == getattr(Intervals(), key) else "")

@@ -226,6 +226,7 @@ def test_the_edges_of_the_inequalities(tmp_path: Path, intervals: str, key: str 
         ("suspicion_s: 3", "suspicion_s 3 with heartbeat_s 1 (its default); suspicion_s must be at least 4 x heart"),
         ("promise_s: 7.5", "promise_s 7.5 with self_fence_s 8 (its default); promise_s x 1.001 must be at most"),
         ("sick_s: 6", "sick_s 6 with suspicion_s 5 (its default); sick_s must be at least 2 x suspicion_s = 10"),
+        ("profile: fast, promise_s: 4.9", "promise_s 4.9 with self_fence_s 5 (of profile fast); promise_s x 1.001"),
     ],
 )
 def test_an_inequality_is_told_with_the_two_keys_and_the_reason(tmp_path: Path, intervals: str, words: str) -> None:
