@@ -12,7 +12,10 @@ from pvc_core.services.filters import name_filter
 from pvc_core.services.pictures import VolumePicture
 from pvc_core.services.storage_tasks import StorageTasks
 from pvc_core.services.vm_checks import users
-from pvc_core.units import format_size
+from pvc_core.units import KIB, format_size
+
+SMALLEST_BYTES = 4 * KIB
+"""A block of most disks. Who asks for less has forgotten the unit."""
 
 
 class Volumes(StorageTasks):
@@ -62,8 +65,12 @@ class Volumes(StorageTasks):
         """A new, empty volume. Returns when it can be used. Raises Exists, NotFound (pool), Refused (no room)."""
         checked_name(name, "volume")
         kept = self._need_pool(pool)
-        if size_bytes <= 0:
-            raise Invalid(f"a volume of {size_bytes} bytes is too small", fields={"size": "must be greater than 0"})
+        if size_bytes < SMALLEST_BYTES:
+            raise Invalid(
+                f"a volume of {size_bytes} bytes is too small",
+                help="a number without a unit counts bytes: give one, like 512M, 10G or 2T",
+                fields={"size": f"must be {format_size(SMALLEST_BYTES)} or more"},
+            )
         self._check_absent(pool, name)
         self._check_room(pool, size_bytes, force)
         volume = self._new_volume(kept.value, name, size_bytes)

@@ -159,7 +159,9 @@ def test_completion_script(shell: str) -> None:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [("pvc v", {"vm"}), ("pvc vm tag ", {"get", "add", "remove"}), ("pvc vm info vm0", {"vm00000", "vm00001"}),
-     ("pvc node info hv", {"hv1", "hv2"}), ("pvc node info zz", set())],
+     ("pvc node info hv", {"hv1", "hv2"}), ("pvc node info zz", set()), ("pvc -c lo", {"local"}),
+     ("pvc vm volume add vm00000 vms/vm", {"vms/vm00000_sda", "vms/vm00000_sdb"}),
+     ("pvc vm tag remove vm00001 ", {"tag0"})],
 )  # fmt: skip
 def test_completion(api_url: str, words: str, offered: set[str]) -> None:
     environ = {

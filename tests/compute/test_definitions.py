@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pvc_cli import example
 from pvc_compute_libvirt.definitions import LibvirtDefinitions
 from pvc_compute_libvirt.devices import nic_for
 from pvc_core.contracts.compute import RenderRequest
@@ -31,6 +32,15 @@ def domain(devices: str = "", *, more: str = "", name: str = "web1", uuid: str =
   <devices><emulator>/usr/bin/kvm</emulator>{devices}</devices>
 </domain>
 """
+
+
+def test_the_example_of_the_command_line_can_be_filled() -> None:
+    text = example.DEFINITION.format(uuid=UUID)
+    found = definitions.describe(text)
+    assert (found.name, found.uuid, found.memory_bytes, found.vcpus, found.disks, found.nics) == (
+        "web1", UUID, 1 << 30, 1, (), (),
+    )  # fmt: skip
+    assert definitions.describe(definitions.with_device(text, volume())).volumes == ("vms/web1",)
 
 
 def volume(name: str = "vms/web1", dev: str = "sda", more: str = "") -> str:

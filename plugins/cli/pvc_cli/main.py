@@ -43,8 +43,18 @@ def show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> N
     ctx.exit()
 
 
+def known(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Imported when it is asked for."""
+    from pvc_cli.complete import connections
+
+    return connections(ctx, param, incomplete)
+
+
 @click.group(cls=LazyGroup, lazy=COMMANDS, context_settings=CONTEXT, epilog=EXIT_CODES_HELP)
-@click.option("-c", "--connection", envvar="PVC_CONNECTION", metavar="NAME", help="The cluster to talk to [local].")
+@click.option(
+    "-c", "--connection", envvar="PVC_CONNECTION", metavar="NAME", help="The cluster to talk to [local].",
+    shell_complete=known,
+)  # fmt: skip
 @click.option("-v", "--debug", envvar="PVC_DEBUG", is_flag=True, help="Show each request and its answer's head.")
 @click.option("-q", "--quiet", envvar="PVC_QUIET", is_flag=True, help="Write nothing to standard error.")
 @click.option("-s", "--silent", envvar="PVC_SILENT", is_flag=True, help="Write nothing at all; only the exit code.")

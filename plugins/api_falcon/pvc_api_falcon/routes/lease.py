@@ -69,5 +69,5 @@ ROUTES = (
         method="GET", path=ONE, does=show_lease, gives=LeaseBody, help="One of them, by MAC, address or host name."
     ),
     Route(method="POST", path=ONE, does=add_lease, takes=OneIn, missing=404, help="Reserve an address for that MAC."),
-    Route(method="DELETE", path=ONE, does=remove_lease, help="Take a reservation back, or end a lease."),
+    Route(method="DELETE", path=ONE, does=remove_lease, missing=404, help="Take a reservation back, or end a lease."),
 )  # fmt: skip

@@ -7,10 +7,12 @@ from typing import Any
 import click
 
 from pvc_cli.app import App
+from pvc_cli.complete import connections
 from pvc_cli.connections import API_PORT, Connection, Endpoint, local_socket, masked, truth
 from pvc_cli.errors import CliError
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
+from pvc_cli.options import Number
 from pvc_cli.tables import Column, table
 from pvc_cli.views.cluster import counts
 from pvc_cli.views.node import health
@@ -48,9 +50,9 @@ def connection() -> None:
 @click.argument("name")
 @click.option("-d", "--description", default="N/A", show_default=True, help="A few words about the cluster.")
 @click.option("-a", "--address", required=True, help="Name or address of its API.")
-@click.option("-p", "--port", type=click.IntRange(1, 65535), default=API_PORT, show_default=True, help="Its port.")
-@click.option("-k", "--api-key", default="", help="A key made there with: pvcnoded key add.")
-@click.option("-s/-S", "--ssl/--no-ssl", "tls", default=False, show_default=True, help="Whether it speaks https.")
+@click.option("-p", "--port", type=Number(1, 65535), default=API_PORT, show_default=True, help="Its port.")
+@click.option("-k", "--api-key", default="", help="A key made there by: pvc key add.")
+@click.option("-s/-S", "--ssl/--no-ssl", "tls", default=False, help="Whether it speaks https [no-ssl].")
 @click.pass_obj
 def add(app: App, name: str, description: str, address: str, port: int, api_key: str, tls: bool) -> None:
     """Add the cluster NAME, or change its entry."""
@@ -61,7 +63,7 @@ def add(app: App, name: str, description: str, address: str, port: int, api_key:
 
 
 @connection.command()
-@click.argument("name")
+@click.argument("name", shell_complete=connections)
 @click.pass_obj
 def remove(app: App, name: str) -> None:
     """Forget the cluster NAME."""

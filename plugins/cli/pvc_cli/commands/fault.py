@@ -7,6 +7,7 @@ import re
 import click
 
 from pvc_cli.app import App
+from pvc_cli.complete import names
 from pvc_cli.formats import emit, format_option
 from pvc_cli.lazy import LazyGroup
 from pvc_cli.options import yes_option
@@ -32,7 +33,7 @@ def list_(app: App, limit: str | None, format_: str) -> None:
 
 
 @fault.command()
-@click.argument("fault_ids", metavar="FAULT_ID...", nargs=-1, required=True)
+@click.argument("fault_ids", metavar="FAULT_ID...", nargs=-1, required=True, shell_complete=names("/faults", "{id}"))
 @click.pass_obj
 def ack(app: App, fault_ids: tuple[str, ...]) -> None:
     """Acknowledge faults: as long as they last they lower the health no more."""
@@ -50,7 +51,7 @@ def ack_all(app: App, yes: bool) -> None:
 
 
 @fault.command()
-@click.argument("fault_ids", metavar="FAULT_ID...", nargs=-1, required=True)
+@click.argument("fault_ids", metavar="FAULT_ID...", nargs=-1, required=True, shell_complete=names("/faults", "{id}"))
 @click.pass_obj
 def delete(app: App, fault_ids: tuple[str, ...]) -> None:
     """Delete faults; one that is still so comes back."""

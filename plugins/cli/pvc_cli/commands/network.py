@@ -11,13 +11,13 @@ from pvc_cli.app import App
 from pvc_cli.complete import names
 from pvc_cli.formats import INFO, LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
-from pvc_cli.options import yes_option
+from pvc_cli.options import Number, yes_option
 from pvc_cli.views import network as view
 from pvc_cli.waiting import finish
 
 NETWORKS = "/network"
 WORDS = (
-    click.option("-m", "--mtu", type=click.IntRange(0, 65535), help="Bytes inside it; 0: as large as the hosts allow."),
+    click.option("-m", "--mtu", type=Number(0, 65535), help="Bytes inside it; 0: as large as the hosts allow."),
     click.option("-n", "--domain", help="The domain of its guests' names."),
     click.option("--dns-server", "name_servers", multiple=True, metavar="ADDRESS", help="A name server; repeatable."),
     click.option("-i", "--ipnet", "ip4_network", metavar="NETWORK", help="Its IPv4 network, like 10.20.0.0/24."),
@@ -51,7 +51,7 @@ def network() -> None:
 
 
 @network.command()
-@click.argument("vni", type=click.IntRange(1, 16_777_215))
+@click.argument("vni", type=Number(1, 16_777_215))
 @click.option("-d", "--description", required=True, help="Its name.")
 @click.option(
     "-p", "--type", "nettype", required=True, metavar="TYPE", help="managed, bridged, or another that the cluster has."
@@ -64,7 +64,7 @@ def add(app: App, vni: int, **given: Any) -> None:
 
 
 @network.command()
-@click.argument("net", metavar="VNI", shell_complete=names(NETWORKS, "description"))
+@click.argument("net", metavar="VNI", shell_complete=names(NETWORKS, "{description}"))
 @click.option("-d", "--description", help="Another name.")
 @words
 @click.pass_obj
@@ -74,7 +74,7 @@ def modify(app: App, net: str, **given: Any) -> None:
 
 
 @network.command()
-@click.argument("net", shell_complete=names(NETWORKS, "description"))
+@click.argument("net", shell_complete=names(NETWORKS, "{description}"))
 @yes_option
 @click.pass_obj
 def remove(app: App, net: str, yes: bool) -> None:
@@ -84,7 +84,7 @@ def remove(app: App, net: str, yes: bool) -> None:
 
 
 @network.command()
-@click.argument("net", metavar="VNI", shell_complete=names(NETWORKS, "description"))
+@click.argument("net", metavar="VNI", shell_complete=names(NETWORKS, "{description}"))
 @format_option(*INFO)
 @click.pass_obj
 def info(app: App, net: str, format_: str) -> None:
@@ -94,7 +94,7 @@ def info(app: App, net: str, format_: str) -> None:
 
 
 @network.command("list")
-@click.argument("limit", required=False, shell_complete=names(NETWORKS, "description"))
+@click.argument("limit", required=False, shell_complete=names(NETWORKS, "{description}"))
 @format_option(*LIST)
 @click.pass_obj
 def list_networks(app: App, limit: str | None, format_: str) -> None:

@@ -11,11 +11,11 @@ from pvc_cli.app import App
 from pvc_cli.complete import names
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
-from pvc_cli.options import yes_option
+from pvc_cli.options import Number, yes_option
 from pvc_cli.views import network as view
 from pvc_cli.waiting import finish
 
-net_argument = click.argument("net", shell_complete=names("/network", "description"))
+net_argument = click.argument("net", shell_complete=names("/network", "{description}"))
 
 
 @click.group(cls=LazyGroup)
@@ -28,7 +28,7 @@ def acl() -> None:
 @click.option("--in/--out", "into", default=False, help="For what guests get, or what they send [--out].")
 @click.option("-d", "--description", required=True, help="Its name.")
 @click.option("-r", "--rule", required=True, help="One nftables statement, like 'tcp dport 22 accept'.")
-@click.option("-o", "--order", type=click.IntRange(0), help="Its place among those of its direction [the last].")
+@click.option("-o", "--order", type=Number(0), help="Its place among those of its direction [the last].")
 @click.pass_obj
 def add(app: App, net: str, into: bool, description: str, rule: str, order: int | None) -> None:
     """Add a rule to network NET. The nodes' nft is asked before it is stored."""
@@ -41,7 +41,7 @@ def add(app: App, net: str, into: bool, description: str, rule: str, order: int 
 
 @acl.command()
 @net_argument
-@click.argument("rule")
+@click.argument("rule", shell_complete=names("/network/{net}/acl", "{description}"))
 @yes_option
 @click.pass_obj
 def remove(app: App, net: str, rule: str, yes: bool) -> None:

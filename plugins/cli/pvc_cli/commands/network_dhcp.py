@@ -13,7 +13,7 @@ from pvc_cli.options import yes_option
 from pvc_cli.views import network as view
 from pvc_cli.waiting import finish
 
-net_argument = click.argument("net", shell_complete=names("/network", "description"))
+net_argument = click.argument("net", shell_complete=names("/network", "{description}"))
 
 
 @click.group(cls=LazyGroup)
@@ -35,7 +35,7 @@ def add(app: App, net: str, ipaddr: str, hostname: str, macaddr: str) -> None:
 
 @dhcp.command()
 @net_argument
-@click.argument("macaddr")
+@click.argument("macaddr", shell_complete=names("/network/{net}/lease", "{mac_address}"))
 @yes_option
 @click.pass_obj
 def remove(app: App, net: str, macaddr: str, yes: bool) -> None:

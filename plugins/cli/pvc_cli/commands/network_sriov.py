@@ -11,11 +11,12 @@ from pvc_cli.app import App
 from pvc_cli.complete import names
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
+from pvc_cli.options import Number
 from pvc_cli.views import sriov as view
 from pvc_cli.waiting import finish
 
-node_argument = click.argument("node", shell_complete=names("/node", "name"))
-RATE = click.IntRange(0, 1_000_000)
+node_argument = click.argument("node", shell_complete=names("/node"))
+RATE = Number(0, 1_000_000)
 
 
 @click.group(cls=LazyGroup)
@@ -51,7 +52,7 @@ def vf() -> None:
 
 @vf.command("list")
 @node_argument
-@click.argument("pf", required=False)
+@click.argument("pf", required=False, shell_complete=names("/sriov/pf/{node}", "{phy}"))
 @format_option(*LIST)
 @click.pass_obj
 def list_vf(app: App, node: str, pf: str | None, format_: str) -> None:
@@ -68,7 +69,7 @@ def list_vf(app: App, node: str, pf: str | None, format_: str) -> None:
 
 @vf.command()
 @node_argument
-@click.argument("vf")
+@click.argument("vf", shell_complete=names("/sriov/vf/{node}", "{phy}"))
 @format_option("pretty", "json", "json-pretty")
 @click.pass_obj
 def info(app: App, node: str, vf: str, format_: str) -> None:
@@ -79,9 +80,9 @@ def info(app: App, node: str, vf: str, format_: str) -> None:
 
 @vf.command("set")
 @node_argument
-@click.argument("vf")
-@click.option("--vlan-id", type=click.IntRange(0, 4094), help="The VLAN of its frames; 0 for none.")
-@click.option("--vlan-qos", type=click.IntRange(0, 7), help="Their priority.")
+@click.argument("vf", shell_complete=names("/sriov/vf/{node}", "{phy}"))
+@click.option("--vlan-id", type=Number(0, 4094), help="The VLAN of its frames; 0 for none.")
+@click.option("--vlan-qos", type=Number(0, 7), help="Their priority.")
 @click.option("--tx-rate-min", type=RATE, help="What it can always send, in Mbit/s.")
 @click.option("--tx-rate-max", type=RATE, help="The most it sends, in Mbit/s; 0 for no limit.")
 @click.option("--link-state", type=click.Choice(("auto", "enable", "disable")), help="Whether it has a link.")

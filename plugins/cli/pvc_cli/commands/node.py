@@ -13,7 +13,7 @@ from pvc_cli.errors import ApiError, CliError, ExitCode, NoAnswer
 from pvc_cli.following import show
 from pvc_cli.formats import INFO, LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
-from pvc_cli.options import node_argument, wait_flag, wait_task_option, yes_option
+from pvc_cli.options import Number, node_argument, wait_flag, wait_task_option, yes_option
 from pvc_cli.views import node as view
 from pvc_cli.waiting import finish, wait_for_task
 
@@ -119,7 +119,7 @@ def fence_test(ctx: click.Context, node: str, format_: str) -> None:
 
 @node.command()
 @node_argument
-@click.option("-l", "--lines", type=click.IntRange(min=1), help="How many lines [1000; with --follow 10].")
+@click.option("-l", "--lines", type=Number(min=1), help="How many lines [1000; with --follow 10].")
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines until interrupted.")
 @click.pass_obj
 def log(app: App, node: str, lines: int | None, follow: bool) -> None:

@@ -34,7 +34,7 @@ def run(app: App, pool: str, name: str | None, wait: bool, yes: bool) -> None:
 
 
 @benchmark.command()
-@click.argument("job")
+@click.argument("job", shell_complete=names("/storage/ceph/benchmark", "{job}"))
 @format_option("pretty", "json", "json-pretty")
 @click.pass_obj
 def info(app: App, job: str, format_: str) -> None:

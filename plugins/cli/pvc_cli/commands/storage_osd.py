@@ -9,17 +9,17 @@ from pvc_cli.app import App
 from pvc_cli.complete import names
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
-from pvc_cli.options import wait_task_option, yes_option
+from pvc_cli.options import Fraction, Number, wait_task_option, yes_option
 from pvc_cli.views import storage as view
 from pvc_cli.waiting import finish
 
 OSDS = "/storage/ceph/osd"
 SURE = "yes-i-really-mean-it"
 
-osd_argument = click.argument("osdid", type=click.IntRange(min=0), shell_complete=names(OSDS, "id"))
+osd_argument = click.argument("osdid", type=Number(min=0), shell_complete=names(OSDS, "{id}"))
 node_argument = click.argument("node", shell_complete=names("/node"))
 ratio_option = click.option(
-    "-r", "--ext-db-ratio", type=click.FloatRange(min=0, min_open=True, max=1),
+    "-r", "--ext-db-ratio", type=Fraction(min=0, min_open=True, max=1),
     help="The database in the volume group osd-db, of this share of the disk.",
 )  # fmt: skip
 size_option = click.option("-s", "--ext-db-size", help="The database in the volume group osd-db, of this size.")
@@ -49,12 +49,12 @@ osd.add_command(create_db_vg)
 @node_argument
 @click.argument("device")
 @click.option(
-    "-w", "--weight", type=click.FloatRange(min=0), default=1.0, show_default=True,
+    "-w", "--weight", type=Fraction(min=0), default=1.0, show_default=True,
     help="In CRUSH; 1.0 is by its size.",
 )  # fmt: skip
 @ratio_option
 @size_option
-@click.option("-c", "--osd-count", type=click.IntRange(1, 16), help="So many OSDs on this disk [1].")
+@click.option("-c", "--osd-count", type=Number(1, 16), help="So many OSDs on this disk [1].")
 @wait_task_option
 @yes_option
 @click.pass_obj
@@ -75,7 +75,7 @@ def add(
 @osd_argument
 @click.argument("new_device")
 @click.option("-o", "--old-device", help="Where it was, if Ceph does not know.")
-@click.option("-w", "--weight", type=click.FloatRange(min=0), help="In CRUSH [as before].")
+@click.option("-w", "--weight", type=Fraction(min=0), help="In CRUSH [as before].")
 @ratio_option
 @size_option
 @wait_task_option

@@ -9,7 +9,7 @@ from pvc_cli.app import App
 from pvc_cli.complete import names
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
-from pvc_cli.options import yes_option
+from pvc_cli.options import Number, yes_option
 from pvc_cli.views import storage as view
 from pvc_cli.waiting import finish
 
@@ -23,7 +23,7 @@ def pool() -> None:
 
 @pool.command()
 @click.argument("name")
-@click.argument("pgs", type=click.IntRange(min=0))
+@click.argument("pgs", type=Number(min=0))
 @click.option(
     "-t", "--tier", type=click.Choice(("default", "hdd", "ssd", "nvme")), default="default", show_default=True,
     help="The kind of disks it uses.",
@@ -52,7 +52,7 @@ def remove(app: App, name: str, yes: bool) -> None:
 
 @pool.command("set-pgs")
 @click.argument("name", shell_complete=names(POOLS))
-@click.argument("pgs", type=click.IntRange(min=0))
+@click.argument("pgs", type=Number(min=0))
 @yes_option
 @click.pass_obj
 def set_pgs(app: App, name: str, pgs: int, yes: bool) -> None:

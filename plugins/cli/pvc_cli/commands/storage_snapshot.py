@@ -16,8 +16,8 @@ from pvc_cli.waiting import finish
 
 SNAPSHOTS = "/storage/ceph/snapshot"
 
-volume_argument = click.argument("volume", shell_complete=names("/storage/ceph/volume"))
-name_argument = click.argument("name", shell_complete=names(SNAPSHOTS, "snapshot"))
+volume_argument = click.argument("volume", shell_complete=names("/storage/ceph/volume", pool="pool"))
+name_argument = click.argument("name", shell_complete=names(SNAPSHOTS, "{snapshot}", pool="pool", volume="volume"))
 
 
 @click.group(cls=LazyGroup)

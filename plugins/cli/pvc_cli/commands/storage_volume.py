@@ -12,7 +12,7 @@ from pvc_cli.app import App
 from pvc_cli.complete import names
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
-from pvc_cli.options import wait_task_option, yes_option
+from pvc_cli.options import Number, wait_task_option, yes_option
 from pvc_cli.views import storage as view
 from pvc_cli.waiting import finish
 
@@ -20,7 +20,7 @@ VOLUMES = "/storage/ceph/volume"
 IMAGE_FORMATS = ("raw", "vmdk", "qcow2", "qed", "vdi", "vpc")
 
 pool_argument = click.argument("pool", shell_complete=names("/storage/ceph/pool"))
-name_argument = click.argument("name", shell_complete=names(VOLUMES))
+name_argument = click.argument("name", shell_complete=names(VOLUMES, pool="pool"))
 force_option = click.option("-f", "--force", is_flag=True, help="Even if the pool would become too full.")
 
 
@@ -40,7 +40,7 @@ def where(pool: str, name: str, *more: str) -> str:
 @force_option
 @click.pass_obj
 def add(app: App, pool: str, name: str, size: str, force: bool) -> None:
-    """Make an empty volume."""
+    """Make an empty volume of SIZE, like 512M, 10G or 2T (powers of 1024)."""
     finish(app, app.api.post(VOLUMES, pool=pool, volume=name, size=size, force=force or None))
 
 
@@ -68,7 +68,7 @@ def upload(app: App, pool: str, name: str, image_file: Path, image_format: str, 
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("-s", "--snapshot", help="What the volume was in this snapshot.")
 @click.option("-i", "--since", help="Only what changed since this snapshot, in Ceph's rbd diff format.")
-@click.option("--diff", type=click.IntRange(1, 2), help="The diff format's version; without --since from nothing.")
+@click.option("--diff", type=Number(1, 2), help="The diff format's version; without --since from nothing.")
 @click.pass_obj
 def export(
     app: App, pool: str, name: str, file: Path, snapshot: str | None, since: str | None, diff: int | None
@@ -120,7 +120,7 @@ def remove(app: App, pool: str, name: str, yes: bool) -> None:
 @yes_option
 @click.pass_obj
 def resize(app: App, pool: str, name: str, size: str, force: bool, yes: bool) -> None:
-    """Make a volume SIZE large."""
+    """Make a volume SIZE large, like 512M, 10G or 2T; the guest that has it sees it."""
     app.confirm(f"Resize volume {pool}/{name} to {size}?", yes=yes)
     finish(app, app.api.put(where(pool, name), new_size=size, force=force or None))
 

@@ -6,12 +6,14 @@ from typing import BinaryIO, TextIO
 
 import click
 
+from pvc_cli import example
 from pvc_cli.api import path
 from pvc_cli.app import App
 from pvc_cli.commands.vm_common import METHODS, SELECTORS, domain_argument
+from pvc_cli.complete import names
 from pvc_cli.editing import Definition, difference, edited, kept, read_definition, write_definition
 from pvc_cli.errors import ApiError, Changed, CliError
-from pvc_cli.options import yes_option
+from pvc_cli.options import Number, yes_option
 from pvc_cli.waiting import finish
 
 priority_option = click.option(
@@ -20,7 +22,10 @@ priority_option = click.option(
 
 
 @click.command()
-@click.option("-t", "--target", "node", help="The node to run on first [chosen by the cluster].")
+@click.option(
+    "-t", "--target", "node", help="The node to run on first [chosen by the cluster].",
+    shell_complete=names("/node"),
+)  # fmt: skip
 @click.option("-l", "--limit", help="Nodes it may run on, separated by commas [all].")
 @click.option(
     "-s", "--node-selector", "selector", type=click.Choice(SELECTORS), default="none", show_default=True,
@@ -35,11 +40,15 @@ priority_option = click.option(
     help="How it moves; none is live, else by shutting it down.",
 )  # fmt: skip
 @click.option(
-    "-d", "--max-downtime", type=click.IntRange(min=0), default=300, show_default=True,
+    "-d", "--max-downtime", type=Number(min=0), default=300, show_default=True,
     help="Longest pause of a live migration, in milliseconds.",
 )  # fmt: skip
 @click.option("-g", "--tag", "tags", multiple=True, help="A tag; may be repeated.")
 @click.option("-G", "--protected-tag", "protected", multiple=True, help="A tag that cannot be removed by mistake.")
+@click.option(
+    "--example", is_flag=True, is_eager=True, expose_value=False, callback=example.show,
+    help="Print a definition to begin with, and what comes next; end.",
+)  # fmt: skip
 @click.argument("vmconfig", type=click.File("rb"))
 @click.pass_obj
 def define(
@@ -78,7 +87,7 @@ def define(
 @click.option("-a/-A", "--autostart/--no-autostart", "autostart", default=None, help="Start it when its node is ready.")
 @priority_option
 @click.option("-m", "--method", type=click.Choice(METHODS), help="How it moves.")
-@click.option("-d", "--max-downtime", type=click.IntRange(min=0), help="Longest pause of a migration, in milliseconds.")
+@click.option("-d", "--max-downtime", type=Number(min=0), help="Longest pause of a migration, in milliseconds.")
 @click.option("-p", "--profile", help="The profile it was made from.")
 @click.option("--user-data", type=click.File(), help="A file for its first start (cloud-init), - for standard input.")
 @domain_argument

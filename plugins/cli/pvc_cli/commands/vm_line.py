@@ -6,13 +6,14 @@ import click
 
 from pvc_cli.app import App
 from pvc_cli.commands.vm_common import domain_argument
+from pvc_cli.options import Number
 
 look_option = click.option("--look", is_flag=True, help="Look only: nothing that is typed reaches the guest.")
 
 
 @click.command()
 @domain_argument
-@click.option("-l", "--lines", type=click.IntRange(min=0), default=10, show_default=True, help="What was said before.")
+@click.option("-l", "--lines", type=Number(min=0), default=10, show_default=True, help="What was said before.")
 @look_option
 @click.pass_obj
 def console(app: App, domain: str, lines: int, look: bool) -> None:
@@ -30,7 +31,7 @@ def console(app: App, domain: str, lines: int, look: bool) -> None:
 @click.command()
 @domain_argument
 @click.option("-b", "--bind", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
-@click.option("-p", "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 takes a free one.")
+@click.option("-p", "--port", type=Number(0, 65535), default=0, show_default=True, help="0 takes a free one.")
 @click.option("--viewer/--no-viewer", default=True, help="Start a viewer, when there is a desktop and one.  [--viewer]")
 @click.option("--once", is_flag=True, help="End when the first viewer does.")
 @look_option

@@ -7,6 +7,7 @@ import click
 from pvc_cli.api import path
 from pvc_cli.app import App
 from pvc_cli.commands.vm_common import domain_argument
+from pvc_cli.complete import names
 from pvc_cli.devices import change_device
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
@@ -38,7 +39,7 @@ def get(app: App, domain: str, format_: str) -> None:
 
 @network.command()
 @domain_argument
-@click.argument("net")
+@click.argument("net", shell_complete=names("/network", "{vni}"))
 @click.option("-a", "--macaddr", help="Its MAC address [a new one].")
 @click.option("-m", "--model", default="virtio", show_default=True, help="The card's model.")
 @click.option("-s", "--sriov", is_flag=True, help="NET is an SR-IOV virtual function.")
@@ -62,14 +63,14 @@ def add(
     restart: bool | None,
     yes: bool,
 ) -> None:
-    """Give a VM a network card on NET."""
+    """Give a VM a network card on NET: a VNI, a network's description, or upstream, cluster or storage."""
     form = {"network": net, "macaddr": macaddr, "model": model, "sriov": sriov, "sriov_mode": sriov_mode}
     change_device(app, domain, "network", form, how="attach", live=live, restart=restart, yes=yes)
 
 
 @network.command()
 @domain_argument
-@click.argument("net", required=False)
+@click.argument("net", required=False, shell_complete=names("/network", "{vni}"))
 @click.option("-m", "--mac-address", help="The card's MAC address.")
 @click.option("-s", "--sriov", is_flag=True, help="NET is an SR-IOV virtual function.")
 @live_option

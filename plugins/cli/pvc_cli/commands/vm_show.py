@@ -12,6 +12,7 @@ from pvc_cli.commands.vm_common import domain_argument
 from pvc_cli.complete import names
 from pvc_cli.following import show
 from pvc_cli.formats import INFO, LIST, emit, format_option
+from pvc_cli.options import Number
 from pvc_cli.views import vm as view
 
 
@@ -67,7 +68,7 @@ def dump(app: App, domain: str, target: Path | None) -> None:
 
 @click.command()
 @domain_argument
-@click.option("-l", "--lines", type=click.IntRange(min=1), help="How many lines [1000; with --follow 10].")
+@click.option("-l", "--lines", type=Number(min=1), help="How many lines [1000; with --follow 10].")
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines until interrupted.")
 @click.pass_obj
 def log(app: App, domain: str, lines: int | None, follow: bool) -> None:

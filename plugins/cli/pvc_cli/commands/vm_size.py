@@ -10,7 +10,7 @@ from pvc_cli.commands.vm_common import domain_argument
 from pvc_cli.editing import read_definition, wants_restart
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
-from pvc_cli.options import restart_option, yes_option
+from pvc_cli.options import Mebibytes, Number, restart_option, yes_option
 from pvc_cli.tables import facts
 from pvc_cli.waiting import finish
 
@@ -40,7 +40,7 @@ def get_vcpu(app: App, domain: str, format_: str) -> None:
 
 @vcpu.command("set")
 @domain_argument
-@click.argument("vcpus", type=click.IntRange(min=1))
+@click.argument("vcpus", type=Number(min=1))
 @click.option("-t", "--topology", help="SOCKETS,CORES,THREADS [1,VCPUS,1].")
 @restart_option
 @yes_option
@@ -75,11 +75,11 @@ def get_memory(app: App, domain: str, format_: str) -> None:
 
 @memory.command("set")
 @domain_argument
-@click.argument("memory", type=click.IntRange(min=1))
+@click.argument("memory", type=Mebibytes())
 @restart_option
 @yes_option
 @click.pass_obj
 def set_memory(app: App, domain: str, memory: int, restart: bool | None, yes: bool) -> None:
-    """Give a VM that much memory, in MiB."""
+    """Give a VM that much MEMORY: a number of MiB, or one with a unit, like 4G."""
     restart = wants_restart(app, restart, read_definition(app, domain), yes=yes)
     finish(app, app.api.put(path("vm", domain, "memory"), form={"memory": memory}, restart=restart))

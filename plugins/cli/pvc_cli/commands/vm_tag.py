@@ -7,6 +7,7 @@ import click
 from pvc_cli.api import path
 from pvc_cli.app import App
 from pvc_cli.commands.vm_common import domain_argument
+from pvc_cli.complete import names
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
 from pvc_cli.tables import table
@@ -47,7 +48,7 @@ def add(app: App, domain: str, tag: str, protected: bool) -> None:
 
 @tag.command()
 @domain_argument
-@click.argument("tag")
+@click.argument("tag", shell_complete=names("/vm/{domain}/tags", inside="tags"))
 @click.pass_obj
 def remove(app: App, domain: str, tag: str) -> None:
     """Take a tag from a VM."""

@@ -7,6 +7,7 @@ import click
 from pvc_cli.api import path
 from pvc_cli.app import App
 from pvc_cli.commands.vm_common import domain_argument
+from pvc_cli.complete import names
 from pvc_cli.devices import change_device
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
@@ -38,7 +39,7 @@ def get(app: App, domain: str, format_: str) -> None:
 
 @volume.command()
 @domain_argument
-@click.argument("volume")
+@click.argument("volume", shell_complete=names("/storage/ceph/volume", "{pool}/{name}"))
 @click.option("-d", "--disk-id", help="Its name in the definition, like sdb [the first free one].")
 @click.option(
     "-b", "--bus", type=click.Choice(("scsi", "ide", "usb", "virtio")), default="scsi", show_default=True,
@@ -63,7 +64,7 @@ def add(
     restart: bool | None,
     yes: bool,
 ) -> None:
-    """Give a VM a disk on VOLUME, which must exist."""
+    """Give a VM a disk on VOLUME, like vms/web1_data, which must exist (`pvc storage volume add` makes one)."""
     if kind == "file" and not volume.startswith("/"):
         raise click.UsageError(f'"{volume}" is no absolute path of a file.')
     if kind == "rbd" and volume.startswith("/"):
@@ -74,11 +75,11 @@ def add(
 
 @volume.command()
 @domain_argument
-@click.argument("volume")
+@click.argument("volume", shell_complete=names("/storage/ceph/volume", "{pool}/{name}"))
 @live_option
 @restart_option
 @yes_option
 @click.pass_obj
 def remove(app: App, domain: str, volume: str, live: bool, restart: bool | None, yes: bool) -> None:
-    """Take a disk from a VM. The volume itself stays."""
+    """Take the disk on VOLUME, like vms/web1_data, from a VM. The volume itself stays."""
     change_device(app, domain, "volume", {"volume": volume}, how="detach", live=live, restart=restart, yes=yes)

@@ -46,23 +46,22 @@ def network_list(out: Output, networks: list[dict[str, Any]]) -> str:
 def network_info(network: dict[str, Any]) -> str:
     ip4, ip6 = network["ip4"], network["ip6"]
     options = ", ".join(f"{key}={value}" for key, value in sorted(network.get("options", {}).items()))
-    return facts(
-        [
-            ("VNI", network["vni"]),
-            ("Description", network["description"]),
-            ("Type", network["type"]),
-            ("MTU", network["mtu"]),
-            ("Domain", network["domain"]),
-            ("Name servers", network["name_servers"]),
-            ("IPv4 network", _shown(ip4["network"])),
-            ("IPv4 gateway", _shown(ip4["gateway"])),
-            ("DHCP addresses", _range(ip4)),
-            ("IPv6 network", _shown(ip6["network"])),
-            ("IPv6 gateway", _shown(ip6["gateway"])),
-            ("Options", options),
-            ("Status", network.get("status", "")),
-        ]
-    )
+    rows = [
+        ("VNI", network["vni"]),
+        ("Description", network["description"]),
+        ("Type", network["type"]),
+        ("MTU", network["mtu"]),
+        ("Domain", network["domain"]),
+        ("Name servers", network["name_servers"]),
+        ("IPv4 network", _shown(ip4["network"])),
+        ("IPv4 gateway", _shown(ip4["gateway"])),
+        ("DHCP addresses", _range(ip4)),
+        ("IPv6 network", _shown(ip6["network"])),
+        ("IPv6 gateway", _shown(ip6["gateway"])),
+        ("Options", options),
+        ("Status", network.get("status", "")),
+    ]
+    return facts([(label, value or "-") for label, value in rows])
 
 
 LEASES = (
