@@ -17,6 +17,10 @@ from typing import Any
 
 from lab import LabError
 
+AGAIN_AFTER_S = (0.5, 1.0, 2.0)
+QUICK_S = 5.0
+"""Who was silent for longer than this hangs; that is told at once."""
+
 Words = Mapping[str, str | int | Sequence[str]]
 
 
@@ -36,6 +40,17 @@ class Api:
     key: str
 
     def get(self, path: str, **words: str | int) -> Any:
+        """Asked again when the connection goes: on a busy machine the primary, and the API with it, may move any time."""
+        for pause_s in AGAIN_AFTER_S:
+            began_s = time.monotonic()
+            try:
+                return self.call("GET", path, words)
+            except ApiError:
+                raise
+            except LabError:
+                if time.monotonic() - began_s > QUICK_S:
+                    raise
+            time.sleep(pause_s)
         return self.call("GET", path, words)
 
     def post(self, path: str, **words: str | int | Sequence[str]) -> Any:
