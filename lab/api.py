@@ -40,7 +40,7 @@ class Api:
     key: str
 
     def get(self, path: str, **words: str | int) -> Any:
-        """Asked again when the connection goes: on a busy machine the primary, and the API with it, may move any time."""
+        """Asked again when the connection goes: on a busy machine the primary may move any time and its API with it."""
         for pause_s in AGAIN_AFTER_S:
             began_s = time.monotonic()
             try:

@@ -91,6 +91,7 @@ def test_an_api_without_events_is_asked_as_ever() -> None:
 SAID = b"""event: ready
 data: {}
 
+id: l-7
 event: vm
 data: {"kind": "vm", "id": "u1", "name": "web1", "state": "migrate", "node": "hv2", "status": "moves to hv2, 40 %"}
 
@@ -113,5 +114,23 @@ def slowly(request: Any) -> Reply:
 
 
 def test_events_are_shown_as_they_come(pvc: Any, api: Any) -> None:
-    api.on("GET /events", Reply(200, SAID, {"Content-Type": "text/event-stream; charset=utf-8"}))
-    assert pvc("cluster", "events").out == "vm       web1: migrate, hv2, moves to hv2, 40 %\n"
+    """A stream that ends is gone on with after its last event, from whichever API answers then."""
+    asked: list[Any] = []
+
+    def answer(request: Any) -> Reply:
+        asked.append(request.query.get("last_event_id"))
+        if len(asked) == 1:
+            return Reply(200, SAID, {"Content-Type": "text/event-stream; charset=utf-8"})
+        return Reply(503 if len(asked) < 4 else 401, {"message": "No."})
+
+    api.on("GET /events", answer)
+    result = pvc("cluster", "events")
+    assert result.out == "vm       web1: migrate, hv2, moves to hv2, 40 %\n"
+    assert asked == [None, ["l-7"], ["l-7"], ["l-7"]]
+    assert (result.code, "connecting again" in result.err) == (5, True)
+
+
+def test_an_api_that_tells_no_events_is_no_endless_question(pvc: Any, api: Any) -> None:
+    api.on("GET /events", Reply(200, {"data": ""}))
+    result = pvc("cluster", "events")
+    assert (result.code, "tells no events" in result.err) == (1, True)

@@ -67,8 +67,8 @@ class Bell:
         self._listens.set()
 
 
-def told(pieces: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(event, data) out of a stream of server-sent events."""
+def told(pieces: Iterator[str], mark: Callable[[str], None] = lambda id: None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(event, data) out of a stream of server-sent events; `mark` gets each one's id, to go on after it."""
     rest, fields = "", {}
     for piece in pieces:
         *lines, rest = (rest + piece).split("\n")
@@ -77,5 +77,6 @@ def told(pieces: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
                 key, _, value = one.partition(": ")
                 fields[key] = value
             elif not one and fields:
+                mark(fields.get("id", ""))
                 yield fields.get("event", ""), json.loads(fields.get("data", "{}"))
                 fields = {}

@@ -6,12 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from pvc_cli.api import Answer, Api, Value, path
 from pvc_cli.app import App
 from pvc_cli.errors import ApiError, NoAnswer, TaskFailed
 from pvc_cli.listening import Bell
+
+T = TypeVar("T")
 
 POLL_S = 0.5
 BAR_WIDTH = 20
@@ -63,14 +65,19 @@ def watched(api: Api, task_id: str, sleep: Callable[[float], None]) -> Iterator[
 
 
 def surely(api: Api, where: str, *, sleep: Callable[[float], None] = time.sleep, **params: Value) -> Answer:
-    """GET of what was there a moment ago: when nobody answers, or not now, it is asked again for AWAY_S.
+    """GET of what was there a moment ago. Raises NoAnswer, ApiError."""
+    return again(lambda: api.get(where, **params), sleep=sleep)
+
+
+def again(ask: Callable[[], T], *, sleep: Callable[[float], None] = time.sleep) -> T:
+    """A question that changes nothing: when nobody answers, or not now, it is asked again for AWAY_S.
 
     Raises NoAnswer, ApiError.
     """
     until_s = time.monotonic() + AWAY_S
     while True:
         try:
-            return api.get(where, **params)
+            return ask()
         except (NoAnswer, ApiError) as error:
             if time.monotonic() >= until_s or (isinstance(error, ApiError) and error.status not in AWAY_STATUSES):
                 raise
