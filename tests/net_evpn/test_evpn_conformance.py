@@ -15,7 +15,7 @@ from pvc_core.errors import Refused
 from pvc_core.testing.contract_network import MACS, NetworkContract, address, plugged
 from pvc_net_common.floods import Floods
 
-from .evpn_rig import EvpnRig, World, await_ready
+from .evpn_rig import EvpnRig, Guest, World, await_ready, opened
 
 pytestmark = [
     pytest.mark.system,
@@ -46,6 +46,17 @@ def test_a_network_is_not_removed_from_under_a_guest(rig: EvpnRig) -> None:
         rig.driver("hv1").remove_network(network, deadline_s=10)
     rig.unplugged(guest)
     rig.driver("hv1").remove_network(network, deadline_s=10)
+
+
+def test_a_change_of_the_mtu_reaches_the_ports_of_guests(rig: EvpnRig, world: World) -> None:
+    network = rig.network(mtu=1300)
+    guest = plugged(rig, "hv1", network, 0)
+    assert isinstance(guest, Guest)
+    for mtu in (1300, 1400):
+        world.kernel("hv1").ensure(network.vni, network.id, world.fabrics["hv1"].local, mtu)
+        with opened(world.space("hv1")) as host:
+            assert host.get_links(host.link_lookup(ifname=guest.tap)[0])[0].get("ifla_mtu") == mtu
+        assert not world.kernel("hv1").ensure(network.vni, network.id, world.fabrics["hv1"].local, mtu)
 
 
 def test_a_restart_of_the_daemon_leaves_frr_and_its_sessions_alone(rig: EvpnRig, world: World) -> None:

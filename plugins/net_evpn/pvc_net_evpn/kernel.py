@@ -19,6 +19,7 @@ from pvc_core.errors import Permanent, Refused, Retry
 from pvc_core.model.network import Network, NetworkFound
 from pvc_net_common.floods import Floods
 from pvc_net_common.links import ports
+from pvc_net_common.names import mac_of
 from pvc_net_evpn.definitions import HEADERS_BYTES
 from pvc_net_evpn.options import wishes
 
@@ -160,6 +161,10 @@ class Kernel:
             ip.link("set", index=vxlan["index"], master=bridge["index"])
             ip.brport("set", index=vxlan["index"], learning=0)
             changed = True
+        for port in ports(ip, bridge):  # guests' were made with the MTU of then
+            if mac_of(port.get("ifla_ifname")) is not None and port.get("ifla_mtu") != mtu:
+                ip.link("set", index=port["index"], mtu=mtu)
+                changed = True
         for link in (vxlan, bridge):
             if link.get("ifla_mtu") != mtu or link["state"] != "up":
                 ip.link("set", index=link["index"], mtu=mtu, state="up")
