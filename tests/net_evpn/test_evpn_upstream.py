@@ -135,10 +135,22 @@ class Router:
             if any(path["path"] for path in paths)
         }
 
-    def established(self) -> list[int]:
+    def established(self) -> dict[str, int]:
         """How often each session was, of those that are."""
         peers = json.loads(self.vtysh("-c", "show bgp ipv4 unicast summary json"))["peers"]
-        return [one["connectionsEstablished"] for one in peers.values() if one["state"] == "Established"]
+        return {name: one["connectionsEstablished"] for name, one in peers.items() if one["state"] == "Established"}
+
+    def ended(self, before: dict[str, int]) -> list[str]:
+        """Sessions that stood and were ended since, and why; not those of which a busy machine heard nothing for the
+        9 s that they wait.
+        """
+        peers = json.loads(self.vtysh("-c", "show bgp neighbors json"))
+        return [
+            f"{name}: {peers[name].get('lastResetDueTo')}, {peers[name].get('lastNotificationReason')}"
+            for name, often in before.items()
+            if peers[name]["connectionsEstablished"] != often
+            and "Hold Timer" not in str(peers[name].get("lastNotificationReason"))
+        ]
 
 
 def vtysh(run: Path, *words: str) -> str:
@@ -189,7 +201,7 @@ def test_managed_networks_go_out_and_only_they(rig: EvpnRig, world: RoutedWorld,
     eventually(lambda: world.router.routes().keys() == {"10.20.0.0/24"}, "it knows that one is gone")
     made(rig, replace(lab, options={"upstream": "no"}))
     eventually(lambda: not world.router.routes(), "it knows none")
-    assert world.router.established() == before, "a session was restarted"
+    assert not world.router.ended(before)
 
 
 def test_what_comes_in_is_what_was_asked_for(world: RoutedWorld, lab: Network) -> None:
