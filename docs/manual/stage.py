@@ -16,6 +16,7 @@ from typing import Any
 from configured import configuration_reference
 
 from pvc_api_falcon.openapi import document
+from pvc_api_falcon.page import shown
 from pvc_api_falcon.routes import THERE
 from pvc_core import __version__
 
@@ -109,8 +110,9 @@ def _kind(schema: dict[str, Any]) -> str:
         words.append("one of " + ", ".join(f"`{one}`" for one in schema["enum"]))
     if "minimum" in schema:
         words.append(f"{schema['minimum']} to {schema.get('maximum', 'any')}")
-    if "description" in schema and "$ref" not in schema:
+    if "description" in schema:
         words.append(_flat(schema["description"]))
+    words += [f"like `{shown(one).strip()}`" for one in schema.get("examples", ())]
     return "; ".join(words).replace("|", "\\|")
 
 

@@ -6,14 +6,16 @@ import re
 from typing import Any
 
 import httpx2
+import jsonschema_rs
 import pytest
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 from pvc_api_falcon.openapi import document, json_schema
 from pvc_api_falcon.roles import least_role
-from pvc_api_falcon.route import Nothing
+from pvc_api_falcon.route import Nothing, Route
 from pvc_api_falcon.routes import THERE
+from pvc_api_falcon.words import PARAMETERS
 
 from .rig import Api
 
@@ -71,3 +73,43 @@ def test_the_page_stands_alone(api: Api) -> None:
     assert answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/html")
     assert "http://" not in answer.text and "https://" not in answer.text and "<script" not in answer.text
     assert all(route.path.replace("&", "&amp;") in answer.text for route in THERE)
+
+
+def test_everything_has_words_and_an_example(shown: dict[str, Any]) -> None:
+    """Enough to write a client without reading code."""
+    for path, methods in shown["paths"].items():
+        for method, told in methods.items():
+            bodies = [one["schema"] for one in told.get("requestBody", {}).get("content", {}).values()]
+            given = {one["name"]: one["schema"] for one in told["parameters"]}
+            for body in bodies:
+                given |= body.get("properties", {})
+            for name, schema in given.items():
+                assert schema["description"], (method, path, name)
+                assert "default" in schema or schema["examples"], (method, path, name)
+                validator = jsonschema_rs.Draft202012Validator(schema)
+                assert not [wrong.message for one in schema.get("examples", ()) for wrong in validator.iter_errors(one)]
+    for name, schema in shown["components"]["schemas"].items():
+        assert [key for key, one in schema.get("properties", {}).items() if not one.get("description")] == [], name
+
+
+def test_no_words_for_what_is_not_there() -> None:
+    paths = {f"{route.method} {route.path}": route for route in THERE}
+    names = {name for route in THERE for name in _names(route)} | {"fields", "page", "per_page"}
+    names |= {"Idempotency-Key", "If-Match"}
+    for key in PARAMETERS:
+        where, _, name = key.rpartition(" ")
+        assert name in (_names(paths[where]) if where else names), key
+
+
+def _names(route: Route) -> set[str]:
+    taken = {field.data_key or name for name, field in route.takes().load_fields.items()} if route.takes else set()
+    return taken | set(re.findall(r"\{(\w+)\}", route.path))
+
+
+def test_the_page_has_every_answer_and_example(api: Api, shown: dict[str, Any]) -> None:
+    with httpx2.Client(base_url=f"{api.url}/api/v1") as nobody:
+        page = nobody.get("/docs").text
+    for name in shown["components"]["schemas"]:
+        assert f'<h3 id="{name}">' in page
+    assert {one for one in re.findall(r'href="#(\w+)"', page)} <= set(re.findall(r'id="(\w+)"', page))
+    assert "like <code>tcp dport 22 accept</code>" in page

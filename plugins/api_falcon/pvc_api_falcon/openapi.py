@@ -24,6 +24,8 @@ from pvc_api_falcon.roles import least_role
 from pvc_api_falcon.route import BYTES, JSON, TEXT, Nothing, Route
 from pvc_api_falcon.settings import BASE
 from pvc_api_falcon.wire.common import Message, Started
+from pvc_api_falcon.words import explained
+from pvc_api_falcon.words_of_answers import described
 from pvc_core.schema.fields import Size
 
 NO_KEY: list[dict[str, list[str]]] = []
@@ -70,7 +72,7 @@ def document(routes: tuple[Route, ...], version: str) -> dict[str, Any]:
                 "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
                 "session": {"type": "apiKey", "in": "cookie", "name": "pvc_session"},
             },
-            "schemas": {"Error": ERROR, **bodies.components},
+            "schemas": described({"Error": ERROR, **bodies.components}),
         },
     }
 
@@ -92,8 +94,10 @@ def _answers_with(route: Route) -> Any:
 
 def operation(route: Route, routes: tuple[Route, ...], bodies: Bodies) -> dict[str, Any]:
     names = re.findall(r"\{(\w+)\}", route.path)
-    schema = None if route.takes is None else json_schema(route.takes())
-    parameters = [{"name": name, "in": "path", "required": True, "schema": PATH_NAME} for name in names]
+    schema = None if route.takes is None else _explained(route, json_schema(route.takes()))
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": explained(route, name, PATH_NAME)} for name in names
+    ]
     found: dict[str, Any] = {
         "operationId": operation_id(route),
         "summary": route.help,
@@ -114,7 +118,7 @@ def operation(route: Route, routes: tuple[Route, ...], bodies: Bodies) -> dict[s
     if route.upload:
         found["requestBody"] = {"required": True, "content": {BYTES: FILE}}
     if route.method == "GET" and route.takes is not None and not route.open:
-        parameters += in_query(json_schema(PartIn() if is_list(route, routes) else FieldsIn()))
+        parameters += in_query(_explained(route, json_schema(PartIn() if is_list(route, routes) else FieldsIn())))
     parameters += _headers(route)
     return found
 
@@ -133,10 +137,18 @@ def _headers(route: Route) -> list[dict[str, Any]]:
     found = []
     if route.method == "POST" and not route.upload and not route.open:
         key = {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": r"^[!-~]+$"}
-        found.append({"name": IDEMPOTENCY_KEY, "in": "header", "required": False, "schema": key})
+        found.append(_header(route, IDEMPOTENCY_KEY, key))
     if route.method != "GET" and has_version(route):
-        found.append({"name": "If-Match", "in": "header", "required": False, "schema": {"type": "string"}})
+        found.append(_header(route, "If-Match", {"type": "string"}))
     return found
+
+
+def _header(route: Route, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "schema": explained(route, name, schema)}
+
+
+def _explained(route: Route, schema: dict[str, Any]) -> dict[str, Any]:
+    return {**schema, "properties": {name: explained(route, name, one) for name, one in schema["properties"].items()}}
 
 
 def responses(route: Route, names: list[str], bodies: Bodies, *, part: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from html import escape
 from typing import Any
@@ -24,6 +25,9 @@ def page(document: dict[str, Any]) -> str:
     title = escape(f"{document['info']['title']} {document['info']['version']}")
     links = "".join(f'<a href="#{escape(noun)}">{escape(noun)}</a>' for noun in sorted(nouns))
     parts = [f'<h2 id="{escape(noun)}">{escape(noun)}</h2>{"".join(nouns[noun])}' for noun in sorted(nouns)]
+    links += '<a href="#answers">what is answered</a>'
+    schemas = document["components"]["schemas"]
+    parts.append(f'<h2 id="answers">What is answered</h2>{"".join(_answer(*one) for one in schemas.items())}')
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style></head>"
@@ -42,21 +46,56 @@ def _operation(method: str, path: str, what: dict[str, Any]) -> str:
         for name, one in body.get("properties", {}).items()
     ]
     answers = ", ".join(code for code in what["responses"])
+    success = next(one for code, one in what["responses"].items() if code in ("200", "202", "101"))
+    given = " or ".join(_kind(one["schema"]) for one in success.get("content", {}).values())
     table = f"<table><tr><th>name</th><th>in</th><th>what</th></tr>{''.join(rows)}</table>" if rows else ""
     id, summary, who = (escape(what[key]) for key in ("operationId", "summary", "description"))
     return (
         f'<h3 id="{id}"><span class="m">{method.upper()}</span> <code>{escape(path)}</code></h3>'
-        f'<p>{summary} <span class="r">{who} Answers: {answers}.</span></p>{table}'
+        f'<p>{summary} <span class="r">{who} Answers: {answers}{f"; {given}" if given else ""}.</span></p>{table}'
     )
 
 
 def _row(name: str, where: str, required: bool, schema: dict[str, Any]) -> str:
-    kind = " or ".join(schema["type"]) if isinstance(schema["type"], list) else schema["type"]
-    words = [kind, *(["required"] if required else [])]
+    words = [_kind(schema), *(["required"] if required else [])]
     if "enum" in schema:
         words.append("one of " + ", ".join(schema["enum"]))
     if "minimum" in schema:
         words.append(f"{schema['minimum']} to {schema.get('maximum', 'any')}")
     if "description" in schema:
-        words.append(schema["description"])
-    return f"<tr><td><code>{escape(name)}</code></td><td>{where}</td><td>{escape('; '.join(words))}</td></tr>"
+        words.append(escape(schema["description"]))
+    words += [f"like <code>{escape(shown(one))}</code>" for one in schema.get("examples", ())]
+    return f"<tr><td><code>{escape(name)}</code></td><td>{where}</td><td>{'; '.join(words)}</td></tr>"
+
+
+def _answer(name: str, schema: dict[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td><code>{escape(key)}</code></td><td>{_kind(one)}</td><td>{escape(one['description'])}</td></tr>"
+        for key, one in schema.get("properties", {}).items()
+    )
+    words = escape(schema.get("description", ""))
+    return f'<h3 id="{escape(name)}"><code>{escape(name)}</code></h3><p>{words}</p><table>{rows}</table>'
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """The type in words; that of an object leads to its table."""
+    if "$ref" in schema:
+        name = escape(schema["$ref"].rpartition("/")[2])
+        return f'<a href="#{name}">{name}</a>'
+    if several := schema.get("anyOf"):
+        return " or ".join(map(_kind, several))
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema['items'])}" if schema.get("items") else "list"
+    if isinstance(schema.get("additionalProperties"), dict):
+        return f"object, each member {_kind(schema['additionalProperties'])}"
+    kinds = schema.get("type", "any")
+    return escape(" or ".join(kinds) if isinstance(kinds, list) else kinds)
+
+
+def shown(example: Any) -> str:
+    """As it stands in a query or form."""
+    if isinstance(example, list):
+        return ", ".join(map(str, example))
+    if isinstance(example, bool):
+        return str(example).lower()
+    return json.dumps(example) if isinstance(example, dict) else str(example)
