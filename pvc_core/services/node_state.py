@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pvc_core.errors import Refused
 from pvc_core.model.node import DaemonState, Heartbeat, NodeSeen
+from pvc_core.model.verdict import Vouch, life_id
+from pvc_core.model.view import ClusterView
 
 QUIET_S = 10.0
 """pvcnoded reports to the guard every 2 s, and a machine under load may be late."""
@@ -37,3 +40,24 @@ def judged(seen: NodeSeen, beat: Heartbeat | None, *, silent_s: float, dead_afte
         sentence = f"its pvcnoded has said nothing for {beat.told_s:.0f} s; guests run on, nothing new happens there"
         return replace(seen, daemon_state=DaemonState.STOP, sentence=sentence)
     return seen
+
+
+def demand_lost(seen: NodeSeen) -> None:
+    """Raises Refused while nobody needs a person's word that this node is off. `seen` is `judged`."""
+    if seen.daemon_state in (DaemonState.DEAD, DaemonState.FENCED):
+        return
+    if seen.daemon_state is DaemonState.STOP:  # not always heard: its guard may mean to be back
+        raise Refused(
+            f"node {seen.name} is not lost: {seen.sentence or 'its pvcnoded is stopped'}",
+            help=f"`pvc node why {seen.name}` tells when it is",
+        )
+    raise Refused(f"node {seen.name} is heard: it is in state {seen.daemon_state}", help="switch it off first")
+
+
+def awaited(view: ClusterView, word: Vouch) -> str:
+    """What a person's word waits for before it lets any guest go, "" when it counts at once."""
+    if life_id(word.node, word.incarnation) in view.verdicts:
+        return ""
+    if view.maintenance:
+        return f"Node {word.node} is not given up, for there is maintenance: it counts when that is over"
+    return f"It counts as soon as node {word.node} is given up"

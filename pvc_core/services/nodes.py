@@ -20,7 +20,7 @@ from pvc_core.services.counted import Counted
 from pvc_core.services.desk import Desk, Reply
 from pvc_core.services.filters import name_filter
 from pvc_core.services.following import LogFlow
-from pvc_core.services.node_state import judged
+from pvc_core.services.node_state import awaited, demand_lost, judged
 from pvc_core.services.pictures import NodePicture
 from pvc_core.services.tasks import TaskService
 
@@ -111,10 +111,9 @@ class NodeService:
         """
         picture = self.get(name)
         beat = self.desk.view.heartbeats.get(name)
-        if picture.seen.daemon_state not in (DaemonState.DEAD, DaemonState.FENCED) or beat is None:
-            raise Refused(
-                f"node {name} is heard: it is in state {picture.seen.daemon_state}", help="switch it off first"
-            )
+        demand_lost(picture.seen)
+        if beat is None:
+            raise Refused(f"node {name} was never heard: it has no guests that could wait for your word")
         if not confirm:
             raise Refused(
                 f"nothing was confirmed: {VOUCH_WORDS.format(node=name)}", help="confirm=true says that it is so"
@@ -132,6 +131,10 @@ class NodeService:
         )
         self.desk.commit(Add(layout.VOUCHES, life, said))
         return said
+
+    def awaited(self, word: Vouch) -> str:
+        """A sentence about what must come first, "" when `word` lets the guests go at once."""
+        return awaited(self.desk.view, word)
 
     def log(self, name: str, lines: int) -> str:
         self.get(name)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from pvc_core.cluster.heard import Heard
+from pvc_core.errors import Refused
+from pvc_core.model.cluster import Settings
 from pvc_core.model.node import CoordinatorState, DaemonState, HealthSeen, Heartbeat, NodeSeen
+from pvc_core.model.verdict import Verdict, Vouch, life_id
 from pvc_core.model.view import ClusterView, Kept
 from pvc_core.policy.placement import NodeLoad
-from pvc_core.services.node_state import judged
+from pvc_core.services.node_state import awaited, demand_lost, judged
 from pvc_core.services.pictures import NodePicture
 from pvc_core.testing.clock import FakeClock
 
@@ -80,6 +83,34 @@ def test_one_that_left_on_purpose_is_not_called_dead() -> None:
     beat = Heartbeat(node="hv1", incarnation="a", beat=1)
     found = judged(seen, beat, silent_s=600.0, dead_after_s=5.0, claims=True)
     assert found.daemon_state is STOP and "shut down on purpose" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence", "words"),
+    [
+        (RUN, "takes guests", "node hv1 is heard: it is in state run"),
+        (STOP, "its guard was stopped 9 s ago", "node hv1 is not lost: its guard was stopped 9 s ago"),
+        (DEAD, "not heard for 9 s", ""),
+        (DaemonState.FENCED, "given up", ""),
+    ],
+)
+def test_a_person_vouches_for_who_is_lost(state: DaemonState, sentence: str, words: str) -> None:
+    said = ""
+    try:
+        demand_lost(NodeSeen(name="hv1", daemon_state=state, sentence=sentence))
+    except Refused as error:
+        said = error.message
+    assert said == words
+
+
+def test_who_vouches_is_told_what_comes_first() -> None:
+    word = Vouch(node="hv1", incarnation="a", by="me", words="it is off")
+    verdict = Verdict(node="hv1", incarnation="a", by="hv2", term=1, why="silent", coordinators=("hv2",))
+    maintenance = {"cluster": Kept(Settings(maintenance=True), 0)}
+    assert awaited(ClusterView(), word) == "It counts as soon as node hv1 is given up"
+    assert "there is maintenance" in awaited(ClusterView(settings=maintenance), word)
+    given_up = {life_id("hv1", "a"): Kept(verdict, 0)}
+    assert awaited(ClusterView(settings=maintenance, verdicts=given_up), word) == ""
 
 
 @pytest.mark.parametrize(("state", "health"), [(RUN, 90), (STOP, 90), (DEAD, 0), (DaemonState.FENCED, 0)])

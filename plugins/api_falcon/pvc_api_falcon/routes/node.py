@@ -107,7 +107,8 @@ def remove_node(call: Call) -> Answer:
 
 def vouch(call: Call) -> Answer:
     word = call.services.nodes.vouch(call.names["node"], by=call.by, confirm=call.args["confirm"])
-    return said(f"On record, as said by {word.by}: {word.words}.")
+    first = call.services.nodes.awaited(word)
+    return said(f"On record, as said by {word.by}: {word.words}." + (f" {first}." if first else ""))
 
 
 def test_fencing(call: Call) -> Answer:
