@@ -128,6 +128,14 @@ def test_the_password_goes_in_by_standard_input_and_nowhere_else(judge: Scripted
     assert commands[-2:] == [["0x06", "0x37"], ["0x00", "0x01"]]
 
 
+def test_who_is_not_let_in_is_told_with_which_suite(judge: Scripted) -> None:
+    """Suite 8 with the right password looks like a wrong one: `RAKP 2 HMAC is invalid` from a real BMC, too."""
+    judge.answers = [NO_SUITE, said("", "> RAKP 2 HMAC is invalid\n")]
+    answer = fence(judge)
+    assert isinstance(answer, NoProof) and answer.why is Why.DENIED
+    assert answer.reason == "the BMC at 10.9.0.12 does not let user pvc in with cipher suite 3"
+
+
 def test_off_that_is_on_again_a_moment_later_is_no_proof(judge: Scripted) -> None:
     judge.answers = [guid(UUID_2.bytes), ON, DONE, OFF, guid(UUID_2.bytes), ON]
     answer = fence(judge)

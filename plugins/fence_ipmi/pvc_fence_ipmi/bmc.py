@@ -118,8 +118,8 @@ class Bmc:
             return NoSuchCipher(f"the BMC at {where} does not speak cipher suite {suite}")
         if DENIED.search(said):
             return Permanent(
-                f"the BMC at {where} does not let user {self._note.user} in",
-                help="is the password right, and may the user act as Operator over LAN?",
+                f"the BMC at {where} does not let user {self._note.user} in with cipher suite {suite}",
+                help="is the password right, and may the user act as Operator over LAN? Suites 17 and 3 are the usual",
             )
         if NO_HOST.search(said):
             return Retry(f"the name {where} of a BMC leads nowhere", help="give its address instead of a name")
