@@ -75,6 +75,10 @@ def test_the_page_stands_alone(api: Api) -> None:
     assert all(route.path.replace("&", "&amp;") in answer.text for route in THERE)
 
 
+NOT_TO_TRY = {"fields", "Idempotency-Key", "If-Match"}
+"""Whoever sends examples would get parts of what the document says, and 400 and 412 for the rest."""
+
+
 def test_everything_has_words_and_an_example(shown: dict[str, Any]) -> None:
     """Enough to write a client without reading code."""
     for path, methods in shown["paths"].items():
@@ -85,7 +89,7 @@ def test_everything_has_words_and_an_example(shown: dict[str, Any]) -> None:
                 given |= body.get("properties", {})
             for name, schema in given.items():
                 assert schema["description"], (method, path, name)
-                assert "default" in schema or schema["examples"], (method, path, name)
+                assert name in NOT_TO_TRY or "default" in schema or schema["examples"], (method, path, name)
                 validator = jsonschema_rs.Draft202012Validator(schema)
                 assert not [wrong.message for one in schema.get("examples", ()) for wrong in validator.iter_errors(one)]
     for name, schema in shown["components"]["schemas"].items():

@@ -38,6 +38,26 @@ def test_exit_codes(pvc: Any, api: Any, status: int, code: int) -> None:
     assert len(api.requests) == 1, "a change is never asked for twice"
 
 
+FLASK = "The requested URL was not found on the server. If you entered the URL manually please check your spelling."
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, {"message": FLASK}), (404, {"message": "there is nothing", "code": "no_such_path"}),
+                         (405, {"message": "PUT is not possible", "code": "no_such_method"})],
+)  # fmt: skip
+def test_an_older_api(pvc: Any, api: Any, status: int, body: dict[str, str]) -> None:
+    api.on("GET /cluster/check", reply(api, status, body))
+    result = pvc("cluster", "check")
+    assert (result.code, result.out) == (1, "")
+    assert "has no GET /api/v1/cluster/check.\nHelp:  its PVC is older than this pvc" in result.err
+
+
+def test_what_pvc_1_0_calls_missing_is_missing(pvc: Any, api: Any) -> None:
+    api.on("POST /vm/vm1/state", reply(api, 404, {"message": "ERROR: Could not find VM"}))
+    result = pvc("vm", "start", "vm1")
+    assert (result.code, "Could not find VM" in result.err, "older" in result.err) == (3, True, False)
+
+
 def test_all_wrong_fields_are_named(pvc: Any, api: Any) -> None:
     api.on("POST /vm/vm1/state", api.sample('POST /vm/vm00001/state {"state": "bogus"}'))
     assert "Error: state: A valid state must be specified\n" in pvc("vm", "start", "vm1").err

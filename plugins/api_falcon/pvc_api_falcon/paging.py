@@ -21,7 +21,10 @@ PER_PAGE = 100
 class FieldsIn(Schema):
     """Every GET takes it."""
 
-    fields_ = Names(data_key="fields", load_default=list, metadata={"description": "only these keys of each object"})
+    fields_ = Names(
+        data_key="fields", load_default=list,
+        metadata={"description": "only these keys of each object, like name,state; the answer has no others then"},
+    )  # fmt: skip
 
 
 class PartIn(FieldsIn):

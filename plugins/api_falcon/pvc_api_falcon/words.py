@@ -11,8 +11,8 @@ from typing import Any
 from pvc_api_falcon.route import Route
 
 PARAMETERS: dict[str, tuple[str, Any]] = {
-    "Idempotency-Key": ("new for each new request: sent again with it, nothing is done twice", "b7c1-0001"),
-    "If-Match": ("the ETag that was read: 412 when somebody changed the object meanwhile", '"1a-2b.3c"'),
+    "Idempotency-Key": ("like b7c1, new for each new request: sent again with it, nothing is done twice", None),
+    "If-Match": ('the ETag that was read, like "1a-2b.3c": 412 when somebody changed the object meanwhile', None),
     "action": ("what is to be done", None),
     "POST /plugin/{plugin}/{action} action": ("the action's name; GET /plugin lists them", "scrub"),
     "autostart": ("start it when its node is ready", True),
@@ -41,7 +41,6 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "ext_db_ratio": ("the database in the volume group osd-db, of this share of the disk", 0.05),
     "ext_db_size": ("the database in the volume group osd-db, of this size", "8G"),
     "fault_id": ("a fault's id; GET /faults lists them", "NODE_SILENT_HV2"),
-    "fields": ("only these keys of each object", ["name", "state"]),
     "file_size": ("how many bytes will come, if Content-Length does not say so", 1073741824),
     "follow": ("stream what comes after the last lines, until either side ends", False),
     "for": ("when maintenance ends by itself", "2h"),
@@ -158,7 +157,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "volume": ("a volume's name", "web1_sda"),
     "POST /vm/{vm}/volume volume": ("POOL/VOLUME, or the path of a file on the node", "vms/web1_data"),
     "DELETE /vm/{vm}/volume volume": ("POOL/VOLUME, or the path of a file on the node", "vms/web1_data"),
-    "wait": ("answer when it is done, not when it is accepted", True),
+    "wait": ("answer when it is done, not when it is accepted", False),
     "weight": ("in CRUSH; 1.0 is by its size", 1.0),
     "without": ("nodes that are off for good: nobody waits for their answer", ["hv3"]),
     "xml": ("a libvirt domain definition", "<domain type='kvm'><name>web1</name>...</domain>"),

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from pvc_cli.connections import Endpoint
-from pvc_cli.errors import ApiError, CliError, NoAnswer, NotThere
+from pvc_cli.errors import UNKNOWN, ApiError, CliError, NoAnswer, NotThere
 from pvc_cli.transport import RawAnswer, Stream, Transport
 
 BASE = "/api/v1"
@@ -188,6 +188,13 @@ def checked(method: str, target: str, raw: RawAnswer) -> Answer:
     if raw.status < 300:
         return Answer(raw.status, body, raw.headers.get("etag", ""), raw.headers.get("location", ""))
     extra = body if isinstance(body, dict) else {}
+    if not_known(raw.status, extra):
+        raise ApiError(
+            raw.status,
+            f"This cluster's API has no {method} {target.partition('?')[0]}.",
+            code=UNKNOWN,
+            help="its PVC is older than this pvc: upgrade the cluster, or use the pvc of its version",
+        )
     raise ApiError(
         raw.status,
         message_of(body) or f"{method} {target} answered {raw.status} and gave no reason.",
@@ -195,6 +202,14 @@ def checked(method: str, target: str, raw: RawAnswer) -> Answer:
         help=str(extra.get("help") or "") or HELP_BY_STATUS.get(raw.status, ""),
         request_id=str(extra.get("request_id") or raw.headers.get("x-request-id", "")),
     )
+
+
+def not_known(status: int, body: Mapping[str, Any]) -> bool:
+    """Whether it is the path that is not there, and not what it names. PVC 1.0 has no codes, but Flask's words."""
+    if "code" in body:
+        return body["code"] in (UNKNOWN, "no_such_method")
+    flask = ("The requested URL was not found on the server.", "The method is not allowed for the requested URL.")
+    return status in (404, 405) and message_of(body).startswith(flask)
 
 
 HELP_BY_STATUS = {

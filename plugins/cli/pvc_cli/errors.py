@@ -89,7 +89,8 @@ class ApiError(CliError):
         return BY_STATUS.get(self.status, ExitCode.NO_ANSWER if self.status >= 500 else ExitCode.NO)
 
 
-BY_CODE = {"not_found": ExitCode.NOT_FOUND, "conflict": ExitCode.CONFLICT}
+UNKNOWN = "no_such_path"
+BY_CODE = {"not_found": ExitCode.NOT_FOUND, "conflict": ExitCode.CONFLICT, UNKNOWN: ExitCode.NO}
 """Asked first: the wire answers 400 to a change of something that does not exist."""
 
 BY_STATUS = {

@@ -106,6 +106,11 @@ def run(argv: Sequence[str]) -> int:
 
 def unforeseen(error: Exception) -> CliError:
     """A fault of ours, or an answer of a shape the API never promised."""
+    if isinstance(error, KeyError):
+        return CliError(
+            f"the API's answer lacks {error}",
+            help="this is a fault, or the cluster's PVC is of another version; pvc --debug shows what it answered",
+        )
     return CliError(
         f"pvc itself failed: {type(error).__name__}: {error}",
         help="this is a fault; pvc --debug shows where, and what the API answered",
