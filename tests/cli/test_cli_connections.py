@@ -124,3 +124,17 @@ def test_directory_and_permissions_from_the_environment(
 
 def test_local_cannot_be_taken(pvc_alone: Any) -> None:
     assert pvc_alone("connection", "add", "local", "-a", "x").code == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "helps"), [("hv1:7370", "give -a hv1 -p 7370"), ("http://hv1", "--port and --ssl"), ("", "--port"),
+                           ("h v", "--port")],
+)  # fmt: skip
+def test_an_address_with_more_in_it(pvc_alone: Any, address: str, helps: str) -> None:
+    result = pvc_alone("connection", "add", "prod", "-a", address)
+    assert (result.code, helps in result.err) == (1, True)
+
+
+@pytest.mark.parametrize("address", ["hv1", "10.0.0.250", "fd00::1", "[fd00::1]", "pvc.example.com"])
+def test_addresses(pvc_alone: Any, address: str) -> None:
+    assert pvc_alone("connection", "add", "prod", "-a", address).code == 0

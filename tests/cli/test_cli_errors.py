@@ -231,3 +231,11 @@ def test_what_is_old_is_told_once_beside_the_answer(pvc: Any, api: Any) -> None:
     api.on("GET /node", reply(api, 200, sample.body, **why))
     assert pvc("node", "list", "-f", "raw").err == "Shown as of 12 s ago: Ceph cannot be asked.\n"
     assert "Shown" not in result.out
+
+
+@pytest.mark.parametrize("option", ["-q", "-c", "--debug", "--colour"])
+def test_a_global_option_after_the_command_is_told_its_place(pvc_alone: Any, option: str) -> None:
+    result = pvc_alone("vm", "list", option)
+    assert (result.code, result.out) == (2, "")
+    assert f"{option} stands before the command: pvc {option} ... vm list" in result.err
+    assert "stands before" not in pvc_alone("vm", "list", "--nope").err

@@ -175,6 +175,17 @@ def from_url(url: str, api_key: str, *, verify: bool) -> Endpoint:
     return Endpoint(parts.scheme, parts.hostname, port, api_key, verify=verify)
 
 
+def checked_host(address: str) -> str:
+    """A name or address alone. Raises CliError for one with scheme or port, which have options of their own."""
+    host = address.strip("[]")
+    if "/" in address or not host or any(letter.isspace() for letter in address):
+        raise CliError(f'"{address}" is no name or address', help="like 10.0.0.250; --port and --ssl say the rest")
+    if host.count(":") == 1:
+        name, _, port = host.partition(":")
+        raise CliError(f'"{address}" is an address with a port', help=f"give -a {name} -p {port}")
+    return address
+
+
 def truth(text: str) -> bool:
     return text.strip().lower() not in ("false", "no", "off", "0", "")
 

@@ -87,6 +87,7 @@ def run(argv: Sequence[str]) -> int:
     except click.UsageError as error:
         if not app.out.quiet:
             error.show()
+            hint_at_place(error)
         return exit_code_of(error)
     except (click.Abort, KeyboardInterrupt) as error:
         app.out.note("Stopped.")
@@ -102,6 +103,15 @@ def run(argv: Sequence[str]) -> int:
     finally:
         app.say_maintenance()
         app.close()
+
+
+def hint_at_place(error: click.UsageError) -> None:
+    """An option of the program that was given after the command."""
+    option = error.option_name if isinstance(error, click.NoSuchOption) else ""
+    known = {name for one in cli.params for name in one.opts}
+    if option in known and error.ctx is not None and error.ctx.command is not cli:
+        command = error.ctx.command_path.removeprefix("pvc ")
+        click.echo(f"Help:  {option} stands before the command: pvc {option} ... {command}", err=True)
 
 
 def unforeseen(error: Exception) -> CliError:

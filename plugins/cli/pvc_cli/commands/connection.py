@@ -8,7 +8,7 @@ import click
 
 from pvc_cli.app import App
 from pvc_cli.complete import connections
-from pvc_cli.connections import API_PORT, Connection, Endpoint, local_socket, masked, truth
+from pvc_cli.connections import API_PORT, Connection, Endpoint, checked_host, local_socket, masked, truth
 from pvc_cli.errors import CliError
 from pvc_cli.formats import LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
@@ -58,7 +58,7 @@ def add(app: App, name: str, description: str, address: str, port: int, api_key:
     """Add the cluster NAME, or change its entry."""
     if name == "local":
         raise CliError('"local" always means this machine\'s own cluster.', help="choose another name")
-    app.store.add(name, Connection(description, address, port, "https" if tls else "http", api_key))
+    app.store.add(name, Connection(description, checked_host(address), port, "https" if tls else "http", api_key))
     app.out.say(f'Added connection "{name}" to {app.store.path}.')
 
 
