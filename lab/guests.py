@@ -46,12 +46,17 @@ def make_guest(api: Api, wish: Wish, *, say: Say = print) -> str:
 
     Raises LabError with the API's sentence, or when there is no login after BOOT_S.
     """
+    begin_guest(api, wish, say=say)
+    return await_console(api, wish.name, LOGIN)
+
+
+def begin_guest(api: Api, wish: Wish, *, say: Say = print) -> None:
+    """As make_guest, but it is not waited for."""
     ensure_volume(api, wish, say=say)
     ensure_defined(api, wish, say=say)
     if vm_state(api, wish.name) != "start":
         say(f"start {wish.name}")
         api.post(f"/vm/{wish.name}/state", state="start")
-    return await_console(api, wish.name, LOGIN)
 
 
 def ensure_volume(api: Api, wish: Wish, *, say: Say = print) -> None:
