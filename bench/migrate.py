@@ -1,5 +1,5 @@
 """`pvc vm move` against bare `virsh migrate --live`: the time until the command comes back, and how long the guest
-stood still.
+stood still; and which pings are lost while another one moves, or while the cable below its network is cut.
 
 In a lab of three nodes, the same guest twice: once PVC's, once libvirt's alone with the very XML that PVC rendered (its
 own name, UUID, MAC address and disk). Both count every 5 ms, both travel over TLS with auto-converge, in turn. What the
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from bench.tools.figures import Spread, begin, say, table
 from bench.tools.labs import BenchLab, bench_lab
 from bench.tools.pulse import Pulse
+from bench.tools.talking import measure
 from lab import guests
 from lab.guest_xml import mac_of
 from lab.state import REPOSITORY
@@ -46,9 +47,13 @@ class Taken:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--pings", type=int, default=6, help="so many moves under pings [6]")
+    parser.add_argument("--cuts", type=float, nargs="*", default=[5.0, 15.0], help="seconds, one cut after the other")
     options = parser.parse_args(argv)
     begin("bench.migrate", argv)
     with bench_lab("migrate", nodes=3) as lab:
+        if options.pings:  # first: the guests of the rest let the machine no rest
+            measure(lab, options.pings, options.cuts)
         ways = _ways(lab)
         for way in ways.values():  # the first to a node costs more: libvirt looks at QEMU, the driver at its hook
             for node in (*NODES[1:], NODES[0]):
