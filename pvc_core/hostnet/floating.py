@@ -110,8 +110,7 @@ class Floating:
     # -- giving --------------------------------------------------------------------------------------------------------
 
     def _places(self, links: Links) -> tuple[dict[str, Link], list[str]]:
-        known = {link.name: link for link in links.all()}
-        found = {network: known[bridge_name(network)] for network in self._wanted if bridge_name(network) in known}
+        found = {network: link for network in self._wanted if (link := links.find(bridge_name(network)))}
         missing = self._wanted.keys() - found.keys()
         return found, [f"there is no {bridge_name(name)} for {self._wanted[name].ip}" for name in sorted(missing)]
 
