@@ -23,6 +23,8 @@ from pvc_core.peer import Unreachable, ask
 from pvc_core.peer.network import Address, stranger
 
 ANSWER_S = 20.0
+TRY_S = 8.0
+"""One try to reach it: where packets are lost without a word, a person shall soon read what is waited for."""
 PAUSE_S = 0.5
 """Between two tries to reach the coordinator; each is one connection."""
 
@@ -132,7 +134,7 @@ def _told(token: Token, patience: Patience) -> str:
     began_s, waiting = patience.clock.boottime_s(), False
     while True:
         try:
-            with ask(anybody, "authority", deadline_s=ANSWER_S) as reply:
+            with ask(anybody, "authority", deadline_s=TRY_S) as reply:
                 return str(reply.result.get("certificate", ""))
         except Retry as error:
             left_s = began_s + patience.wait_s - patience.clock.boottime_s()
