@@ -115,6 +115,7 @@ def test_an_api_that_is_stopped_while_it_waits_leaves_it_to_the_next(pvc: Any, a
     api.on("GET /vm/vm1/node", reply(api, 200, PLACE), reply(api, 200, MOVING), reply(api, 200, THERE))
     result = pvc("vm", "move", "vm1", "-w")
     assert (result.code, result.out) == (0, "VM vm1 lives on hv2.\n"), result.err
+    assert "the API is being stopped, so nobody waits for this here any more; what was asked for goes on." in result.err
 
 
 def test_a_task_is_waited_for_while_the_api_is_away(pvc: Any, api: Any) -> None:

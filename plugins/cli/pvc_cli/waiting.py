@@ -102,7 +102,7 @@ def ask_and_wait(
         now = _taken(app, where, before, within_s=TAKEN_S if lost else 0.0)
         if now is None:
             raise
-    app.out.note("The answer was lost; what was asked for goes on.")
+        app.out.note(f"{'The answer was lost' if lost else error.message}; what was asked for goes on.")
     while not done(now):
         time.sleep(POLL_S)
         now = _told(app, surely(app.api, where).body, now)
