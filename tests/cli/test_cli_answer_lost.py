@@ -125,6 +125,22 @@ def test_a_task_is_waited_for_while_the_api_is_away(pvc: Any, api: Any) -> None:
     assert pvc("task", "wait", "1a2b3c4d").code == 0
 
 
+def test_a_flush_is_ordered_again(pvc: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second order to flush takes the place of the first: there is nothing to be done twice."""
+    posted, asked = list[str](), Api._ask
+
+    def lost_once(self: Api, method: str, path: str, *more: Any) -> Any:
+        answer = asked(self, method, path, *more)
+        posted.extend([path] if method == "POST" else [])
+        if len(posted) == 1:
+            raise NoAnswer("got no answer", sent=True)
+        return answer
+
+    monkeypatch.setattr(Api, "_ask", lost_once)
+    result = pvc("node", "flush", "hv1")
+    assert (result.code, posted) == (0, ["/node/hv1/domain-state"] * 2), result.err
+
+
 def test_it_is_not_waited_for_ever(pvc: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "AWAY_S", 0.2)
     running = api.sample("GET /tasks/1a2b3c4d (running)")

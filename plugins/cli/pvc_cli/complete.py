@@ -51,9 +51,7 @@ def _asked(ctx: click.Context, where: str, params: dict[str, Any]) -> Any:
     parts = [part.format_map(ctx.params) for part in where.split("/")[1:]]
     options = ctx.find_root().params
     app = App(os.environ)
-    app.configure(
-        connection=options.get("connection"), debug=False, quiet=True, silent=True, unsafe=False, colour=None
-    )
+    app.configure(connection=options.get("connection"), debug=False, quiet=True, silent=True, unsafe=False, colour=None)
     try:
         return app.api.get(path(*parts), **params).body
     finally:

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from pvc_cli.api import path
+from pvc_cli.api import Answer, path
 from pvc_cli.app import App
 from pvc_cli.complete import names
 from pvc_cli.errors import ApiError, CliError, ExitCode, NoAnswer
@@ -15,7 +15,7 @@ from pvc_cli.formats import INFO, LIST, emit, format_option
 from pvc_cli.lazy import LazyGroup
 from pvc_cli.options import Number, node_argument, wait_flag, wait_task_option, yes_option
 from pvc_cli.views import node as view
-from pvc_cli.waiting import finish, wait_for_task
+from pvc_cli.waiting import again, finish, wait_for_task
 
 PRIMARY_WITHIN_S = 120.0
 POLL_S = 0.5
@@ -174,7 +174,16 @@ def list_nodes(
 def set_domain_state(app: App, node: str, wanted: str, wait: bool) -> None:
     """The answer names the task that tells how far it is; an API that names none is asked to wait itself."""
     where = path("node", node, "domain-state")
-    answer = app.api.post(where, state=wanted, wait=False)
+
+    def order() -> Answer:
+        return app.api.post(where, state=wanted, wait=False)
+
+    try:
+        answer = order()
+    except NoAnswer as error:
+        if not error.sent:
+            raise
+        answer = again(order)  # the same order once more takes the place of the first, and changes nothing of it
     if wait and answer.progress:
         app.out.say(wait_for_task(app, answer.progress, label=f"{wanted} {node}"))
     elif wait:
