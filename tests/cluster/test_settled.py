@@ -68,6 +68,16 @@ def settling(rig: StoreRig, meanwhile: Callable[[], object] = bool) -> Settling:
     return Settling(SystemClock(), pause)
 
 
+def once_there(rig: StoreRig, other: Store, does: Callable[[], object]) -> Callable[[], None]:
+    """The connection may have gone before the server was done with the write."""
+
+    def meanwhile() -> None:
+        rig.eventually(lambda: A in other.tree(A) and other.get(A).value == b"ours")
+        does()
+
+    return meanwhile
+
+
 def test_what_happened_is_not_done_again(rig: StoreRig, ours: Store) -> None:
     a = ours.create(A, b"0")
     for number, ops in enumerate(
@@ -90,7 +100,9 @@ def test_what_others_did_since_is_left_alone(rig: StoreRig, ours: Store) -> None
     ours.create(A, b"0")
     rig.cut_before_answer(ours)
     with pytest.raises(StoreUnavailable) as told:
-        settling(rig, partial(other.put, A, b"theirs", if_version=1)).commit(ours, [Put(A, b"ours", 0)])
+        settling(rig, once_there(rig, other, partial(other.put, A, b"theirs", if_version=1))).commit(
+            ours, [Put(A, b"ours", 0)]
+        )
     assert told.value.maybe_written
     assert other.get(A).value == b"theirs"
 
@@ -99,7 +111,9 @@ def test_what_somebody_removed_since_does_not_come_back(rig: StoreRig, ours: Sto
     other = rig.client()
     rig.cut_before_answer(ours)
     with pytest.raises(StoreUnavailable) as told:
-        settling(rig, partial(other.delete, A, if_version=0)).commit(ours, [Create(A, b"ours"), Check(ERA, 0)])
+        settling(rig, once_there(rig, other, partial(other.delete, A, if_version=0))).commit(
+            ours, [Create(A, b"ours"), Check(ERA, 0)]
+        )
     assert not told.value.maybe_written
     assert A not in other.tree("/pvc")
 
