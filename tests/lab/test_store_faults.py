@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.lab_fixture"]
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
-OUTAGE_S = float(os.environ.get("PVC_OUTAGE_S", "40"))
+OUTAGE_S = float(os.environ.get("PVC_OUTAGE_S", "33"))
 """Longer than every interval of the cluster; 600 for the ten minutes of docs/benchmarks.md."""
 HANG_S = 9.0
 """Longer than sessions, leases and calls last."""
