@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pvc_core.clock import SystemClock
 from pvc_core.cluster import layout
 from pvc_core.cluster.descriptions import Descriptions
 from pvc_core.cluster.repository import Repository
+from pvc_core.cluster.settled import Settling
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.contracts.actions import Action
 from pvc_core.contracts.network import NetworkCapabilities
@@ -167,6 +169,7 @@ def new_rig(open_as: Callable[[str], Store] | None = None) -> Rig:
             "bridged": FakeNetworkDefinitions(NetworkCapabilities(nic_targets=(Bridge,), vni_max=4094)),
         },
         host_side=HostSide(mtus={"cluster": 1500}, subnets={"cluster": ip_network("10.1.0.0/24")}),
+        settling=Settling(clock, time.sleep),
     )
     services = services_on(desk, cluster_name="cluster1", coordinators=(NODE,), upstream_floating="10.0.0.250/24")
     node.start()

@@ -8,6 +8,7 @@ import pytest
 from pvc_api_falcon import errors as own
 from pvc_api_falcon.errors import BadParameters, problem
 from pvc_core import errors
+from pvc_core.testing.store import FakeStore
 
 from .fake_compute import definition
 from .rig import Api
@@ -143,6 +144,18 @@ def test_a_fault_of_ours(api: Api, client: httpx2.Client, monkeypatch: pytest.Mo
     assert "internal detail" not in answer.text and "Traceback" not in answer.text
     _, more = api.rig.log.errors.pop()
     assert more["request_id"] == answer.json()["request_id"] and str(more["exc_info"]) == "internal detail"
+
+
+def test_the_store_loses_an_answer(api: Api, client: httpx2.Client) -> None:
+    """Nobody is told that it is not known: the services find out, and it was done once."""
+    assert client.post("/vm", data={"xml": definition("once")}).status_code == 200
+    before = client.get("/vm/once/state").json()["asked"]
+    store = api.rig.services.vms.desk.repository.store
+    assert isinstance(store, FakeStore)
+    store.lose_next_answer()
+    answer = client.post("/vm/once/state", data={"state": "start", "wait": "true"})
+    assert (answer.status_code, answer.json()["message"]) == (200, "VM once runs.")
+    assert client.get("/vm/once/state").json()["asked"] == before + 1
 
 
 def test_the_store_is_away(api: Api, client: httpx2.Client) -> None:
