@@ -15,8 +15,8 @@ def metrics(services: Mapping[str, str], *, deadline_s: float) -> str:
     address = services.get("prometheus", "")
     if not address.startswith(("http://", "https://")):
         raise Refused(
-            "Ceph's manager tells Prometheus nothing: its module prometheus is off",
-            help="ceph mgr module enable prometheus",
+            "Ceph's manager tells Prometheus nothing: its module prometheus is off, or could not begin",
+            help="ceph mgr module enable prometheus; `ceph mgr services` then shows where it serves",
         )
     straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on the storage network
     try:
