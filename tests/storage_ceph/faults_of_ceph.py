@@ -9,6 +9,7 @@ It takes two minutes, and is not part of script/test:
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from pvc_core.model.storage import StorageReport
 from pvc_core.testing.context import FakeContext, FakeState
 from pvc_core.testing.storage_rig import DEADLINE_S, pattern, snapshot
 from pvc_core.testing.storage_user import StorageUser
+from pvc_storage_ceph import convert
 from pvc_storage_ceph.driver import CephStorage
 from pvc_storage_ceph.keys import FSID
 from pvc_storage_ceph.report import NO_MANAGER
@@ -164,6 +166,34 @@ def test_a_full_pool_refuses_in_one_sentence_and_what_makes_room_is_done(user: S
     user.create(user.volume("c"))
     user.upload(other, pattern(2, other.size_bytes))
     assert user.read(other) == pattern(2, other.size_bytes)
+
+
+def test_a_pool_that_gets_full_while_an_image_is_converted(
+    user: StorageUser, whole: CephRig, ceph: Ceph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """qemu-img would wait for room; the volume keeps what it had, and nothing of the upload stays."""
+    monkeypatch.setattr(convert, "WAITS_S", 3)
+    volume = user.make("a")
+    had = user.fill(volume, seed=1)
+    image = tmp_path / "image.qcow2"
+    (tmp_path / "raw").write_bytes(pattern(2, volume.size_bytes))
+    argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(tmp_path / "raw"), str(image)]
+    subprocess.run(argv, check=True, capture_output=True)
+    data = image.read_bytes()
+    upload = user.driver.begin_upload(user.pool, volume, image_format="qcow2", size_bytes=len(data))
+    upload.write(data)
+    ceph.command("osd", "pool", "set-quota", POOL, "max_bytes", "1")
+    try:
+        eventually(lambda: "CEPH_WARN_POOL_FULL" in faults(user), "that it is full is told")
+        with pytest.raises(Refused, match="converting the image failed: the pool is full"):
+            upload.commit(lambda *_: None)
+        assert whole.debris() == []
+    finally:
+        ceph.command("osd", "pool", "set-quota", POOL, "max_bytes", "0")
+    eventually(lambda: "CEPH_WARN_POOL_FULL" not in faults(user), "it is full no more")
+    assert user.read(volume) == had
+    user.upload(volume, data, image_format="qcow2")
+    assert user.read(volume) == pattern(2, volume.size_bytes)
 
 
 def test_lost_key_files_of_this_life_are_made_again(user: StorageUser, whole: CephRig) -> None:

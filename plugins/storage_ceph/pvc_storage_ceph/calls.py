@@ -49,6 +49,9 @@ class Calls:
         """`objects_bytes` is what its volumes' object maps show."""
         return self._pools.usage(pool, objects_bytes)
 
+    def is_full(self, pool: Pool, *, deadline_s: float) -> bool:
+        return self._pools.is_full(pool)
+
     def change_pool(self, pool: Pool, *, deadline_s: float) -> None:
         self._pools.change(pool)
 

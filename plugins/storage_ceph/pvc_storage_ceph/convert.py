@@ -18,6 +18,8 @@ _LIMITS = ("prlimit", "--as=8589934592", "--cpu=120")
 """Around every look at a stranger's image: parsers have been made to eat all memory by small files."""
 _LOOK_S = 60.0
 _CONVERT_S = 6 * 3600.0
+WAITS_S = 30
+"""For each answer of an OSD: without a limit it would wait in a full pool until there is room, perhaps for ever."""
 _FAST = ("-n", "-t", "none", "-T", "none", "-W", "-m", "16", "--target-is-zero")
 
 
@@ -59,7 +61,7 @@ def _checked(context: PluginContext, url: str, image_format: str, size_bytes: in
 
 def _url(config: Mapping[str, Any], pool: str, image: str) -> str:
     """QEMU's docs/system/qemu-block-drivers: rbd:POOL/IMAGE:option=value, with \\ before what has a meaning."""
-    words = {"conf": config["conf"], "id": config["user"]}
+    words = {"conf": config["conf"], "id": config["user"], "rados_osd_op_timeout": str(WAITS_S)}
     if config["keyring"]:
         words["keyring"] = config["keyring"]
     options = "".join(f":{key}={_escaped(value)}" for key, value in words.items())

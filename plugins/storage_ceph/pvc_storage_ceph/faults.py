@@ -36,10 +36,7 @@ def translated(doing: str, error: BaseException) -> PvcError:
     said = os.strerror(number) if number else str(error)
     sentence = f"{doing} failed, Ceph says: {said} ({type(error).__name__})"
     if number in (errno.ENOSPC, errno.EDQUOT):
-        return Refused(
-            f"{doing} failed: the pool is full, Ceph has no room for it",
-            help="remove volumes or snapshots, add OSDs, or raise the pool's quota if it has one",
-        )
+        return no_room(doing)
     if number == SHUT_OUT:
         return Permanent(f"{doing} failed: this node is shut out of Ceph", help="see `ceph osd blocklist ls`")
     if number in _DENIED:
@@ -47,6 +44,13 @@ def translated(doing: str, error: BaseException) -> PvcError:
     if number in _LATER:
         return Retry(sentence)
     return Permanent(sentence, help="look at `ceph status`")
+
+
+def no_room(doing: str) -> Refused:
+    return Refused(
+        f"{doing} failed: the pool is full, Ceph has no room for it",
+        help="remove volumes or snapshots, add OSDs, or raise the pool's quota if it has one",
+    )
 
 
 def readable(size_bytes: int) -> str:

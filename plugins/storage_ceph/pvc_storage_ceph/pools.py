@@ -76,6 +76,12 @@ class Pools:
         used = min(max(stored, objects_bytes), stored + free)
         return PoolUsage(total_bytes=stored + free, used_bytes=used, free_bytes=stored + free - used, stored_bytes=used)
 
+    def is_full(self, pool: Pool) -> bool:
+        """Ceph lets nobody write into it: its OSDs or its quota are full."""
+        dump = self._cluster.command("osd dump")["pools"]
+        flags = next((str(one["flags_names"]) for one in dump if one["pool_name"] == self.name(pool)), "")
+        return "full" in flags.split(",")
+
     def _not_counted_yet(self, name: str, raw: dict[str, int]) -> dict[str, int]:
         if not self._cluster.has_pool(name):
             raise Permanent(f'Ceph has no pool "{name}"')

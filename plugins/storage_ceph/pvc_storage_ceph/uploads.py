@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from pvc_core.contracts.actions import Progress
 from pvc_core.contracts.plugin import PluginContext
 from pvc_core.contracts.storage import Upload
-from pvc_core.errors import PvcError, Refused
+from pvc_core.errors import PvcError, Refused, Retry
 from pvc_core.model.storage import Pool, Snapshot, Volume
 from pvc_storage_ceph.children import Child, Children
 from pvc_storage_ceph.convert import convert
+from pvc_storage_ceph.faults import no_room
 
 _STEP_S = 120.0
 """For each piece; the whole has no deadline, because whoever sends may be slow."""
@@ -94,11 +96,22 @@ class CephUpload(_Sent):
                 progress(0, 1, f"converting {self._format} to raw")
                 pool = f"{self._context.config['pool_prefix']}{self._pool.name}"
                 config = self._children.config()
-                convert(self._context, config, pool, staged, self._format, target, size_bytes)
+                self._convert(
+                    child, lambda: convert(self._context, config, pool, staged, self._format, target, size_bytes)
+                )
             child.call("put_in_place", deadline_s=_STEP_S)
             progress(1, 1, "the image is in place")
         finally:
             self.abort()
+
+    def _convert(self, child: Child, call: Callable[[], None]) -> None:
+        """Whoever writes into a full pool hears nothing, and only that."""
+        try:
+            call()
+        except (Refused, Retry):
+            if child.call("is_full", self._pool, deadline_s=_STEP_S):
+                raise no_room("converting the image") from None
+            raise
 
 
 class CephDiff(_Sent):
