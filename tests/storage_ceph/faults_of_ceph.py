@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from pvc_core.model.storage import StorageReport
 from pvc_core.testing.context import FakeContext, FakeState
 from pvc_core.testing.storage_rig import DEADLINE_S, pattern, snapshot
 from pvc_core.testing.storage_user import StorageUser
-from pvc_storage_ceph import convert
+from pvc_storage_ceph import convert, uploads
 from pvc_storage_ceph.driver import CephStorage
 from pvc_storage_ceph.keys import FSID
 from pvc_storage_ceph.report import NO_MANAGER
@@ -172,7 +173,6 @@ def test_a_pool_that_gets_full_while_an_image_is_converted(
     user: StorageUser, whole: CephRig, ceph: Ceph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """qemu-img would wait for room; the volume keeps what it had, and nothing of the upload stays."""
-    monkeypatch.setattr(convert, "WAITS_S", 3)
     volume = user.make("a")
     had = user.fill(volume, seed=1)
     image = tmp_path / "image.qcow2"
@@ -180,13 +180,19 @@ def test_a_pool_that_gets_full_while_an_image_is_converted(
     argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(tmp_path / "raw"), str(image)]
     subprocess.run(argv, check=True, capture_output=True)
     data = image.read_bytes()
-    upload = user.driver.begin_upload(user.pool, volume, image_format="qcow2", size_bytes=len(data))
-    upload.write(data)
-    ceph.command("osd", "pool", "set-quota", POOL, "max_bytes", "1")
-    try:
+
+    def late(*args: Any) -> None:
+        """The bytes are in the pool, and then there is no room."""
+        ceph.command("osd", "pool", "set-quota", POOL, "max_bytes", "1")
         eventually(lambda: "CEPH_WARN_POOL_FULL" in faults(user), "that it is full is told")
-        with pytest.raises(Refused, match="converting the image failed: the pool is full"):
-            upload.commit(lambda *_: None)
+        convert.convert(*args)
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(convert, "WAITS_S", 3)
+            patched.setattr(uploads, "convert", late)
+            with pytest.raises(Refused, match="converting the image failed: the pool is full"):
+                user.upload(volume, data, image_format="qcow2")
         assert whole.debris() == []
     finally:
         ceph.command("osd", "pool", "set-quota", POOL, "max_bytes", "0")

@@ -20,6 +20,18 @@ from tests.tcg import VIRTIOFSD, run
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / ".cache" / "sriov"
+SCRIPT = """
+modprobe -d {root} -a virtio_blk dm-mod
+cp -a {root}/lib/udev/. /usr/lib/udev/
+cp {root}/bin/udevadm /usr/bin/
+ln -s /usr/bin/udevadm /run/systemd-udevd
+/run/systemd-udevd --daemon && udevadm trigger && udevadm settle
+echo hv1 >/proc/sys/kernel/hostname
+mkdir -p /dev/shm && mount -t tmpfs t /dev/shm
+cd {here}
+export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=.
+exec {python} -m pytest -q -x -s --color=no -p no:cacheprovider -p no:xdist tests/storage_ceph/osds_on_lvm.py
+"""
 WITHIN_S = 1500.0
 DISKS = 5
 
@@ -42,10 +54,8 @@ def test_the_story_of_osds_on_disks(tmp_path: Path) -> None:
             new.truncate((12 if number == 1 else 6) * GIB)
         words += ["-drive", f"if=none,id=d{number},file={image},format=raw,cache=unsafe,discard=unmap"]
         words += ["-device", f"virtio-blk-pci,drive=d{number},serial=disk{number}"]
-    modules = f"modprobe -d {shlex.quote(str(PLACE / 'root'))} -a virtio_blk dm-mod"
-    furnish = "echo hv1 >/proc/sys/kernel/hostname; mkdir -p /dev/shm; mount -t tmpfs t /dev/shm"
-    asked = "PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=. " + f"{shlex.quote(sys.executable)} -m pytest -q -x -s --color=no"
-    command = f"{modules}; {furnish}; cd {shlex.quote(str(ROOT))} && {asked} -p no:cacheprovider -p no:xdist"
-    ended = run(f"{command} tests/storage_ceph/osds_on_lvm.py", PLACE, words, within_s=WITHIN_S, memory_mb=3072)
+    names = {"root": str(PLACE / "root"), "here": str(ROOT), "python": sys.executable}
+    script = SCRIPT.format(**{name: shlex.quote(word) for name, word in names.items()})
+    ended = run(script, PLACE, words, within_s=WITHIN_S, memory_mb=3072)
     print(ended.said)
     assert ended.code == 0, ended.said

@@ -289,7 +289,8 @@ def test_only_the_disk_of_the_osd_is_wiped(node: Node) -> None:
     monitors = Monitors(node)
     monitors.known = {7}
     node.on[7] = ("/dev/sdc", OURS)
-    do(node, monitors, "osd_replace", osd=7, new_device="/dev/sdd", old_device="/dev/sda")
+    done = do(node, monitors, "osd_replace", osd=7, new_device="/dev/sdd", old_device="/dev/sda")
+    assert done["message"].endswith("; its old disk /dev/sda is not wiped: the OSD is not found on it")
     assert told(node, "blkdiscard") == told(node, "dd") == []
 
 
@@ -336,10 +337,10 @@ def test_a_removal_that_was_interrupted_before_its_disk_was_wiped(node: Node) ->
     monitors.sees_new = False
     with pytest.raises(Refused, match="what is left of OSD 7"):
         do(node, monitors, "osd_add", device="/dev/sdb")
-    assert do(node, monitors, "osd_remove", osd=7) == {"osd": "7"}
+    assert do(node, monitors, "osd_remove", osd=7) == {"osd": "7", "message": "there is no OSD 7"}
     assert told(node, "ceph-volume") == ["ceph-volume lvm zap --destroy --osd-id 7 --osd-fsid life-7"]
     node.on[7] = ("/dev/sdb", THEIRS)
-    assert do(node, monitors, "osd_remove", osd=7) == {"osd": "7"}
+    assert do(node, monitors, "osd_remove", osd=7) == {"osd": "7", "message": "there is no OSD 7"}
     assert node.on[7] == ("/dev/sdb", THEIRS), "another Ceph's OSD 7 is none of ours"
 
 

@@ -157,7 +157,7 @@ class Calls:
     def write(self, data: bytes, *, deadline_s: float) -> None:
         self._begun().write(data)
 
-    def whole(self, *, deadline_s: float) -> tuple[str, str, int]:
+    def finish_upload(self, *, deadline_s: float) -> tuple[str, str, int]:
         """All bytes came: (image they are in, image that shall have the content, its size)."""
         return self._begun().whole()
 

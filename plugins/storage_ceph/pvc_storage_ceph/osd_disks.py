@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from pvc_core.contracts.plugin import PluginContext
+from pvc_core.contracts.plugin import Completed, PluginContext
 from pvc_core.errors import Refused
 from pvc_core.units import MIB, format_size
 from pvc_storage_ceph.driver import CephStorage
@@ -173,31 +173,32 @@ class OsdDisks:
     def _fsid(self) -> str:
         return str(self._driver.ask("fsid")["fsid"])
 
-    def wipe(self, device: str, number: int) -> None:
-        """Nothing of the OSD is left on its disk, nor of its database; what cannot be wiped is said, the OSD is gone
-        all the same.
+    def wipe(self, device: str, number: int) -> str:
+        """Nothing of the OSD is left on its disk, nor of its database. What cannot be wiped is told, "" if all is: the
+        OSD is gone all the same.
         """
-        if not (self._wipe_raw(device, number) if self.raw else self._wipe_lvm(number)):
-            self._context.log.warning("an OSD's old disk is not wiped", device=device, osd=number)
+        why = self._wipe_raw(device, number) if self.raw else self._wipe_lvm(number)
+        if why:
+            self._context.log.warning("an OSD's old disk is not wiped", device=device, osd=number, reason=why)
+        return f"; its old disk {device or '(unknown)'} is not wiped: {why}" if why else ""
 
-    def _wipe_raw(self, device: str, number: int) -> bool:
+    def _wipe_raw(self, device: str, number: int) -> str:
         """ceph-volume's own zap leaves a disk that is no LVM's as it is; a disk may know no discard."""
         if not self._holds(device, number):
-            return False
+            return "the OSD is not found on it"
         zero = ["dd", "if=/dev/zero", f"of={device}", "bs=1M", "count=100", "conv=fsync"]
         self._context.run(["blkdiscard", "--force", device], deadline_s=_MAKE_S)
-        return not self._context.run(zero, deadline_s=_MAKE_S).returncode
+        return _why(self._context.run(zero, deadline_s=_MAKE_S))
 
-    def _wipe_lvm(self, number: int) -> bool:
+    def _wipe_lvm(self, number: int) -> str:
         """Its database goes first: with the last one in it, ceph-volume's zap would remove the group itself."""
         parts = self._ours(number)
-        for part in parts:
-            if part.get("vg_name") == DB_GROUP:
-                self._context.run(["lvremove", "--yes", str(part["lv_path"])], deadline_s=_STEP_S)
+        dbs = [str(part["lv_path"]) for part in parts if part.get("vg_name") == DB_GROUP]
         lives = sorted({_tag(part, "osd_fsid") for part in parts if part.get("type") == "block"})
         zap = ["ceph-volume", "lvm", "zap", "--destroy", "--osd-id", str(number), "--osd-fsid"]
-        codes = [self._context.run([*zap, life], deadline_s=_MAKE_S).returncode for life in lives]
-        return bool(codes) and not any(codes)
+        steps = [["lvremove", "--yes", db] for db in dbs] + [[*zap, life] for life in lives]
+        faults = [_why(self._context.run(argv, deadline_s=_MAKE_S)) for argv in steps]
+        return "; ".join(filter(None, faults)) if lives else "the OSD is not found on it"
 
     def _holds(self, device: str, number: int) -> bool:
         """A disk that an operator names may be any of this node's."""
@@ -231,11 +232,18 @@ class OsdDisks:
     def run(self, argv: list[str], doing: str, deadline_s: float = _STEP_S) -> str:
         done = self._context.run(argv, deadline_s=deadline_s)
         if done.returncode:
-            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            told = [line for line in lines if "rror" in line] or lines
-            said = told[-1] if told else f"{argv[0]} gave no reason"
+            said = _why(done)
             raise Refused(f"{doing} on {self._node} failed: {said}", help=f"it was: {' '.join(argv)}")
         return done.stdout
+
+
+def _why(done: Completed) -> str:
+    """The line of a program's many that names the fault; "" when it did well."""
+    if not done.returncode:
+        return ""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    told = [line for line in lines if "rror" in line] or lines
+    return told[-1] if told else f"it ended with {done.returncode} and gave no reason"
 
 
 def _tag(part: Mapping[str, Any], name: str) -> str:

@@ -80,6 +80,7 @@ class Osds:
     def replace(self, args: Args, progress: Progress) -> dict[str, object]:
         """The OSD of this number, on another disk: its data come from the other copies."""
         number, device = int(args["osd"]), devices.named(self._context, str(args["new_device"]))
+        left = ""
         if number not in self._disks.on(device):
             self._known(number)
             if self._disks.on(device):
@@ -89,31 +90,34 @@ class Osds:
             self._stop(number)
             old = str(args["old_device"] or self._disks.device_of(number))
             self._driver.ask("osd destroy-actual", id=number, yes_i_really_mean_it=True)
-            self._disks.wipe(old, number)
+            left = self._disks.wipe(old, number)
             progress(1, 4, f"making OSD {number} on {device}")
             self._disks.make(device, 1, args, number)
         progress(2, 4, f"starting OSD {number}")
         self._start(number, device)
         self._weigh(args, [number])
-        return {"osd": str(number), "device": device, "message": f"OSD {number} is up on {device} of {self._node}"}
+        return {
+            "osd": str(number),
+            "device": device,
+            "message": f"OSD {number} is up on {device} of {self._node}{left}",
+        }
 
     def remove(self, args: Args, progress: Progress) -> dict[str, object]:
         """Its data go to the other OSDs first, and only what Ceph calls safe is destroyed. `force`: without waiting."""
         number, force = int(args["osd"]), bool(args["force"])
         device = self._disks.device_of(number)
         if number not in self._numbers():
-            if device:  # of an attempt that was interrupted
-                self._disks.wipe(device, number)
-            return {"osd": str(number)}
+            left = self._disks.wipe(device, number) if device else ""  # of an attempt that was interrupted
+            return {"osd": str(number), "message": f"there is no OSD {number}{left}"}
         self._driver.ask("osd out", ids=[str(number)])
         if not force:
             self._drain(number, progress)
         progress(90, 100, f"stopping OSD {number}")
         self._stop(number)
         self._driver.ask("osd purge-actual", id=number, yes_i_really_mean_it=True)
-        self._disks.wipe(device, number)
+        left = self._disks.wipe(device, number)
         self._forget_empty_host()
-        return {"osd": str(number), "device": device, "message": f"OSD {number} of {self._node} is removed"}
+        return {"osd": str(number), "device": device, "message": f"OSD {number} of {self._node} is removed{left}"}
 
     def make_db(self, args: Args, progress: Progress) -> dict[str, object]:
         """A volume group on a fast disk, from which databases of OSDs get their part. There already: fine."""

@@ -91,7 +91,7 @@ class CephUpload(_Sent):
     def commit(self, progress: Progress) -> None:
         child = self._begun()
         try:
-            staged, target, size_bytes = child.call("whole", deadline_s=_STEP_S)
+            staged, target, size_bytes = child.call("finish_upload", deadline_s=_STEP_S)
             if self._format != "raw":
                 progress(0, 1, f"converting {self._format} to raw")
                 pool = f"{self._context.config['pool_prefix']}{self._pool.name}"
