@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -38,6 +39,22 @@ def test_it_moves_and_counts_on(guest: RunningLab) -> None:
         assert (vm["node"], vm["migrated"]) == (node, "yes" if action == "migrate" else "no")
         _counts_on(guest, before)
         assert _processes(guest) == _arrived(guest) == {node: 1}
+
+
+def test_who_waits_hears_the_end_though_every_api_is_killed_meanwhile(guest: RunningLab) -> None:
+    source, target = _sides(guest)
+    before = _ticks(guest)
+    guest.exec(source, "virsh", "migrate-setspeed", VM, "--bandwidth", "2")
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(guest.pvc, "vm", "move", VM, "-t", target, "--force-live", "-w")
+        guest.eventually(lambda: "% copied" in _says(guest), "memory is copied")
+        for name in guest.coordinators:
+            guest.kill(name, "pvcapid")
+        _hurry(guest, source)
+        done = waiting.result()
+    assert (done.returncode, done.stdout) == (0, f"VM {VM} lives on {target}.\n"), done.stderr
+    assert "The answer was lost; what was asked for goes on." in done.stderr
+    _counts_on(guest, before)
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
