@@ -1,9 +1,5 @@
 """Parts of Ceph are lost, stand still or are full, and files of the node are gone: every call ends in time, in words
 that tell an operator what to do, and goes on by itself when the part is back.
-
-It takes two minutes, and is not part of script/test:
-
-    .venv/bin/python -m pytest tests/storage_ceph/faults_of_ceph.py
 """
 
 from __future__ import annotations
