@@ -16,6 +16,7 @@ is one of three nodes, with ZooKeeper, for the whole run. A run that is killed l
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -31,7 +32,7 @@ from lab.api import Api, ApiError
 from lab.state import REPOSITORY, SWITCH, Lab, Plan
 
 ARMING_S = 5.0
-"""Every guard has read by then that there is maintenance."""
+"""Every guard has read by then that maintenance is over."""
 
 
 class RunningLab:
@@ -75,7 +76,7 @@ class RunningLab:
         to others, longer than high availability would wait.
         """
         self.eventually(lambda: self._in_maintenance("true"), "there is maintenance")
-        time.sleep(ARMING_S)
+        self.eventually(lambda: not any(map(self._is_armed, self.nodes)), "every guard has told the store so")
         try:
             yield
         finally:
@@ -88,6 +89,15 @@ class RunningLab:
         except LabError:
             return False
         return True
+
+    def _is_armed(self, where: str) -> bool:
+        """Whether its guard would freeze guests; not while the node is off."""
+        running = self._lab.process(where)
+        try:
+            told = Path(f"/proc/{running.pid}/root/run/pvc/deadline").read_bytes() if running else b"{}"
+        except FileNotFoundError:
+            return False
+        return bool(json.loads(told).get("armed"))
 
     def hold(self, where: str, step: str) -> None:
         """The node's pvcnoded stands still when it next comes to `step` (Ground.moment)."""
@@ -187,10 +197,6 @@ class RunningLab:
     def guest(self, name: str, **wish: str) -> str:
         """Make and start a guest whose console counts seconds; return its console once it shows a login."""
         return guests.make_guest(self.api, guests.Wish(name=name, **wish))
-
-    def begin_guest(self, name: str, **wish: str) -> None:
-        """As `guest`, but its login is not waited for: several boot at the same time."""
-        guests.begin_guest(self.api, guests.Wish(name=name, **wish))
 
     def console(self, name: str) -> str:
         return guests.console(self.api, name)
