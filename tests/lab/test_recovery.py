@@ -1,5 +1,6 @@
-"""What a cluster of three real nodes says of its guests and nodes: who keeps ending, who is silent and not given
-up, and that a node could not be lost, are faults in words. Nodes that are lost: test_failover.py.
+"""What a cluster of three real nodes says of its guests and nodes: who keeps ending, who fits nowhere, who is silent
+and not given up, and that a node could not be lost, are faults in words. Nodes that are lost: test_failover.py and
+test_five_nodes.py.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.lab_fixture"]
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
-GUEST, SPARE = "lost", "CLUSTER_SPARE"
+GUEST, SECOND, SPARE = "lost", "second", "CLUSTER_SPARE"
 
 
 def test_a_person_vouches_only_for_a_node_that_is_lost(lab3: RunningLab) -> None:
@@ -69,6 +70,23 @@ def test_a_guest_that_keeps_ending_waits_longer_each_time_and_is_a_fault(lab3: R
     crashing = f"VM_CRASHING_{GUEST.upper()}"
     lab3.eventually(lambda: "3 times in a row" in _kept(lab3).get(crashing, ""), "it is a fault")
     lab3.remove_guest(GUEST)
+
+
+def test_a_guest_that_fits_nowhere_waits_in_words_and_starts_when_there_is_room(lab3: RunningLab) -> None:
+    """Two that want most of one node's memory each; what they never touch nobody gives them."""
+    node = lab3.nodes[-1]
+    most = int(lab3.api.get(f"/node/{node}")[0]["memory"]["total"]) * 6 // 10
+    _process(lab3, GUEST, _diskless(lab3, GUEST, most, node))
+    uuid = _diskless(lab3, SECOND, most, node)
+    waiting = f"VM_WAITING_{SECOND.upper()}"
+    lab3.eventually(lambda: "fits nowhere" in _kept(lab3).get(waiting, ""), "its wait is a fault", deadline_s=60)
+    said = _status(lab3, SECOND)
+    assert said.startswith("fits nowhere (") and f"{node}: needs {most} MiB of memory" in said, said
+    assert not processes(uuid)
+    lab3.remove_guest(GUEST)
+    _process(lab3, SECOND, uuid)
+    lab3.eventually(lambda: waiting not in _kept(lab3), "it is over", deadline_s=60)
+    lab3.remove_guest(SECOND)
 
 
 def _diskless(lab: RunningLab, name: str, memory_mib: int, node: str) -> str:
