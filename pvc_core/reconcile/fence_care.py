@@ -11,7 +11,7 @@ from functools import partial
 
 from pvc_core.cluster import layout
 from pvc_core.contracts.fence import FenceDriver
-from pvc_core.errors import PvcError
+from pvc_core.errors import PvcError, StoreUnavailable
 from pvc_core.model.node import HealthSeen
 from pvc_core.model.view import ClusterView
 from pvc_core.reconcile.engine import EVERY
@@ -83,6 +83,8 @@ class FenceCare:
     def _try(self, rung: str, node: str, what: str, call: Callable[[], object]) -> None:
         try:
             self.ground.calls(f"fence-{what}/{rung}/{node}", f"{rung} {what} of node {node}", CALL_S, call)
+        except StoreUnavailable:
+            return  # it says nothing of how anybody can be fenced; what was known of that stays
         except PvcError as error:
             begin = "could not be fenced" if what == "status" else "cannot say how it can be fenced"
             self._faults[rung, node, what] = f"node {node} {begin}: {error.message}"

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from pvc_core.contracts.fence import always
-from pvc_core.errors import NotFound, Permanent, Refused, Retry
+from pvc_core.errors import NotFound, Permanent, Refused, Retry, StoreUnavailable
 from pvc_core.model.fence import NoProof, Proof, ProofKind, Why
 from pvc_core.model.node import NodeSeen
 from pvc_core.model.storage import Pool, Volume
@@ -211,6 +211,27 @@ def test_who_is_not_primary_looks_at_nobody(world: World) -> None:
     for node in made.keys(world.view):
         made.step(node)
     assert list(made.health()) == [] and world.fences.published == {"hv1"}
+
+
+def test_a_silent_store_says_nothing_of_how_anybody_can_be_fenced(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.fences.machines["hv3"].behaviour = Behaviour.DEAD
+    made = care(world)
+    for node in made.keys(world.view):
+        made.step(node)
+    known = list(made.health())
+    assert len(known) == 1
+
+    def silent(*_: Any, **__: Any) -> None:
+        raise StoreUnavailable("cannot read /pvc/plugins/fake/hv2: the store gave no answer")
+
+    for driver in made.offered.values():
+        monkeypatch.setattr(driver, "publish", silent)
+        monkeypatch.setattr(driver, "status", silent)
+    for node in made.keys(world.view):
+        made.step(node)
+    assert list(made.health()) == known
 
 
 def test_a_driver_that_the_ladder_does_not_name_is_told_of(world: World) -> None:
