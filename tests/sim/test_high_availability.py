@@ -10,7 +10,7 @@ from pvc_core.testing.sim_ha_story import shrunk, story, wrong
 from pvc_core.testing.sim_scenario import Scenario, play
 from pvc_core.testing.sim_text import load
 
-FAST_SEEDS, SEEDS = 30, 200
+FAST_SEEDS, SEEDS = 12, 200
 
 
 @pytest.mark.parametrize(

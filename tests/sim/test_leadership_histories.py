@@ -125,7 +125,7 @@ class Run:
 
 
 @pytest.mark.parametrize(
-    "seed", [seed if seed < 60 else pytest.param(seed, marks=pytest.mark.slow) for seed in range(150)]
+    "seed", [seed if seed < 30 else pytest.param(seed, marks=pytest.mark.slow) for seed in range(150)]
 )
 def test_two_never_act_and_one_acts_in_the_end(seed: int) -> None:
     run = Run(seed)

@@ -167,7 +167,7 @@ def test_the_primary_moves_one_that_is_off_from_a_node_that_is_dead() -> None:
     assert sim.services.vms.get("a").node == "hv2" and sim.services.vms.get("a").state == "stop"
 
 
-FAST_SEEDS, SEEDS = 15, 40
+FAST_SEEDS, SEEDS = 6, 40
 """A seed takes seconds: most of them wait for the long run, thousands for script/soak."""
 
 

@@ -14,7 +14,7 @@ from pvc_core.testing.sim import NODE, POOL, Sim, definition
 from pvc_core.testing.sim_story import live, two_starts
 from pvc_core.units import MIB
 
-FAST_SEEDS, SEEDS = 60, 200
+FAST_SEEDS, SEEDS = 30, 200
 
 
 @pytest.mark.parametrize(
