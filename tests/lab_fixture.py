@@ -198,6 +198,10 @@ class RunningLab:
         """Make and start a guest whose console counts seconds; return its console once it shows a login."""
         return guests.make_guest(self.api, guests.Wish(name=name, **wish))
 
+    def begin_guest(self, name: str, **wish: str) -> None:
+        """As `guest`, but its login is not waited for: several boot at the same time."""
+        guests.begin_guest(self.api, guests.Wish(name=name, **wish))
+
     def console(self, name: str) -> str:
         return guests.console(self.api, name)
 
