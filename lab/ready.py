@@ -52,21 +52,22 @@ def await_primary(lab: Lab, plan: Plan, api: Api) -> None:
 
 
 def ensure_pool(lab: Lab, plan: Plan, api: Api) -> None:
-    """Make the default pool where it is not there yet; shared, where there is somebody to share it with, and then wait
-    until PVC believes that. Raises LabError.
+    """Make the default pool where it is not there yet; shared, where there is somebody to share it with. Return when
+    PVC believes that it can be used. Raises LabError.
     """
     _until(lambda: _has_pool(api, plan), f"pool {POOL} is made", lab, plan)
-    if len(plan.nodes) > 1 or plan.storage == "ceph":  # Ceph's pools are always shared ones
-        _until(lambda: _usable(api), f"pool {POOL} can be used on all nodes", lab, plan, deadline_s=BELIEF_S)
+    _until(lambda: _usable(api), f"pool {POOL} can be used on all nodes", lab, plan, deadline_s=BELIEF_S)
 
 
 def _has_pool(api: Api, plan: Plan) -> bool:
-    """False: the store was too slow to say whether it took it."""
+    """False: the store was too slow to say whether it took it, or the connection went with a primary."""
     try:
         _make_pool(api, plan)
     except ApiError as error:
         if error.status != 503:
             raise
+        return False
+    except LabError:
         return False
     return True
 
@@ -91,9 +92,11 @@ def _usable(api: Api) -> bool:
     path = f"/storage/ceph/volume/{POOL}/{PROBE}"
     try:
         api.post("/storage/ceph/volume", volume=PROBE, pool=POOL, size="1M")
-    except ApiError:
+        api.delete(path)
+    except LabError:
+        with contextlib.suppress(LabError):  # of one whose answer was lost with a primary
+            api.delete(path)
         return False
-    api.delete(path)
     return True
 
 
