@@ -30,6 +30,8 @@ KEEP_ALIVE_S = 75
 """Longer than the pauses of clients that poll, so that they do not meet a connection just being closed."""
 WORDS_MAX = 256 * KIB
 """The longest message of a websocket's client: a long paste is several."""
+GOODBYE_S = 1.0
+"""For telling those at consoles and screens why they end; longer only a client takes that reads nothing."""
 
 
 class FalconFrontend(Frontend):
@@ -41,6 +43,7 @@ class FalconFrontend(Frontend):
         self._dispatcher: Dispatcher | None = None
         self._stopped = False
         self._renewing: asyncio.Future[None] | None = None
+        self._leaving: asyncio.Future[None] | None = None
         self.port = 0
         """Where it listens, once `ready` is set."""
         self.ready = threading.Event()
@@ -114,6 +117,12 @@ class FalconFrontend(Frontend):
     def _end(self) -> None:
         if self._dispatcher is not None:
             self._dispatcher.end()
+        self._leaving = asyncio.ensure_future(self._leave())
+
+    async def _leave(self) -> None:
+        """Consoles and screens first: the server would close them without a word."""
+        if self._dispatcher is not None:
+            await self._dispatcher.sessions.said_goodbye(GOODBYE_S)
         for server in self._servers:
             server.should_exit = True
 

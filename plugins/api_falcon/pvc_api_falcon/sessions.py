@@ -77,7 +77,7 @@ class Sessions:
         self._auditing, self._over, self._log = auditing, over, log
         # one thread waits for what each line says, another gives it what was typed
         self._workers = Workers("pvc-api-line", 2 * settings.sessions + 2, settings.sessions)
-        self._open = 0
+        self._open = self._talking = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any, *, local: bool) -> None:
         await receive()  # websocket.connect
@@ -88,9 +88,24 @@ class Sessions:
             await self._refuse(scope, send, error, id)
             return
         session.receive, session.send = receive, send
+        self._talking += 1
+        try:
+            await _bye(send, *await self._served(session, id))
+        finally:
+            self._talking -= 1
+
+    async def said_goodbye(self, within_s: float) -> None:
+        """Return when everybody has been told why it ends, at the latest after `within_s` seconds."""
+        now_s = asyncio.get_running_loop().time
+        until_s = now_s() + within_s
+        while self._talking and now_s() < until_s:
+            await asyncio.sleep(0.01)
+
+    async def _served(self, session: Session, id: str) -> tuple[int, str]:
+        """Why it ended."""
         code, reason = FAULT, "a fault of PVC itself"
         try:
-            await send({"type": "websocket.accept", "headers": [(b"x-request-id", id.encode())]})
+            await session.send({"type": "websocket.accept", "headers": [(b"x-request-id", id.encode())]})
             self._tell(session, 101, f"{session.ticket.kind} opened")
             code, reason = await self._carry(session)
         finally:
@@ -99,7 +114,7 @@ class Sessions:
             shown, typed = session.shown_bytes, session.typed_bytes
             lasted_s = self._now_s() - session.began_s
             self._tell(session, 200, f"closed after {lasted_s:.0f} s, {shown} bytes shown, {typed} typed: {reason}")
-        await _bye(send, code, reason)
+        return code, reason
 
     async def _opened(self, scope: Any, id: str, local: bool) -> Session:
         """Raises what the client is refused with."""
