@@ -104,13 +104,14 @@ class Pools(Volumes):
 
     def remove_pool(self, name: str, *, by: str) -> None:
         """Remove the pool, its volumes and their snapshots. Raises Refused, before anything is removed, while a VM
-        names or has a volume in it, or one is busy.
+        names or has a volume in it, one is busy, or it holds what is no volume of this cluster.
         """
         self._need_pool(name)
         self._nobody_uses(name)
         volumes = {kept.value.id: kept for kept in self.desk.view.volumes.values() if kept.value.pool == name}
         for kept in volumes.values():
             self._not_busy(kept)
+        self._run(self._task("pool.look", "", {"pool": name}, by, f"looking into pool {name}"))
         # What shares another's data goes before it.
         for kept in sorted(volumes.values(), key=lambda one: -len(_ancestors(one.value, volumes))):
             if kept.value.phase is not VolumePhase.CREATING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from lab import LabError, guests
@@ -135,7 +136,12 @@ class Rig:
             self.lab.bmc(node, "ok") if self.lab.bmc_fault(node) != "ok" else None
             for net in self.lab.cuts(node):
                 self.lab.heal(node, net)
-            self.lab.power_on(node)
+            # A controller that answers again may at once obey who asked it to switch the node off.
+            self.until(partial(self._switch_on, node), f"{node} is switched on")
+
+    def _switch_on(self, node: str) -> bool:
+        self.lab.power_on(node)
+        return True
 
     def whole(self) -> None:
         """All nodes at work, one primary, a whole ensemble; every guest executes once, where the API shows it."""

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from pvc_core.model.storage import Volume, VolumePhase
 from pvc_core.model.task import Task, TaskState
 from pvc_core.services import Services
 from pvc_core.testing.sim import NODE, POOL, Sim, definition
@@ -92,6 +93,24 @@ def test_a_pool_goes_with_its_clones_of_clones_and_not_while_a_guest_has_anythin
     assert len(sim.services.storage.volumes()) == 3, "nothing was removed"
     sim.ask(lambda pvc: pvc.vms.stop("guest", by="test"))
     sim.settle(10)
+    assert sim.ask(lambda pvc: pvc.storage.remove_pool(POOL, by="test")) == ""
+    assert (sim.services.storage.pools(), sim.services.storage.volumes()) == ([], [])
+
+
+def test_of_a_pool_that_holds_what_is_nobodys_nothing_is_removed() -> None:
+    sim = Sim(0)
+    sim.settle(5)
+    sim.ask(lambda pvc: pvc.storage.add_pool(POOL, by="test"))
+    sim.settle(5)
+    sim.ask(lambda pvc: pvc.storage.add_volume(POOL, "mine", 10 * MIB, by="test"))
+    pool = sim.services.storage.pool(POOL).pool
+    driver = sim.disks.driver(NODE)
+    stranger = Volume(pool=POOL, name="by-hand", size_bytes=10 * MIB, id="nobody-knows-it", phase=VolumePhase.CREATING)
+    driver.create_volume(pool, stranger, deadline_s=5.0)
+    said = sim.ask(lambda pvc: pvc.storage.remove_pool(POOL, by="test"))
+    assert "cannot be removed" in said and "by-hand" in said
+    assert [one.volume.name for one in sim.services.storage.volumes()] == ["mine"]
+    driver.remove_volume(pool, stranger, deadline_s=5.0)
     assert sim.ask(lambda pvc: pvc.storage.remove_pool(POOL, by="test")) == ""
     assert (sim.services.storage.pools(), sim.services.storage.volumes()) == ([], [])
 

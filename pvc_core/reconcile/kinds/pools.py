@@ -1,4 +1,7 @@
-"""Tasks on pools: add and remove. Keeping a pool usable on every node is reconcile/pool.py."""
+"""Tasks on pools: add, change, look into one before anything of it is removed, remove.
+
+Keeping a pool usable on every node is reconcile/pool.py.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ from collections.abc import Mapping
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.repository import Drop, Write
-from pvc_core.errors import PvcError, Refused
+from pvc_core.errors import NotFound, Permanent, PvcError, Refused
 from pvc_core.reconcile.task import Done, Job, TaskKind
 
 POOL_S = 60.0
+SHOWN = 5
+"""Names in a sentence."""
 
 
 def add(job: Job) -> Done:
@@ -38,6 +43,29 @@ def change(job: Job) -> Done:
     return Done(status=f"pool {pool.name} is as wanted")
 
 
+def look(job: Job) -> Done:
+    """Raises Refused when the pool holds what is no volume of this cluster: it would stay after all volumes went."""
+    pool = job.ground.pool(str(job.task.args["pool"]))
+    driver = job.ground.driver(pool)
+    job.ground.keeper.settle(inline=job.ground.inline)
+    ours = {kept.value.id for kept in job.ground.view.volumes.values()}
+    try:
+        found = job.ground.calls(
+            f"pool/{pool.name}", "looking into the pool", POOL_S, lambda: driver.list_volumes(pool, deadline_s=POOL_S)
+        )
+    except (NotFound, Permanent) as error:  # it may be gone; the driver removes none that holds anything
+        return Done(status=f"pool {pool.name} cannot be looked into: {error}")
+    strangers = sorted(one.name for one in found if one.id not in ours)
+    if strangers:
+        more = f" and {len(strangers) - SHOWN} more" if len(strangers) > SHOWN else ""
+        raise Refused(
+            f"pool {pool.name} cannot be removed: it holds what is no volume of this cluster "
+            f"({', '.join(strangers[:SHOWN])}{more})",
+            help="take it over (`pvc storage volume scan`) or remove it there; nothing was removed",
+        )
+    return Done(status=f"pool {pool.name} holds volumes of this cluster only")
+
+
 def remove(job: Job) -> Done:
     name = str(job.task.args["pool"])
     kept = job.ground.repository.find(layout.POOLS, name)
@@ -47,7 +75,7 @@ def remove(job: Job) -> Done:
     left = [volume.value.name for volume in job.ground.view.volumes.values() if volume.value.pool == name]
     if left:
         raise Refused(
-            f"pool {name} holds {len(left)} volumes ({', '.join(sorted(left)[:5])})", help="remove them first"
+            f"pool {name} holds {len(left)} volumes ({', '.join(sorted(left)[:SHOWN])})", help="remove them first"
         )
     driver = job.ground.driver(kept.value)
     job.ground.calls(
@@ -59,5 +87,6 @@ def remove(job: Job) -> Done:
 KINDS: Mapping[str, TaskKind] = {
     "pool.add": TaskKind(do=add, undo=unadd),
     "pool.change": TaskKind(do=change),
+    "pool.look": TaskKind(do=look),
     "pool.remove": TaskKind(do=remove),
 }
