@@ -14,7 +14,7 @@ from typing import Any
 from pvc_core.config.explain import did_you_mean
 from pvc_core.config.faults import show
 from pvc_core.config.sections import Intervals
-from pvc_core.schema.config import INTERVAL_PROFILES
+from pvc_core.schema.profiles import INTERVAL_PROFILES
 
 GAP_S = 4.0
 """Longest silence of a healthy node when any one coordinator dies: measured 3 to 5 s, 4 with a connect limit of 1 s."""

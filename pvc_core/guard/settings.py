@@ -18,6 +18,7 @@ import yaml
 from pvc_core.errors import Invalid
 from pvc_core.guard.asking import PORT
 from pvc_core.ids import checked_name
+from pvc_core.schema.profiles import INTERVAL_PROFILES
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ def _read(path: Path, node: str | None) -> Settings:
     tree = _Section(_document(path), path, "")
     coordinators = tree.section("cluster").names("coordinators")
     store, paths, intervals = tree.section("store"), tree.section("paths"), tree.section("intervals")
+    profile = INTERVAL_PROFILES[intervals.word("profile", "default", list(INTERVAL_PROFILES))]
     embedded = "zookeeper" not in store.data
     name, secrets = checked_name(node or _hostname(coordinators), "node"), paths.path("secrets", "/etc/pvc/secrets")
     plain = embedded or store.section("zookeeper").data.get("tls") is False
@@ -74,9 +76,9 @@ def _read(path: Path, node: str | None) -> Settings:
         hosts=_hosts(tree, name, coordinators, embedded),
         alone=embedded,
         coordinators=coordinators,
-        heartbeat_s=intervals.seconds("heartbeat_s", 1.0),
-        self_fence_s=intervals.seconds("self_fence_s", 8.0),
-        promise_s=intervals.seconds("promise_s", 3.0),
+        heartbeat_s=intervals.seconds("heartbeat_s", profile.get("heartbeat_s", 1.0)),
+        self_fence_s=intervals.seconds("self_fence_s", profile.get("self_fence_s", 8.0)),
+        promise_s=intervals.seconds("promise_s", profile.get("promise_s", 3.0)),
         reset=intervals.switch("reset", False),
         addresses=_or(lambda: _addresses(tree.section("host_networks")), {}),
         watchdog=_or(lambda: _watchdog(tree.section("plugins")), None),
@@ -168,6 +170,9 @@ class _Section:
 
     def seconds(self, key: str, default: float) -> float:
         return float(self._checked(key, default, lambda value: _is_number(value) and 0 < value <= 3600, "seconds"))
+
+    def word(self, key: str, default: str, words: list[str]) -> str:
+        return str(self._checked(key, default, lambda value: value in words, f"one of {', '.join(words)}"))
 
     def switch(self, key: str, default: bool) -> bool:
         return bool(self._checked(key, default, lambda value: isinstance(value, bool), "true or false"))

@@ -11,6 +11,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 from pvc_core.schema.fields import AbsolutePath, Address, Cidr, Device, Name, port, seconds, whole
+from pvc_core.schema.profiles import INTERVAL_PROFILES
 
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PLUGIN_ALLOWED = "a plugin's name: small letters, digits and '_'"
@@ -94,13 +95,6 @@ class UseSchema(Schema):
 class FencingSchema(Schema):
     ladder = fields.List(_plugin_name(), load_default=list, metadata={"allowed": "a list of plugins, tried together"})
     proof = fields.String(load_default="one", validate=validate.OneOf(["one", "all"]))
-
-
-INTERVAL_PROFILES: dict[str, dict[str, float]] = {
-    "default": {},
-    "fast": {"heartbeat_s": 0.5, "suspicion_s": 3.0, "promise_s": 1.5, "self_fence_s": 5.0},
-}
-"""What a profile sets where pvc.yaml does not. `fast` leaves a healthy node half the patience: bench/failover.py."""
 
 
 class IntervalsSchema(Schema):

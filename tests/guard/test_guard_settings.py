@@ -28,6 +28,9 @@ def test_it_reads_the_example_as_the_core_does() -> None:
         "cluster: {name: c1, coordinators: [hv1]}\nstore: {zookeeper: {port: 2999}}\nplugins: {}\n"
         "intervals: {heartbeat_s: 1.5, self_fence_s: 8.2, suspicion_s: 7, promise_s: 4, reset: true}\n"
         "peer: {guard_port: 99}\npaths: {run: /run/p, secrets: /etc/p}\n",
+        "cluster: {name: c1, coordinators: [hv1]}\nstore: {embedded: {}}\nplugins: {}\nintervals: {profile: fast}\n",
+        "cluster: {name: c1, coordinators: [hv1]}\nstore: {embedded: {}}\nplugins: {}\n"
+        "intervals: {profile: fast, self_fence_s: 6}\n",
     ],
 )
 def test_it_reads_any_file_as_the_core_does(tmp_path: Path, text: str) -> None:
@@ -87,6 +90,8 @@ BROKEN = [
     ("cluster: {coordinators: []}", "cluster.coordinators is []"),
     (GOOD + "intervals: {heartbeat_s: fast}", "intervals.heartbeat_s is 'fast', seconds is needed"),
     (GOOD + "intervals: {self_fence_s: -1}", "intervals.self_fence_s is -1"),
+    (GOOD + "intervals: {profile: quick}", "intervals.profile is 'quick', one of default, fast is needed"),
+    (GOOD + "intervals: {profile: [fast]}", "intervals.profile is ['fast']"),
     (GOOD + "paths: {run: relative}", "paths.run is 'relative'"),
     ("cluster: {coordinators: [hv1]}\nstore: {embedded: {port: 99999}}", "store.embedded.port is 99999"),
     ("\0", "is not YAML"),
