@@ -1,8 +1,7 @@
 """What several keys of pvc.yaml must be together. Each rule takes what is valid of the file and yields what breaks it.
 
-A rule that lacks a key it needs says nothing: the missing key is a fault of its own. The intervals' inequalities come
-from the arithmetic of docs/high-availability.md: a healthy node must never be condemned, and a silent one must have
-stopped its guests before they start elsewhere.
+A rule that lacks a key it needs says nothing: the missing key is a fault of its own. The intervals' inequalities are
+schema/intervals.py's, because the guard asks for them, too.
 """
 
 from __future__ import annotations
@@ -13,16 +12,7 @@ from typing import Any
 
 from pvc_core.config.explain import did_you_mean
 from pvc_core.config.faults import show
-from pvc_core.config.sections import Intervals
-from pvc_core.schema.profiles import INTERVAL_PROFILES
-
-GAP_S = 4.0
-"""Longest silence of a healthy node when any one coordinator dies: measured 3 to 5 s, 4 with a connect limit of 1 s."""
-STORAGE_PROOF_S = 10.0
-"""Earliest start elsewhere on storage proof, from the last heartbeat seen."""
-FREEZE_S = 1.0
-MARGIN_S = 0.5
-CLOCK_RATE_ERROR = 0.001
+from pvc_core.schema.intervals import unfit
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,50 +110,5 @@ def _named(data: Mapping[str, Any], path: tuple[str | int, ...], name: str) -> I
 
 
 def _intervals(valid: Mapping[str, Any]) -> Iterator[Broken]:
-    given = valid.get("intervals", {})
-    if not {"heartbeat_s", "suspicion_s", "self_fence_s", "promise_s", "sick_s"} <= given.keys():
-        return
-    yield from _promises(given)
-    heartbeat, suspicion, limit = given["heartbeat_s"], given["suspicion_s"], given["self_fence_s"]
-    if suspicion < 4 * heartbeat:
-        yield _too_short(given, "suspicion_s", "at least 4 x heartbeat_s", 4 * heartbeat, "or a few late beats condemn")
-    if limit < GAP_S + 2 * heartbeat:
-        why = "or the death of one coordinator freezes guests everywhere"
-        yield _too_short(given, "self_fence_s", f"at least {GAP_S:g} s + 2 x heartbeat_s", GAP_S + 2 * heartbeat, why)
-    longest = (STORAGE_PROOF_S - FREEZE_S - MARGIN_S) / (1 + CLOCK_RATE_ERROR)
-    if limit > longest:
-        rule = f"self_fence_s x 1.001 + {FREEZE_S:g} s + {MARGIN_S:g} s must be at most {STORAGE_PROOF_S:g} s"
-        why = "so that a guest has stopped here before it starts elsewhere"
-        yield Broken(("intervals", "self_fence_s"), f"{limit:g}", f"{rule}, {why}: at most {longest:.2f}")
-
-
-def _promises(given: Mapping[str, Any]) -> Iterator[Broken]:
-    heartbeat, suspicion, limit, promise = (
-        given[key] for key in ("heartbeat_s", "suspicion_s", "self_fence_s", "promise_s")
-    )
-    if promise < 2 * heartbeat:
-        why = "or one lost question freezes guests while the store is away for all"
-        yield _too_short(given, "promise_s", "at least 2 x heartbeat_s", 2 * heartbeat, why)
-    longest = (limit - heartbeat) / (1 + CLOCK_RATE_ERROR)
-    if promise > longest:
-        rule = f"promise_s x {1 + CLOCK_RATE_ERROR:g} must be at most self_fence_s - heartbeat_s"
-        why = "or a verdict waits for promises longer than for anything else"
-        found = f"{_shown(given, 'promise_s')} with {_shown(given, 'self_fence_s')}"
-        yield Broken(("intervals", "promise_s"), found, f"{rule}, {why}: at most {longest:.2f}")
-    if given["sick_s"] < 2 * suspicion:
-        least, why = 2 * suspicion, "or a guard that restarts is taken for one that cannot reach the store"
-        yield _too_short(given, "sick_s", "at least 2 x suspicion_s", least, why, than="suspicion_s")
-
-
-def _too_short(
-    given: Mapping[str, Any], key: str, rule: str, least: float, why: str, *, than: str = "heartbeat_s"
-) -> Broken:
-    found = f"{_shown(given, key)} with {_shown(given, than)}"
-    return Broken(("intervals", key), found, f"{key} must be {rule} = {least:g}, {why}")
-
-
-def _shown(given: Mapping[str, Any], key: str) -> str:
-    profile = given.get("profile", "default")
-    if given[key] == INTERVAL_PROFILES[profile].get(key):
-        return f"{key} {given[key]:g} (of profile {profile})"
-    return f"{key} {given[key]:g}" + (" (its default)" if given[key] == getattr(Intervals(), key) else "")
+    for wrong in unfit(valid.get("intervals", {})):
+        yield Broken(("intervals", wrong.key), wrong.found, wrong.allowed)

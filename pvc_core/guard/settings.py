@@ -1,11 +1,13 @@
 """What the guard needs of pvc.yaml: who we are, where the store is, the intervals, the paths.
 
 Reads only these sections, so that a fault anywhere else in the file stops no heartbeat (checking the whole is
-pvc_core/config's). When even these cannot be read, the configuration pvcnoded last worked with is used.
+pvc_core/config's). What pvcnoded would refuse in them is refused here, too: a heartbeat once a minute, or a store that
+is looked for where there is none, convicts a healthy node. Then the configuration pvcnoded last worked with is used.
 """
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ import yaml
 from pvc_core.errors import Invalid
 from pvc_core.guard.asking import PORT
 from pvc_core.ids import checked_name
-from pvc_core.schema.profiles import INTERVAL_PROFILES
+from pvc_core.schema.intervals import INTERVAL_PROFILES, INTERVALS, unfit
 
 T = TypeVar("T")
 
@@ -26,6 +28,11 @@ DEFAULT_STATE = "/var/lib/pvc"
 WATCHDOG = "fence_watchdog"
 LAST_GOOD = "last-good.yaml"
 """The name pvc_core/config/last_good.py gives it, below paths.state."""
+_SWITCHED = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
+}
+"""As the core takes them, in quotes, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +73,19 @@ def read_settings(config: Path, *, node: str | None, state: Path) -> tuple[Setti
 def _read(path: Path, node: str | None) -> Settings:
     tree = _Section(_document(path), path, "")
     coordinators = tree.section("cluster").names("coordinators")
-    store, paths, intervals = tree.section("store"), tree.section("paths"), tree.section("intervals")
-    profile = INTERVAL_PROFILES[intervals.word("profile", "default", list(INTERVAL_PROFILES))]
-    embedded = "zookeeper" not in store.data
+    store, paths, intervals = tree.section("store"), tree.section("paths"), _intervals(tree.section("intervals"))
+    embedded = _embedded(store, coordinators)
     name, secrets = checked_name(node or _hostname(coordinators), "node"), paths.path("secrets", "/etc/pvc/secrets")
-    plain = embedded or store.section("zookeeper").data.get("tls") is False
+    plain = embedded or not store.section("zookeeper").switch("tls", True)
     return Settings(
         node=name,
         hosts=_hosts(tree, name, coordinators, embedded),
         alone=embedded,
         coordinators=coordinators,
-        heartbeat_s=intervals.seconds("heartbeat_s", profile.get("heartbeat_s", 1.0)),
-        self_fence_s=intervals.seconds("self_fence_s", profile.get("self_fence_s", 8.0)),
-        promise_s=intervals.seconds("promise_s", profile.get("promise_s", 3.0)),
-        reset=intervals.switch("reset", False),
+        heartbeat_s=intervals["heartbeat_s"],
+        self_fence_s=intervals["self_fence_s"],
+        promise_s=intervals["promise_s"],
+        reset=tree.section("intervals").switch("reset", False),
         addresses=_or(lambda: _addresses(tree.section("host_networks")), {}),
         watchdog=_or(lambda: _watchdog(tree.section("plugins")), None),
         guard_port=_or(lambda: tree.section("peer").port("guard_port", PORT), PORT),
@@ -96,10 +102,35 @@ def _document(path: Path) -> Any:
         raise Invalid(f"there is no {path}", help="write one, or name it with --config") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        # ValueError, OverflowError: what looks like a date or a number and is none; RecursionError: [[[[...
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise Invalid(f"{where} is not YAML: {getattr(error, 'problem', None) or 'it cannot be read'}") from error
+
+
+def _intervals(section: _Section) -> dict[str, float]:
+    """Those of the profile where the file names none, fit for each other."""
+    profile = section.word("profile", "default", list(INTERVAL_PROFILES))
+    section.only("profile", "reset", *INTERVALS)
+    found = {}
+    for key, (least, most, default) in INTERVALS.items():
+        found[key] = section.seconds(key, INTERVAL_PROFILES[profile].get(key, default), least, most)
+    for wrong in unfit({**found, "profile": profile}):
+        raise Invalid(f"{section.place(wrong.key)}: found {wrong.found}; {wrong.allowed}", help="see docs/pvc.yaml")
+    return found
+
+
+def _embedded(store: _Section, coordinators: tuple[str, ...]) -> bool:
+    kinds = [kind for kind in ("embedded", "zookeeper") if kind in store.data]
+    if len(kinds) != 1 or (kinds == ["embedded"] and len(coordinators) > 1):
+        found = " and ".join(kinds) or "neither embedded nor zookeeper"
+        raise Invalid(
+            f"{store.place()}: found {found} for {len(coordinators)} coordinators; exactly one of them is needed,"
+            " embedded for one coordinator only",
+            help="see docs/pvc.yaml",
+        )
+    return kinds == ["embedded"]
 
 
 def _hostname(coordinators: tuple[str, ...]) -> str:
@@ -146,7 +177,7 @@ def _watchdog(plugins: _Section) -> tuple[Path, int] | None:
     if WATCHDOG not in plugins.data:
         return None
     section = plugins.section(WATCHDOG)
-    return section.path("device", "/dev/watchdog"), int(section.seconds("timeout_s", 5.0))
+    return section.path("device", "/dev/watchdog"), int(section.seconds("timeout_s", 5.0, 1, 3600))
 
 
 class _Section:
@@ -162,20 +193,35 @@ class _Section:
     def section(self, key: str) -> _Section:
         return _Section(self.data.get(key), self._path, f"{self._name}{key}.")
 
+    def place(self, key: object = "") -> str:
+        return f"{self._path}: {f'{self._name}{key}'.rstrip('.')}"
+
+    def only(self, *known: str) -> None:
+        """Raises Invalid for a key that is none of these: whoever mistyped one believes that it counts."""
+        for key in self.data:
+            if key not in known:
+                raise Invalid(f"{self.place(key)} is no key; these are: {', '.join(known)}", help="see docs/pvc.yaml")
+
     def names(self, key: str) -> tuple[str, ...]:
         value = self.data.get(key)
         if not isinstance(value, list) or not value or not all(isinstance(name, str) and name for name in value):
             raise self._fault(key, value, "a list of node names")
+        if len(value) not in (1, 3, 5) or len(set(value)) < len(value):
+            raise self._fault(key, value, "1, 3 or 5 names, each once,")
         return tuple(value)
 
-    def seconds(self, key: str, default: float) -> float:
-        return float(self._checked(key, default, lambda value: _is_number(value) and 0 < value <= 3600, "seconds"))
+    def seconds(self, key: str, default: float, least: float, most: float) -> float:
+        value = self._checked(
+            key, default, lambda value: least <= _number(value) <= most, f"seconds from {least:g} to {most:g}"
+        )
+        return _number(value)
 
     def word(self, key: str, default: str, words: list[str]) -> str:
         return str(self._checked(key, default, lambda value: value in words, f"one of {', '.join(words)}"))
 
     def switch(self, key: str, default: bool) -> bool:
-        return bool(self._checked(key, default, lambda value: isinstance(value, bool), "true or false"))
+        value = self._checked(key, default, lambda value: str(value).lower() in _SWITCHED, "true or false")
+        return _SWITCHED[str(value).lower()]
 
     def port(self, key: str, default: int) -> int:
         def right(value: Any) -> bool:
@@ -200,3 +246,11 @@ class _Section:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> float:
+    """Also of text, as the core takes it; not a number is nan, which lies between no two limits."""
+    try:
+        return float(value) if _is_number(value) or isinstance(value, str) else math.nan
+    except (ValueError, OverflowError):
+        return math.nan

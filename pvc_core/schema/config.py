@@ -11,7 +11,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 from pvc_core.schema.fields import AbsolutePath, Address, Cidr, Device, Name, port, seconds, whole
-from pvc_core.schema.profiles import INTERVAL_PROFILES
+from pvc_core.schema.intervals import INTERVAL_PROFILES, INTERVALS
 
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PLUGIN_ALLOWED = "a plugin's name: small letters, digits and '_'"
@@ -97,14 +97,19 @@ class FencingSchema(Schema):
     proof = fields.String(load_default="one", validate=validate.OneOf(["one", "all"]))
 
 
+def _interval(key: str) -> fields.Float:
+    least, most, default = INTERVALS[key]
+    return seconds(least, most, load_default=default)
+
+
 class IntervalsSchema(Schema):
     profile = fields.String(load_default="default", validate=validate.OneOf(list(INTERVAL_PROFILES)))
-    heartbeat_s = seconds(0.2, 60, load_default=1.0)
-    suspicion_s = seconds(1, 600, load_default=5.0)
-    self_fence_s = seconds(1, 600, load_default=8.0)
-    promise_s = seconds(0.5, 600, load_default=3.0)
-    sick_s = seconds(5, 3600, load_default=30.0)
-    boot_grace_s = seconds(0, 3600, load_default=300.0)
+    heartbeat_s = _interval("heartbeat_s")
+    suspicion_s = _interval("suspicion_s")
+    self_fence_s = _interval("self_fence_s")
+    promise_s = _interval("promise_s")
+    sick_s = _interval("sick_s")
+    boot_grace_s = _interval("boot_grace_s")
     reset = fields.Boolean(load_default=False)
 
     @pre_load

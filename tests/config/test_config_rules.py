@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvc_core.config import EmbeddedStore, Intervals, LastGood, Paths, ZookeeperStore, check, find, load, read
-from pvc_core.config.rules import CLOCK_RATE_ERROR, FREEZE_S, GAP_S, MARGIN_S, STORAGE_PROOF_S
 from pvc_core.errors import Permanent
 from pvc_core.loader import load_all
+from pvc_core.schema.intervals import CLOCK_RATE_ERROR, FREEZE_S, GAP_S, MARGIN_S, STORAGE_PROOF_S
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "pvc.yaml"
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pvc_core.config import EmbeddedStore, load
+from pvc_core.config import EmbeddedStore, check, load
 from pvc_core.errors import Invalid, Retry
 from pvc_core.guard import incarnation
 from pvc_core.guard.settings import read_settings
 
 GOOD = "cluster: {name: c1, coordinators: [hv1]}\nstore: {embedded: {port: 2999}}\n"
+THREE = "cluster: {name: c1, coordinators: [hv1, hv2, hv3]}\n"
 EXAMPLE = Path(__file__).parents[2] / "docs" / "pvc.yaml"
 
 
@@ -31,6 +32,8 @@ def test_it_reads_the_example_as_the_core_does() -> None:
         "cluster: {name: c1, coordinators: [hv1]}\nstore: {embedded: {}}\nplugins: {}\nintervals: {profile: fast}\n",
         "cluster: {name: c1, coordinators: [hv1]}\nstore: {embedded: {}}\nplugins: {}\n"
         "intervals: {profile: fast, self_fence_s: 6}\n",
+        "cluster: {name: c1, coordinators: [hv1]}\nstore: {zookeeper: {tls: 'no'}}\nplugins: {}\n"
+        "intervals: {heartbeat_s: '1.1', reset: 'on'}\n",
     ],
 )
 def test_it_reads_any_file_as_the_core_does(tmp_path: Path, text: str) -> None:
@@ -48,6 +51,7 @@ def _assert_same(path: Path) -> None:
     assert (settings.run, settings.secrets) == (config.paths.run, config.paths.secrets)
     assert settings.heartbeat_s == config.intervals.heartbeat_s
     assert settings.self_fence_s == config.intervals.self_fence_s
+    assert (settings.authority is None) == (settings.alone or not getattr(config.store, "tls", True))
     assert (settings.promise_s, settings.reset) == (config.intervals.promise_s, config.intervals.reset)
     assert settings.guard_port == config.guard_port
     given = {name: str(net.address.ip) for name, net in config.host_networks.items() if net.address}
@@ -88,7 +92,19 @@ BROKEN = [
     ("just text", "is 'just text', not a section"),
     ("cluster: {coordinators: hv1}", "cluster.coordinators is 'hv1'"),
     ("cluster: {coordinators: []}", "cluster.coordinators is []"),
-    (GOOD + "intervals: {heartbeat_s: fast}", "intervals.heartbeat_s is 'fast', seconds is needed"),
+    (GOOD + "intervals: {heartbeat_s: fast}", "intervals.heartbeat_s is 'fast', seconds from 0.2 to 60 is needed"),
+    (GOOD + "intervals: {heartbeat_s: .nan}", "intervals.heartbeat_s is nan"),
+    (GOOD + "intervals: {heartbeat_s: 60}", "intervals.promise_s: found promise_s 3 (its default) with heartbeat_s 60"),
+    (GOOD + "intervals: {self_fence_s: 600}", "intervals.self_fence_s: found 600; self_fence_s x 1.001"),
+    (GOOD + "intervals: {profile: fast, suspicion_s: 1}", "heartbeat_s 0.5 (of profile fast); suspicion_s must be"),
+    (GOOD + "intervals: {self_fence: 6}", "intervals.self_fence is no key; these are: profile, reset, heartbeat_s"),
+    (GOOD + "plugins: {other: {since: 2024-13-45}}", "is not YAML"),
+    ("a: " + "[" * 5000, "is not YAML"),
+    (THREE, "store: found neither embedded nor zookeeper for 3 coordinators"),
+    (THREE + "stroe: {zookeeper: {}}\n", "store: found neither embedded nor zookeeper for 3 coordinators"),
+    (THREE + "store: {embedded: {}}\n", "store: found embedded for 3 coordinators"),
+    ("cluster: {coordinators: [hv1, hv2]}", "cluster.coordinators is ['hv1', 'hv2'], 1, 3 or 5 names"),
+    ("cluster: {coordinators: [hv1, hv1, hv2]}", "1, 3 or 5 names, each once"),
     (GOOD + "intervals: {self_fence_s: -1}", "intervals.self_fence_s is -1"),
     (GOOD + "intervals: {profile: quick}", "intervals.profile is 'quick', one of default, fast is needed"),
     (GOOD + "intervals: {profile: [fast]}", "intervals.profile is ['fast']"),
@@ -109,6 +125,14 @@ def test_a_broken_file_is_told_and_the_last_good_one_used(tmp_path: Path, text: 
     settings, broken = read_settings(path, node="hv1", state=tmp_path)
     assert settings.hosts == "127.0.0.1:2999"
     assert says in broken
+
+
+@pytest.mark.parametrize(("text", "says"), BROKEN)
+def test_what_it_refuses_the_core_refuses_too(tmp_path: Path, text: str, says: str) -> None:
+    """Or a node would go on with an old configuration for ever, and nobody were told."""
+    path = tmp_path / "pvc.yaml"
+    path.write_text(text)
+    assert check(path, node="hv1"), says
 
 
 def test_no_file_at_all(tmp_path: Path) -> None:
