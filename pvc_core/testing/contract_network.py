@@ -166,7 +166,13 @@ class NetworkContract:
         assert rig.reaches(mine, address(network, 1), within_s=rig.arrival_s)
 
     @about("acls")
-    @pytest.mark.parametrize("rule", ["ip daddr 999.1.1.1 drop", "ip daddr", "drop; accept", "drop\naccept", ""])
+    @pytest.mark.parametrize(
+        "rule",
+        [
+            "ip daddr 999.1.1.1 drop", "ip daddr", "drop; accept", "drop\naccept", "",
+            'accept # "\nadd table inet slipped_in #"', 'log prefix "accept',
+        ],
+    )  # fmt: skip
     def test_a_rule_that_is_none_is_refused_in_words_and_changes_nothing(self, rig: NetworkRig, rule: str) -> None:
         needs(rig, "acls")
         network, driver = rig.network(), rig.driver("hv1")

@@ -35,9 +35,12 @@ add rule bridge {TABLE} from_guests iifname vmap @senders
 add rule bridge {TABLE} to_guests oifname vmap @takers
 """
 _VERDICTS = re.compile(r"\b(accept|drop|reject|return|continue|queue|log|limit|jump|goto)\b")
-_QUOTED = re.compile(r'"[^"]*"')
+_QUOTED = re.compile(r'"[^"\r\n]*"')
 _NESTED = re.compile(r"\{[^{}]*\}")
-_SEPARATOR = re.compile(r"[;\r\n]")
+_SEPARATOR = re.compile(r'[;"\r\n]')
+"""A quote that is left open takes what follows in the file for its own; a line ends where it ends, also in quotes that
+stand behind a #.
+"""
 
 
 def chain(vni: int, direction: AclDirection) -> str:
