@@ -30,7 +30,7 @@ PING = -2
 
 CONFIG = """
 cluster: {{name: bench, coordinators: [hv1]}}
-store: {{embedded: {{port: {store_port}, path: {place}/store.db}}}}
+store: {{embedded: {{port: {store_port}, path: {place}}}}}
 host_networks:
   upstream: {{device: eth0}}
   storage: {{device: eth1}}

@@ -64,10 +64,16 @@ def read_settings(config: Path, *, node: str | None, state: Path) -> tuple[Setti
     try:
         return _read(config, node), ""
     except Invalid as fault:
-        last_good = state / LAST_GOOD
-        if not last_good.exists():
+        last_good = _or(lambda: _state(config), None) or state
+        if not (last_good / LAST_GOOD).exists():
             raise
-        return _read(last_good, node), fault.message
+        return _read(last_good / LAST_GOOD, node), fault.message
+
+
+def _state(config: Path) -> Path | None:
+    """Where a file that cannot be used says that pvcnoded keeps things, if that can be read of it."""
+    paths = _Section(_document(config), config, "").section("paths")
+    return paths.path("state", "") if "state" in paths.data else None
 
 
 def _read(path: Path, node: str | None) -> Settings:

@@ -72,7 +72,7 @@ class Node:
     def yaml(self) -> str:
         return (
             "cluster: {name: c1, coordinators: [hv1]}\n"
-            f"store: {{embedded: {{port: {self.port}, path: {self.state}/store.db}}}}\n"
+            f"store: {{embedded: {{port: {self.port}, path: {self.state}}}}}\n"
             f"paths: {{run: {self.run}, state: {self.state}, secrets: {self.secrets}}}\n"
             "plugins: {compute_libvirt: {virt_type: qemu}}\n"
         )

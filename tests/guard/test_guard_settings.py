@@ -135,6 +135,16 @@ def test_what_it_refuses_the_core_refuses_too(tmp_path: Path, text: str, says: s
     assert check(path, node="hv1"), says
 
 
+def test_the_last_good_one_is_where_the_broken_file_says(tmp_path: Path) -> None:
+    """As pvcnoded's custody has it: paths.state may still be read."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "last-good.yaml").write_text(GOOD)
+    path = tmp_path / "pvc.yaml"
+    path.write_text(f"cluster: 7\npaths: {{state: {tmp_path}/elsewhere}}\n")
+    settings, broken = read_settings(path, node="hv1", state=tmp_path)
+    assert (settings.hosts, "cluster" in broken) == ("127.0.0.1:2999", True)
+
+
 def test_no_file_at_all(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=r"there is no .*pvc\.yaml"):
         read_settings(tmp_path / "pvc.yaml", node="hv1", state=tmp_path)

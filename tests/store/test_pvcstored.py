@@ -99,13 +99,13 @@ def test_a_bad_config_is_refused_in_one_sentence(tmp_path: Path, text: str, expe
 
 def test_the_config_is_read_and_an_option_beats_it(tmp_path: Path) -> None:
     config, port = tmp_path / "pvc.yaml", free_port()
-    config.write_text(f"store: {{embedded: {{port: 1, path: {tmp_path}/from-config.db}}}}\nplugins: {{broken: [}}")
+    config.write_text(f"store: {{embedded: {{port: 1, path: {tmp_path}/from-config}}}}\nplugins: {{broken: [}}")
     assert "is not YAML" in refusal("--config", str(config))
-    config.write_text(f"store: {{embedded: {{port: 1, path: {tmp_path}/from-config.db}}}}\nunknown: 1\n")
+    config.write_text(f"store: {{embedded: {{port: 1, path: {tmp_path}/from-config}}}}\nunknown: 1\n")
     with socket.create_server(("127.0.0.1", port)):
         sentence = refusal("--config", str(config), "--port", str(port), "--secrets", "none")
     assert f"cannot listen on 127.0.0.1 port {port}" in sentence
-    assert (tmp_path / "from-config.db").exists()
+    assert (tmp_path / "from-config" / "store.db").exists()
 
 
 def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path) -> None:

@@ -104,14 +104,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pvcstored", description="The embedded store of a PVC cluster of one node.")
     default = os.environ.get("PVC_CONFIG_FILE", CONFIG_FILE)
     parser.add_argument(
-        "--config", type=Path, default=Path(default), help="pvc.yaml to read store.embedded from (%(default)s)"
+        "--config",
+        type=Path,
+        default=Path(default),
+        help="pvc.yaml to read store.embedded and paths from (%(default)s)",
     )
     parser.add_argument("--listen", metavar="ADDRESS", help="loopback address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (2181)")
-    parser.add_argument("--path", type=Path, help="the file that holds the store (/var/lib/pvc/store/store.db)")
-    parser.add_argument(
-        "--secrets", help="directory of the users' passwords, 'none' to ask for none (/etc/pvc/secrets)"
-    )
+    parser.add_argument("--path", type=Path, help="the file that holds the store (store.db in store.embedded.path)")
+    parser.add_argument("--secrets", help="directory of the users' passwords, 'none' to ask for none (paths.secrets)")
     return parser
 
 

@@ -1,12 +1,13 @@
-"""Where pvcstored listens and what it keeps: from pvc.yaml's store.embedded, overruled by the command line.
+"""Where pvcstored listens and what it keeps: from pvc.yaml's store.embedded and paths, overruled by the command line.
 
-Reads the one section it needs and nothing else, so that a fault elsewhere in pvc.yaml does not keep the store down;
-checking the file is pvc_core/config's.
+Reads these sections and nothing else, so that a fault elsewhere in pvc.yaml does not keep the store down; checking the
+file is pvc_core/config's.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import yaml
 from pvc_core.errors import Invalid
 
 DEFAULT_PORT = 2181
-DEFAULT_PATH = Path("/var/lib/pvc/store/store.db")
+DEFAULT_STATE = Path("/var/lib/pvc")
 DEFAULT_SECRETS = Path("/etc/pvc/secrets")
+FILE = "store.db"
+"""In the directory `store.embedded.path`, which is `store` below paths.state if it is not given."""
 NO_SECRETS = "none"
 
 
@@ -40,21 +43,23 @@ def read_options(
     secrets: str | None = None,
 ) -> Options:
     """What is given, else what `config` says (it need not exist), else the defaults. Raises Invalid."""
-    section = _embedded(config)
-    where = secrets if secrets is not None else DEFAULT_SECRETS
+    section, paths = _sections(config)
+    where = _path(paths.get("secrets", DEFAULT_SECRETS)) if secrets is None else secrets
+    directory = _path(section.get("path", _path(paths.get("state", DEFAULT_STATE)) / "store"))
     return Options(
         host=_loopback(host or "127.0.0.1"),
         port=_port(section.get("port", DEFAULT_PORT) if port is None else port),
-        path=_path(section.get("path", DEFAULT_PATH) if path is None else path),
+        path=directory / FILE if path is None else _path(path),
         secrets=None if where == NO_SECRETS else Path(where),
     )
 
 
-def _embedded(config: Path) -> dict[str, Any]:
+def _sections(config: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """store.embedded and paths."""
     try:
-        text = config.read_text()
+        text = config.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return {}
+        return {}, {}
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"cannot read {config}: {getattr(error, 'strerror', None) or error}") from error
     try:
@@ -65,7 +70,8 @@ def _embedded(config: Path) -> dict[str, Any]:
         raise Invalid(
             f"{config}{line} is not YAML: {getattr(error, 'problem', None) or 'it cannot be read'}"
         ) from error
-    store = document.get("store") if isinstance(document, dict) else None
+    whole = document if isinstance(document, dict) else {}
+    store, paths = whole.get("store"), whole.get("paths")
     if isinstance(store, dict) and "zookeeper" in store:
         raise Invalid(
             f"{config} keeps the store in ZooKeeper, not in pvcstored", help="do not start pvcstored on this node"
@@ -75,7 +81,7 @@ def _embedded(config: Path) -> dict[str, Any]:
         raise Invalid(
             f"{config}: store.embedded is {section!r}", help="write for example: store: {embedded: {port: 2181}}"
         )
-    return section or {}
+    return section or {}, paths if isinstance(paths, dict) else {}
 
 
 def _loopback(host: str) -> str:
@@ -99,5 +105,5 @@ def _port(port: object) -> int:
 
 def _path(path: object) -> Path:
     if not isinstance(path, str | Path) or not Path(path).is_absolute():
-        raise Invalid(f"{str(path)!r} is not an absolute path", help=f"for example {DEFAULT_PATH}")
+        raise Invalid(f"{str(path)!r} is not an absolute path", help=f"for example {DEFAULT_STATE}/store")
     return Path(path)
