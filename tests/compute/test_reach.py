@@ -64,6 +64,7 @@ def test_above_the_devices(top: str, words: str) -> None:
         ("<nvram>/etc/shadow</nvram>", "/etc/shadow"),
         ('<nvram template="/etc/shadow"/>', "/etc/shadow"),
         ("<acpi><table type='slic'>/etc/shadow</table></acpi>", "os/acpi"),
+        ('<loader readonly="no" type="pflash">/usr/share/OVMF/OVMF_CODE.fd</loader>', "writable"),
     ],
 )
 def test_what_it_boots(os: str, words: str) -> None:
@@ -101,7 +102,54 @@ def test_what_it_boots(os: str, words: str) -> None:
         ('<vsock><cid auto="yes"/></vsock>', "vsock"),
         ('<redirdev type="tcp"><source host="10.0.0.1"/></redirdev>', "redirdev"),
         ('<emulator>/tmp/mine</emulator>', "/tmp/mine"),
+        ('<interface type="bridge"><source bridge="vmbr1"/><rom bar="on" file="/etc/shadow"/></interface>', "shadow"),
+        ('<video><driver name="vhostuser"/><model type="virtio"/></video>', "vhostuser"),
+        ('<video><model type="virtio"><acceleration rendernode="/dev/dri/renderD128"/></model></video>', "dri"),
+        (f'<disk type="network" device="lun" rawio="yes"><source protocol="rbd" name="vms/b"/>{VDB}</disk>', "rawio"),
     ],
 )  # fmt: skip
 def test_devices(device: str, words: str) -> None:
     assert any(words in sentence for sentence in reaches(devices=device)), reaches(devices=device)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        *(
+            (text.format("/srv/share"), text.format("/"))
+            for text in (
+                '<filesystem type="mount"><source dir="{}"/><target dir="x"/></filesystem>',
+                '<serial type="pty"><log file="{}"/></serial>',
+                '<shmem name="x"><server path="{}"/></shmem>',
+                '<graphics type="spice"><gl rendernode="{}"/></graphics>',
+                '<tpm model="tpm-tis"><backend type="passthrough"><device path="{}"/></backend></tpm>',
+                '<rng><backend model="egd" type="unix"><source mode="connect" path="{}"/></backend></rng>',
+                '<disk type="network"><source protocol="rbd" name="vms/b"/><backingStore type="file">'
+                '<source file="{}"/></backingStore><target dev="vdb"/></disk>',
+                '<disk type="network"><source protocol="rbd" name="vms/b"><config file="{}"/></source>'
+                '<target dev="vdb"/></disk>',
+            )
+        ),
+        *(
+            (text.format(1), text.format(2))
+            for text in (
+                '<hostdev type="pci"><source><address bus="{}"/></source></hostdev>',
+                '<interface type="hostdev"><source><address type="pci" bus="{}"/></source></interface>',
+                '<disk type="network"><source protocol="nbd" name="x"><host name="10.0.0.{}"/></source>'
+                '<target dev="vdb"/></disk>',
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_admin_gave_is_no_leave_for_another_of_its_kind(before: str, after: str) -> None:
+    """Who changes a definition is held to what stood there before: other words for every other thing."""
+    assert set(reaches(devices=after)) - set(reaches(devices=before))
+    assert reaches(devices=before) == reaches(devices=before.replace("><", ">\n  <"))
+
+
+def test_other_arguments_for_qemu_are_another_reach() -> None:
+    text = f'<qemu:commandline {QEMU}><qemu:arg value="{{}}"/></qemu:commandline>'
+    assert set(reaches(top=text.format("-x"))) - set(reaches(top=text.format("-y")))
+    assert set(reaches(top=text.format("a" * 5000 + "x"))) - set(reaches(top=text.format("a" * 5000 + "y")))
+    assert all(len(words) < 400 for words in reaches(top=text.format("a" * 5000)))
+    assert set(reaches(os="<kernel>/boot/a</kernel>")) - set(reaches(os="<kernel>/etc/shadow</kernel>"))

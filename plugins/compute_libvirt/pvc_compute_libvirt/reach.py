@@ -1,14 +1,17 @@
 """What a definition must have role admin for: whatever is not known to stay inside PVC's pools and networks.
 
 An allowlist, because what libvirt or QEMU learn next must not open a host to an operator. outside.py answers another
-question (may the guest start elsewhere, is storage proof enough); nothing here is about that. Each sentence names what
-it is about, so that a change is compared with what was there before. Elements: libvirt.org/formatdomain.html.
+question (may the guest start elsewhere, is storage proof enough); nothing here is about that. Each sentence tells all
+of what it is about, because who changes a definition is held to the sentences that were true of it before: another
+directory, device or argument is another sentence. Elements: libvirt.org/formatdomain.html.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
+from xml.sax.saxutils import escape, quoteattr
 
 from pvc_compute_libvirt.text import Element
 
@@ -29,6 +32,8 @@ NVRAM = re.compile(r"/var/lib/libvirt/qemu/nvram/[\w.-]+")
 BRIDGE = re.compile(r"vmbr[1-9][0-9]{0,7}|brupstream")
 """A guest in the cluster or storage network would stand beside the store and Ceph."""
 RANDOM = ("/dev/urandom", "/dev/random", "/dev/hwrng")
+_SHOWN = 160
+"""Characters of an element that a sentence shows; of a longer one it says the rest by its digest."""
 
 
 def admin_only(root: Element) -> tuple[str, ...]:
@@ -36,8 +41,8 @@ def admin_only(root: Element) -> tuple[str, ...]:
     found = [*_unknown(root, TOP, ""), *_os(root), *_disks(root), *_nics(root), *_devices(root)]
     for element in (root.find("resource"), root.find("memoryBacking/source"), root.find("sysinfo")):
         if element is not None and _own(element):
-            found.append(f"<{element.tag}> with {', '.join(_own(element))}")
-    found += [f"sysinfo file {entry.get('file')}" for entry in root.all("sysinfo/entry") if entry.get("file")]
+            found.append(f"<{element.tag}> with {', '.join(_own(element))} {_all(element)}".rstrip())
+    found += [f"sysinfo {_all(entry)}" for entry in root.all("sysinfo/entry") if entry.get("file")]
     return tuple(dict.fromkeys(found))
 
 
@@ -54,7 +59,7 @@ def _own(element: Element) -> list[str]:
 def _unknown(parent: Element, known: frozenset[str], where: str) -> Iterator[str]:
     for child in parent.children:
         if child.tag not in known:
-            yield f"<{where}{child.tag.rpartition(' ')[2]}>"
+            yield f"<{where}{child.tag.rpartition(' ')[2]}> {_all(child)}".rstrip()
 
 
 def _os(root: Element) -> Iterator[str]:
@@ -63,10 +68,12 @@ def _os(root: Element) -> Iterator[str]:
     for loader in root.all("os/loader"):
         if loader.words() and not FIRMWARE.fullmatch(_plain(loader.words())):
             yield f"loader {loader.words()}"
+        if loader.get("readonly") == "no":
+            yield f"loader {loader.words()}, writable"
     for nvram in root.all("os/nvram"):
         template = nvram.get("template")
         if (nvram.words() and not NVRAM.fullmatch(_plain(nvram.words()))) or nvram.find("source") is not None:
-            yield f"UEFI variables in {nvram.words() or 'a source of their own'}"
+            yield f"UEFI variables in {nvram.words() or 'a source of their own'} {_all(nvram)}".rstrip()
         if template and not FIRMWARE.fullmatch(_plain(template)):
             yield f"UEFI variables from {template}"
 
@@ -78,15 +85,17 @@ def _disks(root: Element) -> Iterator[str]:
         for tag in ("backingStore", "mirror", "transient"):
             for inner in disk.all(tag):
                 if inner.children or inner.attrs:
-                    yield f"{name}: <{tag}>"
+                    yield f"{name}: <{tag}> {_all(inner)}"
+        for word in ("rawio", "sgio"):
+            if disk.get(word, "no") not in ("no", "filtered"):
+                yield f"{name}: {word}={disk.get(word)}"
         if source is None:
             continue
         kind = disk.get("type", "file")
         if kind != "network" or source.get("protocol") != "rbd":
-            named = " ".join(f"{key}={value}" for key, value in sorted(source.attrs.items()))
-            yield f"{name}: {kind} {named}".rstrip()
-        if source.find("config") is not None or source.find("reservations") is not None:
-            yield f"{name}: <source> with a file of the host"
+            yield f"{name}: {kind} {_all(source)}".rstrip()
+        elif source.find("config") is not None or source.find("reservations") is not None:
+            yield f"{name}: <source> with a file of the host {_all(source)}"
 
 
 def _nics(root: Element) -> Iterator[str]:
@@ -94,10 +103,10 @@ def _nics(root: Element) -> Iterator[str]:
         source = nic.find("source")
         bridge = source.get("bridge") if source else ""
         if nic.get("type") != "bridge" or not BRIDGE.fullmatch(bridge):
-            yield f"NIC of type {nic.get('type') or '?'} on {_named(source) or bridge or 'the host'}"
+            yield f"NIC of type {nic.get('type') or '?'} on {_all(source) or 'the host'}"
         for tag in ("script", "downscript", "backend", "actual"):
             for inner in nic.all(tag):
-                yield f"NIC: <{tag}> {' '.join(inner.attrs.values())}".rstrip()
+                yield f"NIC: <{tag}> {_all(inner)}".rstrip()
 
 
 def _devices(root: Element) -> Iterator[str]:
@@ -105,6 +114,9 @@ def _devices(root: Element) -> Iterator[str]:
         yield from _unknown(part, DEVICES, "devices/")
         for device in part.children:
             yield from _device(device)
+            for rom in device.all("rom"):
+                if rom.get("file"):
+                    yield f"{device.tag} with the ROM {rom.get('file')}"
 
 
 def _device(device: Element) -> Iterator[str]:
@@ -117,9 +129,9 @@ def _device(device: Element) -> Iterator[str]:
             if kind not in ("pty", "null", "vc", "spicevmc", "qemu-vdagent") and not (
                 kind == "unix" and not _named(source)
             ):
-                yield f"{device.tag} of type {kind} {_named(source)}".rstrip()
-            if device.find("log") is not None:
-                yield f"{device.tag} with a log file of its own"
+                yield f"{device.tag} of type {kind} {_all(source)}".rstrip()
+            for log in device.all("log"):
+                yield f"{device.tag} with a log file of its own {_all(log)}".rstrip()
         case "graphics":
             yield from _graphics(device)
         case "rng":
@@ -127,18 +139,20 @@ def _device(device: Element) -> Iterator[str]:
                 if noise.get("model") == "random" and (noise.words() or RANDOM[0]) in RANDOM:
                     continue
                 if noise.get("model") != "builtin":
-                    yield f"random numbers from {noise.get('model')} {noise.words()}".rstrip()
+                    yield f"random numbers from {_all(noise)}"
         case "tpm":
             backend = device.find("backend")
             if backend is None or backend.get("type") != "emulator" or backend.find("source") is not None:
-                yield f"TPM of type {backend.get('type') if backend else 'unknown'}"
+                yield f"TPM of type {backend.get('type') if backend else 'unknown'} {_all(backend)}".rstrip()
         case "memory":
             if device.find("source/path") is not None or device.get("model", "dimm") not in ("dimm", "virtio-mem"):
-                yield f"memory {device.words('source/path') or device.get('model')}"
+                yield f"memory {_all(device)}"
         case "input" if device.get("type") in ("passthrough", "evdev"):
-            yield f"host input device {_named(device.find('source'))}"
+            yield f"host input device {_all(device.find('source'))}"
         case "audio" if device.get("type") != "none":
-            yield f"audio of type {device.get('type')}"
+            yield f"audio of type {device.get('type')} {_all(device)}"
+        case "video":
+            yield from _video(device)
 
 
 def _graphics(device: Element) -> Iterator[str]:
@@ -147,15 +161,41 @@ def _graphics(device: Element) -> Iterator[str]:
         yield f"graphics of type {kind} {device.get('socket')}".rstrip()
     for listen in device.all("listen"):
         if listen.get("type") not in ("address", "none") or listen.get("socket"):
-            yield f"graphics listening on {listen.get('type')} {_named(listen)}".rstrip()
-    if device.find("gl") is not None:
-        yield "graphics with a GPU of the host"
+            yield f"graphics listening on {listen.get('type')} {_all(listen)}".rstrip()
+    for gpu in device.all("gl"):
+        yield f"graphics with a GPU of the host {_all(gpu)}".rstrip()
+
+
+def _video(device: Element) -> Iterator[str]:
+    for driver in device.all("driver"):
+        if driver.get("name", "qemu") != "qemu":
+            yield f"video by {_all(driver)}"
+    for part in device.all("model/acceleration"):
+        if part.get("rendernode"):
+            yield f"video with a GPU of the host {part.get('rendernode')}"
 
 
 def _named(element: Element | None) -> str:
     if element is None:
         return ""
     return " ".join(value for _, value in sorted(element.attrs.items()) if value)
+
+
+def _all(element: Element | None) -> str:
+    """What stands in it, down to the last attribute, in one form and not too long: of two elements that differ the
+    texts differ.
+    """
+    text = _content(element) if element is not None else ""
+    if len(text) <= _SHOWN:
+        return text
+    return f"{text[:_SHOWN]}... ({len(text)} characters, {hashlib.sha256(text.encode()).hexdigest()[:16]})"
+
+
+def _content(element: Element) -> str:
+    parts = [f"{key}={quoteattr(value)}" for key, value in sorted(element.attrs.items())]
+    parts += [escape(element.words())] if element.words() else []
+    parts += [f"<{child.tag}> {_content(child)}".rstrip() + f" </{child.tag}>" for child in element.children]
+    return " ".join(parts)
 
 
 def _plain(path: str) -> str:
