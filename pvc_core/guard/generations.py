@@ -5,6 +5,8 @@ One line per change in an append-only file below /run; rewritten when the guard 
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 from pvc_core.guard.incarnation import write_whole
@@ -28,8 +30,10 @@ class Generations:
 
     def raise_to(self, uuid: str, generation: int) -> None:
         """Kept when this returns. Raises OSError."""
+        line = f"\n{uuid} {generation}\n".encode()  # on a line of its own, whatever a full /run left of the last
         with self._path.open("ab", buffering=0) as lines:
-            lines.write(f"{uuid} {generation}\n".encode())
+            if lines.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._highest[uuid] = generation
 
 

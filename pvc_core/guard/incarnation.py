@@ -73,8 +73,6 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
     # Others may write into /run/pvc (pvcapid has its socket there): never through a file or link they put in the way.
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    try:
-        os.write(descriptor, data)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(descriptor, "wb") as file:  # not os.write: on a full /run that takes a part and says nothing
+        file.write(data)
     os.replace(new, path)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -19,6 +20,7 @@ from pvc_core.testing.sim_ha import Setting
 from pvc_core.testing.sim_scenario import Scenario, Step
 
 NODES_MAX = 50
+LONGEST_S = 30 * 86400
 SPECIAL = ("@primary", "@free", "@here")
 LISTS = ("vms", "expect", "refuse", "letters")
 VM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -28,7 +30,8 @@ def load(text: str) -> Scenario:
     """Raises Invalid: where, what is wrong, and what may stand there."""
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        # not only YAMLError: what looks like a date or a number and is none, and very deep nesting
         raise Invalid(f"it is no YAML: {_one_line(error)}") from None
     data = _mapping(data, "a scenario", {one.name for one in fields(Scenario)})
     if not isinstance(data.get("name"), str):
@@ -47,8 +50,10 @@ def load(text: str) -> Scenario:
     for key, kind in (("seed", int), ("quiet", (int, float)), ("starts", int), ("known_limit", str)):
         if key in data and (isinstance(data[key], bool) or not isinstance(data[key], kind)):
             raise Invalid(f"{key} is {data[key]!r}, which is not {'a text' if kind is str else 'a number'}")
-    if data.get("quiet", 0) < 0:
-        raise Invalid(f"quiet is {data['quiet']}", help="seconds without faults at the end, 0 for none")
+    if not 0 <= data.get("quiet", 0) <= LONGEST_S:
+        raise Invalid(
+            f"quiet is {data['quiet']}", help=f"seconds without faults at the end, 0 for none, at most {LONGEST_S}"
+        )
     for vm, node in _mapping(data.get("where", {}), "where").items():
         _known(vm, vms, "where", "VM")
         _known(node, ("", *nodes), "where", "node") if node else None
@@ -114,8 +119,8 @@ def _step(given: Any, where: str, nodes: Sequence[str], vms: Sequence[str], befo
         raise Invalid(
             f"{where}: {what!r} is nothing that can happen", help=f"choose among: {', '.join(sorted(ACTIONS))}"
         )
-    if isinstance(at, bool) or not isinstance(at, int | float) or at < 0:
-        raise Invalid(f"{where}: at is {at!r}", help="seconds after all VMs run")
+    if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at <= LONGEST_S:
+        raise Invalid(f"{where}: at is {at!r}", help=f"seconds after all VMs run, at most {LONGEST_S}")
     takes = dict(list(inspect.signature(ACTIONS[what]).parameters.items())[1:])
     if unknown := sorted(map(str, set(data) - set(takes))):
         raise Invalid(
@@ -148,7 +153,7 @@ def _fits(value: Any, hint: Any, what: str) -> None:
     if isinstance(value, bool):
         is_so = bool in kinds
     elif isinstance(value, int | float):
-        is_so = is_so and value >= 0
+        is_so = is_so and 0 <= value < math.inf
     if is_so:
         return
     asked = {str: "a text", bool: "true or false", float: "a number, not below 0", int: "a whole number, not below 0"}
@@ -175,9 +180,9 @@ def _list(data: Any, where: str) -> list[Any]:
 
 
 def _same_kind(value: Any, like: Any, where: str) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
     wanted = int if isinstance(like, int) and not isinstance(like, bool) else type(like)
-    if not (number if isinstance(like, float) else type(value) is wanted):
+    if not (number if isinstance(like, float) else type(value) is wanted and (number or wanted is not int)):
         raise Invalid(f"{where} is {value!r}", help=f"like {like!r}")
 
 
@@ -188,7 +193,7 @@ def _pattern(text: str) -> None:
         raise Invalid(f"{text!r} is no regular expression: {error}") from None
 
 
-def _one_line(error: yaml.YAMLError) -> str:
+def _one_line(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
     return f"{what}, line {mark.line + 1}" if mark is not None else str(what)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pvc_core.errors import Invalid, Permanent, Refused
 from pvc_core.guard.deadline import Deadline
+from pvc_core.guard.generations import Generations
 from pvc_core.guard.permits import Permits
 
 from .conftest import UUID, HandClock
@@ -62,6 +65,44 @@ def test_a_lower_generation_is_refused_also_after_revoke_and_restart(
     with pytest.raises(Refused, match="generation 5 was permitted before"):
         again.give(UUID, 4, "start", 30.0)
     assert again.give(UUID, 6, "start", 30.0).generation == 6
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from pvc_core.guard.generations import Generations
+from pvc_core.guard.incarnation import write_whole
+run = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))  # as a full /run: a write takes what fits, only the next fails
+for what in ("write_whole(run / 'frozen.json', b'x' * 9000)", "Generations(run).raise_to('b' * 36, 7)"):
+    try:
+        exec(what)
+    except OSError as error:
+        print(type(error).__name__)
+"""
+
+
+def test_a_full_run_keeps_the_old_file_and_no_part_of_a_new_one(tmp_path: Path) -> None:
+    """A part of what is frozen would be read as nothing by the next guard, and no guest thawed."""
+    (tmp_path / "frozen.json").write_text("[]")
+    lines = "".join(f"{number:036} 5\n" for number in range(128))
+    assert 4980 < len(lines) < 5000
+    (tmp_path / "generations").write_text(lines)
+    done = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["OSError", "OSError"]
+    assert (tmp_path / "frozen.json").read_text() == "[]"
+    generations = Generations(tmp_path)
+    generations.raise_to(UUID, 6)
+    assert Generations(tmp_path).highest(UUID) == 6
+    assert Generations(tmp_path).highest(f"{0:036}") == 5
+
+
+def test_what_comes_after_a_torn_line_is_kept(tmp_path: Path) -> None:
+    generations = Generations(tmp_path)
+    with (tmp_path / "generations").open("a") as file:
+        file.write(UUID[:20])
+    generations.raise_to(UUID, 6)
+    assert Generations(tmp_path).highest(UUID) == 6
 
 
 def test_revoke_takes_it_away_and_says_whether_it_was_there(permits: Permits, tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def test_missing_secrets_are_refused_in_one_sentence(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("store: {embedded: {port: 2181", "is not YAML"),
+        ("store: {embedded: {}}\nplugins: {x: {since: 2024-13-45}}\n", "is not YAML"),
         ("store: {zookeeper: {port: 2181}}", "keeps the store in ZooKeeper"),
         ("store: {embedded: 2181}", "store.embedded is 2181"),
         ("store: {embedded: {port: many}}", "'many' is not a port"),

@@ -64,7 +64,8 @@ def _sections(config: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         raise Invalid(f"cannot read {config}: {getattr(error, 'strerror', None) or error}") from error
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        # not only YAMLError: what looks like a date or a number and is none, and very deep nesting
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise Invalid(
