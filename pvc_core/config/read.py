@@ -74,7 +74,8 @@ def read(path: str | Path, *, node: str | None = None) -> Reading:
     faults += document.faults + _node_faults(document, name, given=node is not None)
     for rule in broken(document.data, valid, name):
         faults.append(document.fault(rule.path, f"found {rule.found}", rule.allowed))
-    plugins, use, paths = _plugins(document), _use(valid.get("use", {})), Paths(**valid.get("paths", {}))
+    use, paths = _use(valid.get("use", {})), Paths(**valid.get("paths", {}))
+    plugins = _plugins(document, paths)
     config = None if faults else _build(Path(path), document, valid, name, plugins, use, paths)
     fencing = _fencing(valid.get("fencing", {}))
     return Reading(
@@ -106,13 +107,13 @@ def _node_faults(document: Document, name: str, *, given: bool) -> list[Fault]:
     return []
 
 
-def _plugins(document: Document) -> dict[str, PluginSection]:
+def _plugins(document: Document, paths: Paths) -> dict[str, PluginSection]:
     """What of `plugins` can be given to the plugins' own schemas."""
     sections = document.data.get("plugins")
     if not isinstance(sections, dict):
         return {}
     return {
-        name: PluginSection(name=name, raw=raw or {}, document=document)
+        name: PluginSection(name=name, raw=raw or {}, document=document, run=paths.run)
         for name, raw in sections.items()
         if PLUGIN_NAME.fullmatch(name) and (raw is None or isinstance(raw, dict))
     }

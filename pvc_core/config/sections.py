@@ -54,6 +54,8 @@ class PluginSection:
     name: str
     raw: Mapping[str, Any] = field(repr=False)
     document: Document = field(repr=False, compare=False)
+    run: Path = Path("/run/pvc")
+    """paths.run, which moves what the plugin's schema has below it (schema/fields.py, below_run)."""
 
     def fault(self, found: str, allowed: str, *keys: str | int) -> Fault:
         """A fault of this plugin, at `keys` below its section."""

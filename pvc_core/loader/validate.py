@@ -176,7 +176,13 @@ def _config(candidate: Candidate) -> dict[str, Any] | None:
         return None
     config, faults = result
     candidate.faults += faults
-    return None if faults else config
+    return None if faults else {**config, **_below_run(schema_class(), section)}
+
+
+def _below_run(schema: Schema, section: PluginSection) -> dict[str, str]:
+    """The places of its own that follow paths.run, where pvc.yaml names no other."""
+    places = {name: field_.metadata.get("below_run") for name, field_ in schema.load_fields.items()}
+    return {name: str(section.run / below) for name, below in places.items() if below and name not in section.raw}
 
 
 def _ask(candidate: Candidate, plugin: Plugin) -> None:

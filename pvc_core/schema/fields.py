@@ -100,6 +100,19 @@ class AbsolutePath(_Text):
         return path
 
 
+class _PathText(_Text):
+    allowed = AbsolutePath.allowed
+
+    def parse(self, text: str) -> str:
+        return str(AbsolutePath().parse(text))
+
+
+def below_run(name: str, description: str) -> _PathText:
+    """A plugin's place below `paths.run`, as text: NAME there where pvc.yaml names no other; the loader puts it in."""
+    metadata = {"below_run": name, "description": f"{description}; below paths.run unless it is given"}
+    return _PathText(load_default=f"/run/pvc/{name}", metadata=metadata)
+
+
 class Size(fields.Field):
     """A size: bytes as int, from "10G", "512M" or a whole number of bytes."""
 

@@ -8,7 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from pvc_core.contracts.frontend import Frontend
 from pvc_core.contracts.plugin import Plugin, PluginContext
-from pvc_core.schema.fields import AbsolutePath, Address, Size, port, whole
+from pvc_core.schema.fields import AbsolutePath, Address, Size, below_run, port, whole
 from pvc_core.units import MIB
 
 
@@ -24,10 +24,7 @@ class Config(Schema):
 
     listen = Address(load_default="0.0.0.0", metadata={"description": "address to listen at; :: for IPv6 too"})
     port = port(load_default=7370)
-    socket = AbsolutePath(
-        load_default="/run/pvc/api.sock",
-        metadata={"description": "the connection `local`: who may open it needs no key"},
-    )
+    socket = below_run("api.sock", "the connection `local`: who may open it needs no key")
     tls = fields.Nested(Tls, load_default=None, allow_none=True)
     key_required = fields.Boolean(
         load_default=True,

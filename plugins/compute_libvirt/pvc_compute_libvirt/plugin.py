@@ -13,11 +13,10 @@ from pvc_compute_libvirt.maintenance import Maintenance
 from pvc_compute_libvirt.virt import find_virt_type
 from pvc_core.contracts.compute import ComputeDefinitions
 from pvc_core.contracts.plugin import Drivers, Plugin, PluginContext
+from pvc_core.schema.fields import below_run
 
 if TYPE_CHECKING:
     from pvc_compute_libvirt.permits import Permits
-
-RUN_DIR = Path("/run/pvc")
 
 
 class ConfigSchema(Schema):
@@ -36,9 +35,7 @@ class ConfigSchema(Schema):
     hooks_dir = fields.String(
         load_default="/etc/libvirt/hooks", metadata={"description": "libvirt's hooks; ours is put into qemu.d"}
     )
-    permits_dir = fields.String(
-        load_default=str(RUN_DIR / "permits"), metadata={"description": "where pvcguard writes launch permits"}
-    )
+    permits_dir = below_run("permits", "where pvcguard writes launch permits")
     migration_uri = fields.String(
         load_default="qemu+tls://{address}/system",
         metadata={
@@ -76,7 +73,8 @@ class ComputeLibvirt(Plugin):
         from pvc_compute_libvirt.libvirtd import restart_libvirtd
         from pvc_compute_libvirt.processes import Processes
 
-        virt_type, why = find_virt_type(self.config["virt_type"], run=context.run, cache=RUN_DIR / "virt_type.json")
+        cache = Path(self.config["permits_dir"]).with_name("virt_type.json")
+        virt_type, why = find_virt_type(self.config["virt_type"], run=context.run, cache=cache)
         context.log.info("how guests run here", virt_type=virt_type, why=why)
         permits = self._permits()
         if permits.install_hook():

@@ -8,6 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from pvc_core.contracts.actions import Action
 from pvc_core.contracts.plugin import Drivers, Plugin, PluginContext
+from pvc_core.schema.fields import below_run
 from pvc_storage_ceph.actions import ACTIONS
 from pvc_storage_ceph.definitions import CephDefinitions
 
@@ -36,11 +37,7 @@ class Config(Schema):
         validate=validate.Regexp(r"[A-Za-z0-9._-]*"),
         metadata={"description": "begins the names of the pools in Ceph, when several clusters share one Ceph"},
     )
-    state = fields.String(
-        load_default="/run/pvc/storage_ceph",
-        validate=_PATH,
-        metadata={"description": "directory for the key of the guests' disks and notes about running calls"},
-    )
+    state = below_run("storage_ceph", "directory for the key of the guests' disks and notes about running calls")
     osd_mode = fields.String(
         load_default="lvm",
         validate=validate.OneOf(("lvm", "raw")),
