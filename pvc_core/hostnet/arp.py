@@ -5,7 +5,7 @@ Probes are three within a fifth of a second, not the RFC's several seconds: a fl
 
 from __future__ import annotations
 
-import select
+import selectors
 import socket
 import struct
 import time
@@ -80,13 +80,14 @@ def _send(sock: socket.socket, place: Place, operation: int, *, sender: IPv4Addr
 
 
 def _listen(sockets: dict[Place, socket.socket], found: dict[Place, str], until_s: float) -> None:
-    by_socket = {sock: place for place, sock in sockets.items()}
-    while (left_s := until_s - time.monotonic()) > 0:
-        ready, _, _ = select.select(list(by_socket), [], [], left_s)
-        for sock in ready:
-            mac = _claims(sock.recv(256), by_socket[sock])
-            if mac:
-                found[by_socket[sock]] = mac
+    with selectors.DefaultSelector() as ready:
+        for place, sock in sockets.items():
+            ready.register(sock, selectors.EVENT_READ, place)
+        while (left_s := until_s - time.monotonic()) > 0:
+            for key, _ in ready.select(left_s):
+                mac = _claims(sockets[key.data].recv(256), key.data)
+                if mac:
+                    found[key.data] = mac
 
 
 def _claims(packet: bytes, place: Place) -> str:

@@ -178,7 +178,7 @@ class _Keyboard:
             self._used_s = self._clock.boottime_s()
             total = len(data)
             while data:
-                if not select.select([], [self._file], [], 2.0)[1]:
+                if not _ready(self._file, select.POLLOUT, 2.0):
                     raise _stalled(total - len(data), total)
                 try:
                     data = data[os.write(self._file, data) :]
@@ -189,9 +189,8 @@ class _Keyboard:
 
     def _drain(self) -> None:
         while not self._stopped.is_set() and self._clock.boottime_s() - self._used_s < _IDLE_S:
-            readable, _, _ = select.select([self._file], [], [], 1.0)
             try:
-                if readable and not os.read(self._file, 65536):
+                if _ready(self._file, select.POLLIN, 1.0) and not os.read(self._file, 65536):
                     break
             except BlockingIOError:
                 continue
@@ -200,6 +199,13 @@ class _Keyboard:
         with self._lock:
             self.alive = False
             os.close(self._file)
+
+
+def _ready(file: int, event: int, wait_s: float) -> bool:
+    """Whether it can be read or written, or has ended, within that time."""
+    poller = select.poll()
+    poller.register(file, event)
+    return bool(poller.poll(wait_s * 1000))
 
 
 def _stalled(taken: int, total: int) -> Retry | Refused:

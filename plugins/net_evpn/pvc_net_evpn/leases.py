@@ -128,10 +128,12 @@ class LeasePipe:
         self.path = path
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._rest = b""
+        self._ready = select.poll()
+        self._ready.register(self._fd, select.POLLIN)
 
     def wait(self, timeout_s: float) -> bool:
         """Whether anything was heard within that time."""
-        if not select.select([self._fd], [], [], timeout_s)[0]:
+        if not self._ready.poll(timeout_s * 1000):
             return False
         *lines, self._rest = (self._rest + os.read(self._fd, PIPE_MAX)).split(b"\n")
         for line in lines:

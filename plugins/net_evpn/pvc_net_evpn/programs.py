@@ -56,7 +56,9 @@ class Program:
         self._watched = pid
 
         def wait() -> None:
-            select.select([fd], [], [])
+            ended = select.poll()
+            ended.register(fd, select.POLLIN)
+            ended.poll()
             os.close(fd)
             call()
 

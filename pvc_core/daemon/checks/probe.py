@@ -59,8 +59,10 @@ def _answered(line: socket.socket, other: str, number: int, payload: int, *, six
     ident = struct.unpack(">H", mark[:2])[0]
     line.sendto(_request(ident, number, data, six=six), (other, 0))
     until_s = time.monotonic() + WAIT_S
+    ready = select.poll()
+    ready.register(line, select.POLLIN)
     while (left_s := until_s - time.monotonic()) > 0:
-        if not select.select([line], [], [], left_s)[0]:
+        if not ready.poll(left_s * 1000):
             return False
         packet, _ = line.recvfrom(70_000)
         body = packet if six else packet[(packet[0] & 15) * 4 :]
