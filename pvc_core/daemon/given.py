@@ -31,9 +31,14 @@ def networks(words: Sequence[str]) -> dict[str, HostNetwork]:
 
 def as_yaml(name: str, network: HostNetwork) -> str:
     """Its line below host_networks."""
-    words = {"device": network.device, "address": network.address, "floating": network.floating,
+    return f"  {name}: {{{', '.join(f'{key}: {word}' for key, word in words_of(network).items())}}}\n"
+
+
+def words_of(network: HostNetwork) -> dict[str, str]:
+    """What was given of it, as pvc.yaml has it."""
+    given = {"device": network.device, "address": network.address, "floating": network.floating,
              "gateway": network.gateway, "mtu": network.mtu}  # fmt: skip
-    return f"  {name}: {{{', '.join(f'{key}: {value}' for key, value in words.items() if value is not None)}}}\n"
+    return {key: str(value) for key, value in given.items() if value is not None}
 
 
 def _pair(word: str) -> tuple[str, str]:

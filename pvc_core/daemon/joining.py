@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pvc_core.clock import SystemClock
 from pvc_core.config import Config, ConfigError, Paths, load
-from pvc_core.daemon.given import networks
+from pvc_core.daemon.given import networks, words_of
 from pvc_core.daemon.hostnet import make
 from pvc_core.daemon.init import prepare
 from pvc_core.daemon.members import checked, resolves
@@ -79,8 +79,8 @@ def join_command(options: argparse.Namespace) -> int:
     make(own_networks)  # named by the person: the way to the coordinator may lead over one of them
     patience = joining.Patience(SystemClock(), options.waits, _tell, options.wait)
     given = joining.ask_to_join(token, node, _own(config, given_addresses), patience)
-    devices = {name: network.device for name, network in own_networks.items()}
-    text = given.config(given_addresses, devices) if config is None else None
+    told = {name: words_of(network) for name, network in own_networks.items()}
+    text = given.config(given_addresses, told) if config is None else None
     for path in joining.keep(given, paths, config=(file, text) if text is not None else None):
         print(f"wrote {path}")
     if given.votes_empty:

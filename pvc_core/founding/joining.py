@@ -18,7 +18,7 @@ from pvc_core.founding.files import PUBLIC, File, write_all
 from pvc_core.founding.secrets import secret_file
 from pvc_core.founding.token import Token
 from pvc_core.founding.welcome import FILL_IN
-from pvc_core.founding.yamltext import replaced
+from pvc_core.founding.yamltext import merged
 from pvc_core.peer import Unreachable, ask
 from pvc_core.peer.network import Address, stranger
 
@@ -58,16 +58,16 @@ class Given:
         """Cluster addresses by node, as far as they are known."""
         return dict(self.result["addresses"])
 
-    def config(self, addresses: Mapping[str, str], devices: Mapping[str, str]) -> str:
-        """A pvc.yaml for this node; `addresses` and `devices` are its own by network.
+    def config(self, addresses: Mapping[str, str], words: Mapping[str, Mapping[str, str]]) -> str:
+        """A pvc.yaml for this node; `addresses` are its own by network, `words` what else it was told of a network.
 
         Raises NotFound when the cluster has no such network.
         """
         text = str(self.result["config"])
         for network, address in addresses.items():
             text = text.replace(f"{FILL_IN}{network}", address)
-        for network, device in devices.items():
-            text = replaced(text, ("host_networks", network, "device"), device)
+        for network, told in words.items():
+            text = merged(text, ("host_networks", network), told)
         return text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import yaml
 
@@ -22,11 +22,28 @@ def replaced(text: str, path: Sequence[str], value: str) -> str:
     return text[:first] + lead + value + text[end:] if first else value + text[end:]
 
 
+def merged(text: str, path: Sequence[str], words: Mapping[str, str]) -> str:
+    """`text` with `words` in the mapping at `path`: in their places if all are there, else with it in one line, anew.
+
+    Raises NotFound when there is no such mapping.
+    """
+    node = _find(yaml.compose(text, Loader=yaml.SafeLoader), path)
+    had = {key.value: text[value.start_mark.index : _end(text, value)] for key, value in _pairs(node)}
+    if words.keys() <= had.keys():
+        for key, word in words.items():
+            text = replaced(text, [*path, key], word)
+        return text
+    return replaced(text, path, "{" + ", ".join(f"{key}: {word}" for key, word in {**had, **words}.items()) + "}")
+
+
+def _pairs(node: yaml.Node | None) -> Sequence[tuple[yaml.Node, yaml.Node]]:
+    return node.value if isinstance(node, yaml.MappingNode) else ()
+
+
 def _find(root: yaml.Node | None, path: Sequence[str]) -> yaml.Node:
     node = root
     for key in path:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-        node = next((value for name, value in pairs if name.value == key), None)
+        node = next((value for name, value in _pairs(node) if name.value == key), None)
         if node is None:
             raise NotFound(f"there is no {'.'.join(path)} in it", help="write it by hand")
     assert node is not None
