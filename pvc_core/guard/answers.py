@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -16,6 +16,17 @@ from pvc_core.peer import Answer, Handler
 from pvc_core.schema.typed import from_plain
 
 T = TypeVar("T")
+
+
+class Intervals(Protocol):
+    """Settings of the guard's, or a Config's intervals. Seconds."""
+
+    @property
+    def heartbeat_s(self) -> float: ...
+    @property
+    def self_fence_s(self) -> float: ...
+    @property
+    def promise_s(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +59,18 @@ class GuardStatus:
     condemned: str = ""
     frozen: tuple[str, ...] = ()
     """UUIDs of the guests that stand still now."""
+    goes_by: dict[str, str] = field(default_factory=dict)
+    """What it took from pvc.yaml when it began, or from the last good one: goes_by()."""
+
+
+def goes_by(coordinators: Sequence[str], intervals: Intervals) -> dict[str, str]:
+    """What safety hangs on that the guard takes from pvc.yaml, by its key there."""
+    return {
+        "cluster.coordinators": ", ".join(coordinators),
+        "intervals.heartbeat_s": f"{intervals.heartbeat_s:g}",
+        "intervals.self_fence_s": f"{intervals.self_fence_s:g}",
+        "intervals.promise_s": f"{intervals.promise_s:g}",
+    }
 
 
 class Answers:
@@ -59,6 +82,7 @@ class Answers:
         permits: Permits,
         clock: Clock,
         frozen: Callable[[], list[str]],
+        goes_by: Mapping[str, str],
     ) -> None:
         self._node = node
         self._incarnation = incarnation
@@ -66,6 +90,7 @@ class Answers:
         self._permits = permits
         self._clock = clock
         self._frozen = frozen
+        self._goes_by = goes_by
 
     def handlers(self) -> dict[str, Handler]:
         return {"permit": self.permit, "revoke": self.revoke, "status": self.status}
@@ -102,6 +127,7 @@ class Answers:
             deadline_boottime_s=self._deadline.at_s(),
             condemned=self._deadline.condemned,
             frozen=tuple(self._frozen()),
+            goes_by=dict(self._goes_by),
         )
         return Answer(msgspec.to_builtins(status))
 

@@ -12,7 +12,7 @@ from pvc_core.daemon.once import Once
 from pvc_core.errors import Permanent
 from pvc_core.guard import incarnation, published
 from pvc_core.guard.agreement import Agreement
-from pvc_core.guard.answers import Answers
+from pvc_core.guard.answers import Answers, goes_by
 from pvc_core.guard.asking import Asker
 from pvc_core.guard.client import SOCKET
 from pvc_core.guard.datagram import key_from
@@ -97,7 +97,15 @@ def build_on(world: Outside, settings: Settings, clock: Clock) -> Body:
     freezer = Freezer(settings.run, processes, clock)
     reset = reset_machine if settings.reset else None
     fence = SelfFence(deadline, freezer, Ending(processes, permits), once, freeze_s=FREEZE_S, reset=reset)
-    answers = Answers(settings.node, life, deadline, permits, clock, lambda: [guest.uuid for guest in freezer.frozen])
+    answers = Answers(
+        settings.node,
+        life,
+        deadline,
+        permits,
+        clock,
+        lambda: [guest.uuid for guest in freezer.frozen],
+        goes_by(settings.coordinators, settings),
+    )
     promises = _promises(settings, life, clock, deadline)
     neighbours = Neighbours(settings.run, [name for name in settings.coordinators if name != settings.node])
     agreement = Agreement(settings.node, life, promises)

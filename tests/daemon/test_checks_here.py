@@ -10,11 +10,19 @@ from types import SimpleNamespace
 
 import pytest
 
+from pvc_core.clock import SystemClock
+from pvc_core.config import load
 from pvc_core.daemon.checks import here, probe
 from pvc_core.daemon.checks.quorum import read_srvr
 from pvc_core.daemon.checks.resolving import resolve, unknown
 from pvc_core.founding.pki import LOOPBACK, Place, ensure_ca, ensure_node
 from pvc_core.founding.standing import standing
+from pvc_core.guard.answers import Answers, goes_by
+from pvc_core.guard.client import SOCKET
+from pvc_core.guard.deadline import Deadline
+from pvc_core.guard.permits import Permits
+from pvc_core.guard.settings import read_settings
+from pvc_core.peer import PeerServer
 
 
 @pytest.fixture
@@ -91,3 +99,30 @@ def test_full_packets_arrive_on_loopback_and_larger_ones_than_its_mtu_do_not() -
 
 def test_the_internet_checksum() -> None:
     assert probe.checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0x220D, "the example of RFC 1071"
+
+
+def test_a_guard_that_was_not_restarted_after_a_change_of_its_file_is_named(tmp_path: Path) -> None:
+    """Restarting pvcnoded alone leaves it with the promises of before: with the old majority, the old limit."""
+    path, run, clock = tmp_path / "pvc.yaml", tmp_path / "run", SystemClock()
+    run.mkdir()
+    text = "cluster: {name: c1, coordinators: [hv1]}\nstore: {zookeeper: {}}\nplugins: {}\n"
+    text += f"paths: {{run: {run}}}\n"
+    path.write_text(text)
+    began, _ = read_settings(path, node="hv1", state=tmp_path)
+    deadline = Deadline(began.self_fence_s, last_sent_s=clock.boottime_s())
+    answers = Answers(
+        "hv1", "a", deadline, Permits(run, clock, deadline), clock, list, goes_by(began.coordinators, began)
+    )
+    server = PeerServer(run / SOCKET, answers.handlers(), mode=0o600, max_connections=2, name="guard")
+    server.start()
+    try:
+        assert here._guard(load(path, node="hv1")).ok
+        path.write_text(text.replace("[hv1]", "[hv1, hv2, hv3]") + "intervals: {profile: fast}\n")
+        line = here._guard(load(path, node="hv1"))
+    finally:
+        server.stop()
+    assert not line.ok and "restart pvcguard" in line.remedy
+    assert line.text == (
+        "pvcguard goes by an older pvc.yaml: cluster.coordinators hv1, not hv1, hv2, hv3; "
+        "intervals.heartbeat_s 1, not 0.5; intervals.self_fence_s 8, not 5; intervals.promise_s 3, not 1.5"
+    )

@@ -14,6 +14,7 @@ from pvc_core.config import Config, ConfigError, EmbeddedStore, load
 from pvc_core.daemon.checks.resolving import resolve, unknown
 from pvc_core.errors import PvcError
 from pvc_core.founding.places import pki_of
+from pvc_core.guard.answers import goes_by
 from pvc_core.guard.client import Guard
 from pvc_core.model.check import CheckLine
 from pvc_core.model.view import ClusterView
@@ -57,7 +58,8 @@ def shared(config: Config) -> Mapping[str, str]:
         "fencing.ladder": ", ".join(config.fencing.ladder),
         "fencing.proof": config.fencing.proof,
         "intervals": f"heartbeat {config.intervals.heartbeat_s:g} s, suspicion {config.intervals.suspicion_s:g} s, "
-        f"self-fence {config.intervals.self_fence_s:g} s",
+        f"self-fence {config.intervals.self_fence_s:g} s, promise {config.intervals.promise_s:g} s, "
+        f"sick {config.intervals.sick_s:g} s, boot grace {config.intervals.boot_grace_s:g} s",
     }
     for name, network in config.host_networks.items():
         found[f"host_networks.{name}.floating"] = str(network.floating or "none")
@@ -161,6 +163,14 @@ def _guard(config: Config) -> CheckLine:
         return CheckLine(
             topic="guard", ok=False, text=f"the store heard its heartbeat {ago}",
             remedy="look at the network to the coordinators and at the quorum",
+        )  # fmt: skip
+    now, _ = as_it_stands(config)
+    wanted = goes_by(now.cluster.coordinators, now.intervals)
+    other = [f"{key} {had}, not {wanted[key]}" for key, had in status.goes_by.items() if wanted.get(key, had) != had]
+    if other:
+        return CheckLine(
+            topic="guard", ok=False, text=f"pvcguard goes by an older pvc.yaml: {'; '.join(other)}",
+            remedy="pvcnoded --check, then systemctl restart pvcguard (guests run on)",
         )  # fmt: skip
     return CheckLine(topic="guard", text=f"its heartbeat was heard {status.heard_ago_s:.1f} s ago")
 
