@@ -9,10 +9,12 @@ import pytest
 import structlog
 
 from pvc_compute_libvirt.check import Check
-from pvc_compute_libvirt.plugin import _Together
+from pvc_compute_libvirt.driver import LibvirtDriver
+from pvc_compute_libvirt.plugin import ComputeLibvirt, ConfigSchema, _Together
 from pvc_core.clock import SystemClock
 from pvc_core.hookspecs import hookimpl
 from pvc_core.loader import Hooks
+from pvc_core.testing.context import FakeContext
 
 
 class Other:
@@ -51,3 +53,15 @@ def test_how_long_libvirt_waits_for_a_silent_one_is_read_as_it_does(tmp_path: Pa
     assert said in line.text
     assert line.ok == (said == "") and bool(line.remedy) != line.ok
     assert not [line for line in check.pvc_collect_check({}) if line.topic == "libvirt patience"]
+
+
+@pytest.mark.parametrize(
+    ("own", "uri"), [("10.1.0.11/24", "10.1.0.11"), ("fd10:1::11/64", "[fd10:1::11]"), ("", "")], ids=["4", "6", "none"]
+)
+def test_guests_find_the_node_by_either_family(tmp_path: Path, own: str, uri: str) -> None:
+    plugin = ComputeLibvirt({**ConfigSchema().load({"virt_type": "qemu", "hooks_dir": str(tmp_path)})})
+    drivers = plugin.build_drivers(FakeContext(plugin.config, host_networks={"cluster": own} if own else {}))
+    assert drivers.stop is not None and isinstance(drivers.compute, LibvirtDriver)
+    drivers.stop()
+    settings = drivers.compute._settings
+    assert (settings.migration_uri, settings.migration_address) == (f"qemu+tls://{uri}/system", uri)

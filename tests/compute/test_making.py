@@ -134,3 +134,20 @@ def test_free_names_go_on_after_z(count: int) -> None:
         text = libvirt.with_device(text, libvirt.new_disk(text, f"vms/v{number}"))
     devices = [disk.dev for disk in libvirt.describe(text).disks]
     assert len(set(devices)) == count and (count < 27 or "sdaa" in devices)
+
+
+def test_a_new_disk_takes_monitors_from_another_and_nothing_of_its_own() -> None:
+    own = (
+        '<encryption format="luks"><secret type="passphrase" uuid="u"/></encryption><slices><slice size="1"/></slices>'
+    )
+    old = XML.replace("</source>", f"{own}</source>", 1)
+    assert own in old
+    new = libvirt.new_disk(old, "vms/new", bus="scsi", dev="")
+    assert "<host " in new and "encryption" not in new and "slice" not in new
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "1" * 5000, "-1", "0", ""])
+def test_a_topology_of_no_numbers_is_refused_in_words(number: str) -> None:
+    bare = f"<domain><memory>1</memory><vcpu>2</vcpu><cpu><topology sockets='{number}' cores='1'/></cpu></domain>"
+    with pytest.raises(Invalid, match="not made of numbers"):
+        libvirt.with_vcpus(bare, 4)

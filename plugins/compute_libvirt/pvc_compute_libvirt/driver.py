@@ -67,7 +67,8 @@ class LibvirtDriver(ComputeDriver):
         self._keyboards = console.Keyboards(clock, self._stopped)
         self._watchers: list[Callable[[str, GuestEvent], None]] = []
         self._lock = threading.Lock()
-        self._late: dict[str, threading.Event] = {}
+        self._late: dict[str, list[threading.Event]] = {}
+        """By UUID: calls about it that have not come back."""
         self._reasons: OrderedDict[str, str] = OrderedDict()
         self._lives: dict[str, tuple[int, Live]] = {}
         self._generations: dict[str, int] = {}
@@ -484,16 +485,15 @@ class LibvirtDriver(ComputeDriver):
             return self._link.call(what, work, deadline_s=deadline_s, again=again)
         except Late as late:
             with self._lock:
-                self._late[uuid] = late.back
+                self._late.setdefault(uuid, []).append(late.back)
             raise
 
     def _is_out(self, uuid: str) -> bool:
         with self._lock:
-            back = self._late.get(uuid)
-            if back is not None and back.is_set():
-                del self._late[uuid]
-                return False
-            return back is not None
+            out = [back for back in self._late.pop(uuid, ()) if not back.is_set()]
+            if out:
+                self._late[uuid] = out
+            return bool(out)
 
     def _left(self, until_s: float) -> float:
         return max(0.0, until_s - self._clock.boottime_s())

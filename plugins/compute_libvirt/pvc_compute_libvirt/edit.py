@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 
 from pvc_compute_libvirt import describe as read
 from pvc_compute_libvirt.text import Document, Edits, Element, parse
 from pvc_core.errors import Exists, Invalid, NotFound
 from pvc_core.ids import checked_uuid
 from pvc_core.units import KIB
+
+_COUNT = re.compile(r"[0-9]{1,5}")
 
 
 def with_identity(definition: str, *, name: str, uuid: str) -> str:
@@ -60,7 +63,7 @@ def with_vcpus(definition: str, vcpus: int) -> str:
 
 def _fit_topology(edits: Edits, topology: Element, vcpus: int) -> None:
     parts = {name: topology.get(name, "1") for name in ("sockets", "dies", "threads")}
-    if not all(value.isdigit() and int(value) for value in parts.values()):
+    if not all(_COUNT.fullmatch(value) and int(value) for value in parts.values()):
         raise Invalid(f"line {topology.line}: <topology> is not made of numbers")
     around = int(parts["sockets"]) * int(parts["dies"]) * int(parts["threads"])
     cores, rest = divmod(vcpus, around)

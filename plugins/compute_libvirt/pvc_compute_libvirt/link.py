@@ -174,6 +174,8 @@ class Link:
                 continue
             failures = 0
             with self._change:
+                if connection.retired:  # lost before it was anybody's: nobody would ever retire it again
+                    continue
                 self._current, self._error = connection, ""
                 self._change.notify_all()
             if connection.number > 1:
@@ -185,7 +187,11 @@ class Link:
         self._number += 1
         connection = Connection(handle, self._number)
         handle.registerCloseCallback(lambda *_: self._retire(connection), None)
-        self._opened(handle)
+        try:
+            self._opened(handle)
+        except libvirt.libvirtError:
+            self._retire(connection)
+            raise
         return connection
 
     def _failed(self, error: libvirt.libvirtError, wait_s: float) -> None:

@@ -74,7 +74,7 @@ def _as_others_have(document: Document, name: str) -> list[str]:
         return [f"{opening}/>"]
     edits = Edits(document)
     source, auth = other.find("source"), other.find("auth")
-    hosts = [edits.raw(one) for one in (source.children if source is not None else ())]
+    hosts = [edits.raw(one) for one in (source.all("host") if source is not None else ())]
     texts = [edits.raw(auth)] if auth is not None else []
     return [*texts, f"{opening}>{''.join(hosts)}</source>" if hosts else f"{opening}/>"]
 

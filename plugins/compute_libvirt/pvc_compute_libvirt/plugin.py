@@ -80,6 +80,7 @@ class ComputeLibvirt(Plugin):
         if permits.install_hook():
             context.log.warning("installed libvirt's launch permit hook; libvirtd is restarted if it does not ask it")
         address = context.node.host_networks.get("cluster", "").partition("/")[0]
+        address = f"[{address}]" if ":" in address else address  # as URIs have IPv6 (RFC 3986 3.2.2)
         settings = Settings(
             uri=self.config["uri"],
             virt_type=virt_type,
