@@ -16,6 +16,7 @@ from marshmallow import Schema, fields
 
 from pvc_core.config import Config, ConfigError, EmbeddedStore, ZookeeperStore, load
 from pvc_core.config.sections import Intervals
+from pvc_core.daemon.checks.here import shared
 from pvc_core.errors import Invalid
 from pvc_core.founding.places import pki_of, store_hosts
 from pvc_core.guard.settings import Settings, read_settings
@@ -27,13 +28,15 @@ from pvc_fence_watchdog.plugin import Config as WatchdogSchema
 EXAMPLE = Path(__file__).parents[2] / "docs" / "pvc.yaml"
 HERE = Path("/nowhere")
 VALUES: list[Any] = [
-    None, True, False, "no", 0, 2, 7, 2.5, 6.5, "6.5", 7777, "7777", -1, "word", "fast", "relative/way", "/another/way",
-    "/up/../way", "10.9.9.9/24", "fd00::9/64", [], {}, ["hv1", "hv2", "hv3"],
+    None, True, False, "no", 0, 1.2, 2, 7, 2.5, 6.5, "6.5", 77, 7777, "7777", -1, "word", "fast", "all", "relative/way",
+    "/another/way", "/up/../way", "10.9.9.9/24", "10.9.9.9", "fd00::9/64", [], {}, ["hv1", "hv2", "hv3"], ["word"],
+    {"word": "word"},
 ]  # fmt: skip
+ABSENT = object()
 EMBEDDED: dict[str, Any] = {
     "cluster": {"name": "c1", "coordinators": ["hv1"]},
     "store": {"embedded": {}},
-    "plugins": {"fence_watchdog": {}},
+    "plugins": {"fence_watchdog": {}, "word": {}},
 }
 ZOOKEEPER: dict[str, Any] = {**EMBEDDED, "store": {"zookeeper": {}}}
 NETWORK = {"device": "eth0", "address": "10.9.9.1/24"}
@@ -89,10 +92,13 @@ def _with(path: tuple[str, ...], value: Any) -> dict[str, Any]:
         whole["store"] = {"zookeeper": {}}
     if path[0] == "host_networks":
         whole["store"], whole["host_networks"] = {"zookeeper": {}}, {name: dict(NETWORK) for name in path[1:2]}
+    if path[:2] == ("use", "default_pool"):
+        whole["use"] = {"default_pool": {"name": "vms", "driver": "fence_watchdog"}}
     place = whole
     for key in path[:-1]:
         place = place.setdefault(key, {})
-    place[path[-1]] = value
+    if value is not ABSENT:
+        place[path[-1]] = value
     return whole
 
 
@@ -111,10 +117,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[tuple[str, ...
 @pytest.fixture(scope="module")
 def taken(files: list[tuple[tuple[str, ...], Path]]) -> dict[Path, Config | None]:
     """What the core makes of them; None: it refuses."""
-    return {file: _core(path, file) for path, file in files}
+    return {file: _core(file) for _path, file in files}
 
 
-def _core(path: tuple[str, ...], file: Path) -> Config | None:
+def _core(file: Path) -> Config | None:
     try:
         config = load(file, node="hv1")
     except ConfigError:
@@ -186,6 +192,29 @@ def test_the_guard_refuses_the_intervals_that_the_core_refuses(
 def test_the_example_is_read_alike() -> None:
     config = load(EXAMPLE, node="hv1")
     assert _of_guard(EXAMPLE) == {name: read(config) for name, read in GUARD.items()}
+
+
+OF_THE_NODE = {
+    ("store", "embedded", "port"), ("store", "embedded", "path"), ("intervals", "reset"),
+    *((("host_networks", name, key)) for name in ("upstream", "cluster", "storage") for key in ("device", "gateway")),
+    *(("paths", key) for key in ("state", "run", "secrets", "log")),
+}  # fmt: skip
+"""What may differ from node to node. Everything else is compared by `pvc cluster check`."""
+
+
+def test_cluster_check_compares_all_that_must_be_equal(
+    files: list[tuple[tuple[str, ...], Path]], taken: dict[Path, Config | None], tmp_path: Path
+) -> None:
+    absent, seen = tmp_path / "absent.yaml", {}
+    for path in KEYS:
+        if path[0] != "plugins" and not any(key[: len(path)] == path for key in KEYS if key != path):
+            absent.write_text(json.dumps(_with(path, ABSENT)))
+            seen[path] = {str(shared(config))} if (config := _core(absent)) else set()
+    for path, file in files:
+        if (config := taken[file]) is not None and path in seen:
+            seen[path].add(str(shared(config)))
+    assert not [path for path, said in seen.items() if not said], "of each key a value is among those tried"
+    assert {path for path, said in seen.items() if len(said) == 1} == OF_THE_NODE
 
 
 def test_a_section_left_out_is_one_without_keys(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pvc_core import __version__
-from pvc_core.config import Config, ConfigError, EmbeddedStore, load
+from pvc_core.config import Config, ConfigError, EmbeddedStore, ZookeeperStore, load
 from pvc_core.daemon.checks.resolving import resolve, unknown
 from pvc_core.errors import PvcError
 from pvc_core.founding.places import pki_of
@@ -18,6 +18,7 @@ from pvc_core.guard.answers import goes_by
 from pvc_core.guard.client import Guard
 from pvc_core.model.check import CheckLine
 from pvc_core.model.view import ClusterView
+from pvc_core.schema.intervals import INTERVALS
 
 LIBRARIES = ("kazoo", "marshmallow", "msgspec", "pluggy", "stevedore", "structlog")
 FULL_PERCENT, FREE_BYTES = 95, 2 * 1024**3
@@ -31,6 +32,7 @@ def own_lines(config: Config, view: ClusterView) -> Iterator[CheckLine]:
     yield from _disks(config)
     yield _guard(config)
     yield _file(config)
+    yield from _default_pool(config, view)
 
 
 def versions() -> Mapping[str, str]:
@@ -48,8 +50,10 @@ def shared(config: Config) -> Mapping[str, str]:
     found = {
         "cluster.name": config.cluster.name,
         "cluster.coordinators": ", ".join(config.cluster.coordinators),
-        "store": "embedded" if isinstance(config.store, EmbeddedStore) else f"zookeeper, port {config.store.port}",
+        "cluster.parallel_migrations": str(config.cluster.parallel_migrations),
+        "store": _store(config.store),
         "peer.port": str(config.peer_port),
+        "peer.guard_port": str(config.guard_port),
         "use.compute": str(config.use.compute),
         "use.networks": ", ".join(f"{word}: {plugin}" for word, plugin in sorted(config.use.networks.items())),
         "use.default_pool": f"{config.use.default_pool.name} of {config.use.default_pool.driver}"
@@ -57,9 +61,7 @@ def shared(config: Config) -> Mapping[str, str]:
         else "none",
         "fencing.ladder": ", ".join(config.fencing.ladder),
         "fencing.proof": config.fencing.proof,
-        "intervals": f"heartbeat {config.intervals.heartbeat_s:g} s, suspicion {config.intervals.suspicion_s:g} s, "
-        f"self-fence {config.intervals.self_fence_s:g} s, promise {config.intervals.promise_s:g} s, "
-        f"sick {config.intervals.sick_s:g} s, boot grace {config.intervals.boot_grace_s:g} s",
+        "intervals": ", ".join(f"{key} {getattr(config.intervals, key):g}" for key in INTERVALS),
     }
     for name, network in config.host_networks.items():
         found[f"host_networks.{name}.floating"] = str(network.floating or "none")
@@ -67,6 +69,12 @@ def shared(config: Config) -> Mapping[str, str]:
         if network.address:
             found[f"host_networks.{name}.address (its subnet)"] = str(network.address.network)
     return found
+
+
+def _store(store: EmbeddedStore | ZookeeperStore) -> str:
+    if isinstance(store, EmbeddedStore):
+        return "embedded"
+    return f"zookeeper, port {store.port}{'' if store.tls else ', without TLS'}"
 
 
 def as_it_stands(config: Config) -> tuple[Config, str]:
@@ -188,3 +196,13 @@ def _file(config: Config) -> CheckLine:
             remedy="pvcnoded --check, then systemctl restart pvcguard pvcnoded pvcapid (guests run on)",
         )  # fmt: skip
     return CheckLine(topic="pvc.yaml", text="is what pvcnoded began with")
+
+
+def _default_pool(config: Config, view: ClusterView) -> Iterator[CheckLine]:
+    """Told once, by the primary: whoever follows the documents names it before anybody has made it."""
+    pool = config.use.default_pool
+    if pool is not None and pool.name not in view.pools and view.primary == config.node:
+        yield CheckLine(
+            topic="pools", ok=False, text=f"the default pool {pool.name} is not made yet",
+            remedy=f"pvc storage pool add {pool.name} PGS (docs/cli.md); its driver is {pool.driver}",
+        )  # fmt: skip
