@@ -99,7 +99,7 @@ class NetworkService:
         if definitions.capabilities.gateway:
             network = replace(network, ip6=with_default_gateway(network.ip6))
         if definitions.capabilities.dhcp and not network.domain:
-            network = replace(network, domain=f"{network.name}.local".lower().replace("_", "-"))
+            network = replace(network, domain=_own_domain(network.name))
         check_network(network, definitions, others, self.desk.host_side)
         return in_one_form(network)
 
@@ -144,6 +144,12 @@ class NetworkService:
         mtu = network.mtu or (definitions.mtu_max(self.desk.host_side.mtus) if definitions else 0)
         seen = {name: kept.value for name, kept in self.desk.view.network_seen.items()}
         return NetworkPicture(network=network, mtu=mtu, status=_status(network, sorted(self.desk.view.node_seen), seen))
+
+
+def _own_domain(name: str) -> str:
+    """lab_1.Site -> lab-1.site.local; as many and as long labels as a domain may have (RFC 1035 2.3.4)."""
+    labels = [label[:63].strip("-") for label in name.lower().replace("_", "-").split(".")]
+    return ".".join([*filter(None, labels), "local"])
 
 
 def _changed(network: Network, words: NetworkWords) -> Network:

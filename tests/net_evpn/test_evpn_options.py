@@ -48,6 +48,19 @@ def test_good_options_are_taken() -> None:
     check(replace(LAB, options=options))
 
 
+@pytest.mark.parametrize("size", [32, 48, 63, 64, 80, 126])
+def test_ip6_networks_are_as_large_as_guests_can_be_given_addresses_of(size: int) -> None:
+    network = Network(
+        vni=100, id="n1", name="lab", nettype="managed", ip6=Subnet(network=f"fd20::/{size}", gateway="fd20::1")
+    )
+    if size >= 64:
+        EvpnDefinitions().check(network)
+        return
+    with pytest.raises(Invalid, match=f"cannot be given addresses of fd20::/{size}") as refused:
+        EvpnDefinitions().check(network)
+    assert "ip6_network" in refused.value.fields and "/64" in refused.value.help
+
+
 def test_dhcp_and_nat_need_a_gateway() -> None:
     bare = Subnet(network="10.20.0.0/24", dhcp=True, dhcp_start="10.20.0.9", dhcp_end="10.20.0.19")
     with pytest.raises(Invalid, match="needs a gateway"):

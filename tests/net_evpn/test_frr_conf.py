@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
+from pvc_core.contracts.plugin import Completed
 from pvc_core.errors import Retry
 from pvc_core.model.network import Network, Subnet
 from pvc_core.testing.context import FakeContext, FakeState
@@ -150,6 +151,17 @@ def test_a_node_is_forgotten_because_it_was_removed_never_because_it_is_unknown(
     context, speaker = fabric
     speaker.forget_gone()
     assert context.state.children("nodes") == ["hv1", "hv2", "hv3"] and len(speaker.others()) == 2
+
+
+def test_a_password_is_in_no_complaint(fabric: tuple[FakeContext, Fabric], monkeypatch: pytest.MonkeyPatch) -> None:
+    """FRR repeats what it does not take; the sentence goes into logs, and to everybody who looks at a node."""
+    context, speaker = fabric
+    said = "line 12: % Unknown command:  neighbor 10.0.0.1 password s3cret!\nline 13: neighbor 10.0.0.2 password x\n"
+    monkeypatch.setattr(context, "run", lambda argv, deadline_s: Completed(returncode=1, stdout="", stderr=said))
+    with pytest.raises(Retry) as refused:
+        speaker._do(["vtysh"])
+    assert "line 12" in str(refused.value) and "10.0.0.1 password" in str(refused.value)
+    assert "s3cret" not in str(refused.value) and "password x" not in str(refused.value)
 
 
 class Broken(FakeState):

@@ -5,12 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pvc_core.clock import SystemClock
 from pvc_core.errors import Retry, StoreUnavailable
 from pvc_core.model.network import Network, Subnet
 from pvc_core.testing.context import FakeContext, FakeState
+from pvc_net_evpn import router
+from pvc_net_evpn.gateway import Gateways
+from pvc_net_evpn.kernel import Kernel
 from pvc_net_evpn.leased import Leased
 from pvc_net_evpn.leases import LeaseBook
 
@@ -104,3 +110,16 @@ def test_filters_that_could_not_be_made_are_tried_again() -> None:
     assert node.look() == []
     node.fault = None
     assert node.look() == [100]
+
+
+def test_a_lease_that_could_not_be_ended_now_is_not_ended_some_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asked was told to try again, and the next primary does it; by the time this node is primary, the address may
+    be another guest's."""
+    monkeypatch.setattr(router, "WAIT_S", 0.05)
+    kernel = Kernel()
+    one = router.Router(FakeContext(), kernel, Gateways(), local="10.71.0.11", run=tmp_path)
+    with pytest.raises(Retry):
+        one.release(HERE, "10.20.0.7")
+    assert not any(one._releasing.values())

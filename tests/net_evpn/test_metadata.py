@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from pvc_core.contracts.plugin import GuestFacts
 from pvc_core.model.network import Network, Subnet
 from pvc_core.model.vm import NicSpec
+from pvc_net_evpn.dnsmasq import host_label
 from pvc_net_evpn.metadata import Asker, Metadata
 
 MAC = "52:54:00:00:00:01"
@@ -87,3 +89,14 @@ def test_it_stops_and_starts_again(service: Service) -> None:
     service.served.stop()
     service.served.start()
     assert service.get("/latest/meta-data/name") == (200, "Web_1")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("Web_1", "web-1"), ("a.b", "a-b"), ("x" * 100, "x" * 63), (f"{'x' * 62}__y", "x" * 62), ("9", "9")],
+)
+def test_a_guest_has_one_host_name_which_may_be_one(service: Service, name: str, label: str) -> None:
+    """The same by DHCP (router.py) and by metadata: no label has more than 63 characters, or ends with a dash."""
+    service.guest = replace(service.guest, name=name)
+    assert service.get("/latest/meta-data/hostname") == (200, f"{label}.lab.local")
+    assert host_label(name) == label

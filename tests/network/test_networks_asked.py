@@ -218,6 +218,19 @@ def test_what_is_left_out_has_a_meaning(cluster: Cluster) -> None:
     assert made.network.ip6.gateway == "fd20:1::1"
 
 
+@pytest.mark.parametrize(
+    ("name", "domain"),
+    [
+        ("x" * 100, f"{'x' * 63}.local"),
+        (f"{'x' * 62}_y", f"{'x' * 62}.local"),
+        ("a_.b-.C", "a.b.c.local"),
+    ],
+)
+def test_a_name_that_is_no_host_name_still_gives_a_domain(cluster: Cluster, name: str, domain: str) -> None:
+    made = cluster.service.add(100, "managed", NetworkWords(name=name, ip4={"network": "10.20.0.0/24"}), by="me")
+    assert (made.network.name, made.network.domain) == (name, domain)
+
+
 def test_addresses_are_stored_in_one_form(cluster: Cluster) -> None:
     """dnsmasq knows no 10.20.0.0/255.255.255.0."""
     ip4 = {"network": "10.20.0.0/255.255.255.0", "gateway": "10.20.0.1"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_network
 
 from pvc_core.contracts.network import NetworkCapabilities, NetworkDefinitions
 from pvc_core.contracts.targets import Bridge
@@ -12,6 +13,10 @@ from pvc_net_evpn.options import VNI_MAX, NetworkOptions, wishes
 
 HEADERS_BYTES = 50
 """Inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348): what a VXLAN over IPv4 takes of each packet."""
+
+
+PREFIX_MIN = 64
+"""Of IPv6: what guests choose addresses in (RFC 4862), and the largest range that dnsmasq gives any of."""
 
 
 class EvpnDefinitions(NetworkDefinitions):
@@ -31,6 +36,11 @@ class EvpnDefinitions(NetworkDefinitions):
             raise _invalid(
                 "ip4_gateway", f"DHCP of network {network.ref} needs a gateway: guests are answered from there",
                 "give the gateway's address",
+            )  # fmt: skip
+        if network.ip6.network and network.ip6.gateway and ip_network(network.ip6.network).prefixlen < PREFIX_MIN:
+            raise _invalid(
+                "ip6_network", f"guests of network {network.ref} cannot be given addresses of {network.ip6.network}",
+                f"give a /{PREFIX_MIN} of it, or a smaller part",
             )  # fmt: skip
         if network.reservations and not network.ip4.dhcp:
             raise _invalid("dhcp4", f"network {network.ref} has reservations, but no DHCP", "remove them first")

@@ -7,6 +7,7 @@ second database to fall behind, and no second program to install (docs/decisions
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -21,6 +22,7 @@ HOSTS, NAMES, LEASES = "hosts", "names", "leases"
 DUID_ENTERPRISE = 32473
 """RFC 5612's number for those who have none of their own."""
 LEASES_MAX = 65_536
+_NO_LABEL = re.compile(r"[^a-z0-9-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,13 @@ def hosts(network: Network, names: Mapping[str, str]) -> str:
     lines = [",".join(word for word in (one.mac, one.address, one.hostname) if word) for one in fixed.values()]
     lines += [f"{mac},{name}" for mac, name in sorted(names.items()) if mac not in fixed and name]
     return "".join(f"{line}\n" for line in lines)
+
+
+def host_label(name: str) -> str:
+    """What a VM is called as a host, as far as its name can be one's: 63 letters, digits and inner dashes (RFC 1123
+    2.1).
+    """
+    return _NO_LABEL.sub("-", name.lower()).strip("-")[:63].rstrip("-")
 
 
 def names(network: Network) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ LOOK_S, START_S, APPLY_S = 2.0, 15.0, 30.0
 FLOOD_EACH = 8
 """Looks, until the kernel is asked whether its lists are still as they were made."""
 FOLDER = "nodes"
+_PASSWORD = re.compile(r"\b(password )\S+")
+"""FRR repeats the line that it does not take, and what it says is shown to everybody who may look at a node."""
 
 
 class Fabric:
@@ -221,5 +224,5 @@ class Fabric:
     def _do(self, argv: Sequence[str]) -> None:
         done = self._context.run(argv, deadline_s=APPLY_S)
         if done.returncode:
-            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            said = _PASSWORD.sub(r"\1...", done.stderr.strip() or done.stdout.strip()).splitlines()
             raise Retry(f"FRR did not take its configuration: {' / '.join(said[-3:])}", again_in_s=LOOK_S)

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 from pvc_core.contracts.plugin import GuestFacts
 from pvc_core.model.network import Network
+from pvc_net_evpn.dnsmasq import host_label
 
 ADDRESS = ("169.254.169.254", 80)
 REQUEST_S, AT_ONCE = 5.0, 64
@@ -185,5 +186,6 @@ def _network_config(asker: Asker) -> str:
 
 
 def _host_name(asker: Asker) -> str:
-    label = "".join(sign if sign.isalnum() or sign == "-" else "-" for sign in asker.guest.name.lower()).strip("-")
+    """As DHCP and DNS have it."""
+    label = host_label(asker.guest.name)
     return f"{label}.{asker.network.domain}" if asker.network.domain else label

@@ -9,7 +9,6 @@ floating ones (PluginContext.hold), dnsmasq by the loss of the role or with the 
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Collection, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
@@ -34,7 +33,6 @@ from pvc_net_evpn.spreading import Spreading
 
 PLACE = Path("/var/lib/pvc-evpn")
 LOOK_S, SOON_S, WAIT_S, RUN_S = 5.0, 0.5, 3.0, 10.0
-_NO_LABEL = re.compile(r"[^a-z0-9-]+")
 
 
 class Router:
@@ -121,6 +119,8 @@ class Router:
         self.wake()
         with self._lock:
             if not self._lock.wait_for(lambda: address not in self._releasing.get(network.vni, ()), WAIT_S):
+                # Asked again it is put in again; left here it would end another's lease when this node is primary next.
+                self._releasing[network.vni].discard(address)
                 raise Retry(self._why or "its dnsmasq is being told", again_in_s=1.0)
 
     def plugged(self, vni: int) -> None:
@@ -330,10 +330,10 @@ class Router:
         self._serving.upstream(text, dnsmasq.aggregate_names(routed, {one.vni: self.book.of(one.id) for one in routed}))
 
     def _names(self, network: Network) -> dict[str, str]:
-        """What guests are called: by their VM's name, as far as it can be a host's (RFC 1123 2.1)."""
+        """What guests are called, by MAC."""
         found = {}
         for guest in self._context.guests(str(network.vni)):
-            label = _NO_LABEL.sub("-", guest.name.lower()).strip("-")[:63]
+            label = dnsmasq.host_label(guest.name)
             found.update({nic.mac: label for nic in guest.nics if nic.network == str(network.vni)})
         return found
 
