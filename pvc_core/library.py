@@ -4,6 +4,7 @@ services can do is pvc_core/services.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from pvc_core import CONFIG_FILE
+from pvc_core import config_file
 from pvc_core.clock import SystemClock
 from pvc_core.daemon.build_services import build_services
 from pvc_core.daemon.opening import open_store
@@ -23,8 +24,9 @@ _LOOK_S = 0.05
 
 
 @contextmanager
-def connect(config: str | Path = CONFIG_FILE, *, node: str | None = None, within_s: float = 30.0) -> Iterator[Services]:
-    """The services of the cluster that `config` (a pvc.yaml) names, as long as the `with` lasts.
+def connect(config: str | Path | None = None, *, node: str | None = None, within_s: float = 30.0) -> Iterator[Services]:
+    """The services of the cluster that `config` (a pvc.yaml; None: PVC_CONFIG_FILE, else /etc/pvc/pvc.yaml) names, as
+    long as the `with` lasts.
 
     Runs where a coordinator's pvc.yaml and secrets can be read (root, or the user pvc), with the rights of pvcapid: it
     may ask for anything, and never says who runs what. `node`: this host's name in the cluster, by default the
@@ -34,7 +36,7 @@ def connect(config: str | Path = CONFIG_FILE, *, node: str | None = None, within
     Raises ConfigError (pvc.yaml, with its line), NotFound (no secret), StoreUnavailable (no answer within `within_s`
     seconds).
     """
-    read, loaded = load_all(config, node=node)
+    read, loaded = load_all(config or config_file(os.environ), node=node)
     clock, store = SystemClock(), open_store(read, "api")
     services = None
     try:

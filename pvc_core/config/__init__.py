@@ -5,7 +5,7 @@ Knows the core's own keys; each plugin's section is checked by loader/ with its 
 
 from pvc_core.config.faults import ConfigError, Fault
 from pvc_core.config.last_good import LastGood
-from pvc_core.config.read import Reading, check, find, load, read
+from pvc_core.config.read import Reading, check, load, read
 from pvc_core.config.sections import (
     Cluster,
     Config,
@@ -37,7 +37,6 @@ __all__ = [
     "Use",
     "ZookeeperStore",
     "check",
-    "find",
     "load",
     "read",
 ]

@@ -29,8 +29,6 @@ from pvc_core.errors import Invalid
 from pvc_core.ids import checked_name
 from pvc_core.schema.config import PLUGIN_NAME, ConfigSchema
 
-DEFAULT_PATH = Path("/etc/pvc/pvc.yaml")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -43,11 +41,6 @@ class Reading:
     use: Use = field(default_factory=Use)
     fencing: Fencing = field(default_factory=Fencing)
     paths: Paths = field(default_factory=Paths)
-
-
-def find(given: str | None, environ: Mapping[str, str]) -> Path:
-    """Where pvc.yaml is: what --config named, else PVC_CONFIG_FILE, else /etc/pvc/pvc.yaml."""
-    return Path(given or environ.get("PVC_CONFIG_FILE") or DEFAULT_PATH)
 
 
 def load(path: str | Path, *, node: str | None = None) -> Config:

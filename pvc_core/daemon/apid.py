@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from pvc_core import CONFIG_FILE, __version__
+from pvc_core import __version__, config_file
 from pvc_core.clock import SystemClock
 from pvc_core.config import ConfigError
 from pvc_core.contracts.frontend import Frontend
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes as pvcnoded's."""
     parser = argparse.ArgumentParser(prog="pvcapid", description="The API daemon of PVC.")
     parser.add_argument("--version", action="version", version=f"pvcapid {__version__}")
-    where = os.environ.get("PVC_CONFIG_FILE", CONFIG_FILE)
+    where = config_file(os.environ)
     parser.add_argument("--config", default=where, help=f"the configuration file (default: {where})")
     parser.add_argument("--node", help="this node's name (default: the hostname)")
     options = parser.parse_args(argv)

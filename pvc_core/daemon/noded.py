@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from pvc_core import CONFIG_FILE, __version__
+from pvc_core import __version__, config_file
 from pvc_core.clock import SystemClock
 from pvc_core.cluster.lease import CALL_S
 from pvc_core.config import Config, ConfigError, LastGood
@@ -152,7 +152,7 @@ def _network(parser: argparse.ArgumentParser, help: str) -> None:
 
 def _common(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
     default = argparse.SUPPRESS if again else None
-    where = os.environ.get("PVC_CONFIG_FILE", CONFIG_FILE)
+    where = config_file(os.environ)
     parser.add_argument("--config", default=default or where, help=f"the configuration file (default: {where})")
     parser.add_argument("--node", default=default, help="this node's name (default: the hostname)")
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pvc_core import CONFIG_FILE
+from pvc_core import config_file
 from pvc_core.clock import Clock, SystemClock
 from pvc_core.daemon.lines import PatientHandler, setup_lines
 from pvc_core.daemon.notify import notify
@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pvcguard", description="Heartbeat, self-fencing deadline and launch permits of this node."
     )
-    config = os.environ.get("PVC_CONFIG_FILE", CONFIG_FILE)
+    config = config_file(os.environ)
     parser.add_argument("--config", type=Path, default=Path(config), help="pvc.yaml (%(default)s)")
     parser.add_argument("--node", help="this node's name (default: the host name)")
     parser.add_argument(

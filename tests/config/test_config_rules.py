@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvc_core.config import EmbeddedStore, Intervals, LastGood, Paths, ZookeeperStore, check, find, load, read
+from pvc_core import config_file
+from pvc_core.config import EmbeddedStore, Intervals, LastGood, Paths, ZookeeperStore, check, load, read
 from pvc_core.errors import Permanent
 from pvc_core.loader import load_all
 from pvc_core.schema.intervals import CLOCK_RATE_ERROR, FREEZE_S, GAP_S, MARGIN_S, STORAGE_PROOF_S
@@ -242,9 +243,8 @@ def test_paths_move_the_store(tmp_path: Path) -> None:
 
 
 def test_where_the_file_is() -> None:
-    assert find(None, {}) == Path("/etc/pvc/pvc.yaml")
-    assert find(None, {"PVC_CONFIG_FILE": "/a"}) == Path("/a")
-    assert find("/b", {"PVC_CONFIG_FILE": "/a"}) == Path("/b")
+    assert config_file({}) == config_file({"PVC_CONFIG_FILE": ""}) == "/etc/pvc/pvc.yaml"
+    assert config_file({"PVC_CONFIG_FILE": "/a"}) == "/a"
 
 
 def test_the_last_good_configuration_outlives_a_broken_file(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pvc_core import CONFIG_FILE
+from pvc_core import config_file
 from pvc_core.errors import Permanent, PvcError
 from pvc_core.store.embedded.journal import Journal
 from pvc_core.store.embedded.options import Options, read_options
@@ -102,7 +102,7 @@ def _notify(message: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pvcstored", description="The embedded store of a PVC cluster of one node.")
-    default = os.environ.get("PVC_CONFIG_FILE", CONFIG_FILE)
+    default = config_file(os.environ)
     parser.add_argument(
         "--config",
         type=Path,
