@@ -14,9 +14,12 @@ from pvc_core.errors import Exists, Invalid, NotFound, Refused
 from pvc_core.ids import checked_name
 from pvc_core.model.storage import Pool, PoolUsage, StorageReport, Volume, VolumePhase
 from pvc_core.model.view import Kept
+from pvc_core.schema.allowed import fields_by_key
 from pvc_core.services.filters import name_filter
 from pvc_core.services.pictures import PoolPicture
 from pvc_core.services.volumes import Volumes
+
+HIDDEN = "***"
 
 
 class Pools(Volumes):
@@ -142,10 +145,18 @@ class Pools(Volumes):
         shared = self._shared(pool)
         doubt = self._doubt(pool) if shared and len(self.desk.view.node_seen) > 1 else ""
         return PoolPicture(
-            pool=pool, usage=self._usage(pool, seen), volume_count=count, shared=shared,
+            pool=self._without_secrets(pool), usage=self._usage(pool, seen), volume_count=count, shared=shared,
             fault="; ".join([*faults, *([doubt] if doubt else [])]),
             counters=next((one.pools[pool.name] for one in self.reports() if pool.name in one.pools), {}),
         )  # fmt: skip
+
+    def _without_secrets(self, pool: Pool) -> Pool:
+        """Who may look at pools need not know what its driver's schema marks as secret."""
+        fields = fields_by_key(self._definitions(pool.driver).pool_options())
+        hidden = {key for key in pool.options if key in fields and fields[key].metadata.get("secret")}
+        if not hidden:
+            return pool
+        return replace(pool, options={key: HIDDEN if key in hidden else value for key, value in pool.options.items()})
 
     def _usage(self, pool: Pool, seen: list[Any]) -> PoolUsage | None:
         """Of a shared pool any node's figures, else the sum over the nodes."""

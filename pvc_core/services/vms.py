@@ -166,7 +166,7 @@ class VmService:
         a missing volume or network, an objecting plugin). The text is kept byte for byte.
         """
         description = self.desk.compute.describe(definition)
-        name = checked_name(description.name, "VM")
+        name = _checked_vm_name(description.name)
         uuid = checked_uuid(description.uuid) if description.uuid else self.desk.new_uuid()
         _check_tags(tags)
         vm = VmWanted(
@@ -236,7 +236,7 @@ class VmService:
     def rename(self, ref: str, new_name: str, *, by: str) -> VmPicture:
         """Another name, in the definition too; its volumes keep theirs. The VM must be off."""
         kept = self.desk.need_vm(ref)
-        checked_name(new_name, "VM")
+        _checked_vm_name(new_name)
         self._must_be_off(kept, "renamed")
         if new_name in self.desk.view.vm_names:
             raise Exists(f"a VM called {new_name!r} exists already", help="choose another name")
@@ -455,6 +455,19 @@ def _matches(vm: VmPicture, wanted: VmFilter) -> bool:
         if given is not None and holds == wanted.negate:
             return False
     return True
+
+
+def _checked_vm_name(name: str) -> str:
+    """Whatever takes a VM's name takes its UUID too, and looks for a name first: called like another's UUID, it would
+    be taken for that one.
+    """
+    checked_name(name, "VM")
+    try:
+        if checked_uuid(name) != name.lower():
+            return name
+    except Invalid:
+        return name
+    raise Invalid(f"{name!r} cannot be the name of a VM: it is a UUID", help="choose a name that is none")
 
 
 def _check_tags(tags: tuple[Tag, ...]) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import httpx2
 import pytest
+from marshmallow import Schema, fields
 
 from pvc_api_falcon.auditing import shown
 from pvc_core.cluster import layout
 from pvc_core.errors import StoreUnavailable
 from pvc_core.model.audit import AuditEntry
+from pvc_core.model.storage import Pool
 from pvc_core.services.audit import PAGE_MAX, PAGES, AuditService
 
 from .fake_compute import definition
@@ -67,6 +69,27 @@ def test_no_secret_is_kept(client: httpx2.Client) -> None:
     assert "correct horse" not in text and "1234" not in text and made not in text and "kept-secret" in text
     args = {"api_key": "x", "xml": "y" * 9, "wait": False, "node": "hv1"}
     assert shown(args) == "api_key=*** xml=(9 characters) node=hv1"
+
+
+class Secretive(Schema):
+    shared = fields.Boolean(load_default=True)
+    password = fields.String(metadata={"secret": True})
+
+
+def test_a_pools_secret_option_is_shown_to_nobody(
+    rig: Rig, client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definitions: Any = rig.services.desk.storage["storage_fake"]
+    monkeypatch.setattr(definitions, "pool_options", Secretive, raising=False)
+    monkeypatch.setattr(definitions, "_options", Secretive())
+    pool = Pool(name="far", driver="storage_fake", options={"password": "hunter2", "shared": "true"})
+    rig.repository.add(layout.POOLS, "far", pool)
+    rig.keeper.settle()
+    for path in ("/storage/ceph/pool", "/storage/ceph/pool/far"):
+        text = client.get(path).text
+        assert "hunter2" not in text and "password" in text
+    assert rig.keeper.view.pools["far"].value.options["password"] == "hunter2"
+    assert shown({"option": {"user": "pvc", "password": "hunter2"}}) == "option={user=pvc password=***}"
 
 
 def entry(number: int) -> AuditEntry:

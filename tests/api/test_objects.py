@@ -198,3 +198,15 @@ def test_whether_a_node_could_be_fenced(client: httpx2.Client, api: Api) -> None
         api.rig.node.bmc_answers = True
     assert not found["passed"] and found["message"] == "Node hv1 could not be fenced by hv1."
     assert client.post("/node/hv9/fence-test").status_code == 404
+
+
+def test_no_vm_is_called_like_the_uuid_of_one(client: httpx2.Client) -> None:
+    """Names are looked for first: whoever means the other VM by its UUID would get this one."""
+    uuid = "2b57194c-777e-54d9-9dee-6a6bada3c400"
+    for name in (uuid, uuid.upper()):
+        answer = client.post("/vm", data={"xml": definition(name)})
+        assert (answer.status_code, "it is a UUID" in answer.json()["message"]) == (400, True)
+    ok(client.post("/vm", data={"xml": definition("modest")}))
+    assert client.post("/vm/modest/rename", data={"new_name": uuid}).status_code == 400
+    ok(client.post("/vm/modest/rename", data={"new_name": uuid.replace("-", "")}))
+    ok(client.delete(f"/vm/{uuid.replace('-', '')}"))

@@ -82,6 +82,8 @@ def _said(value: Any) -> bool:
 def _shown(name: str, value: Any, free: bool) -> str:
     if (free and name != "node") or any(word in name for word in _SECRET):
         return "***"
+    if isinstance(value, dict):
+        return f"{{{' '.join(f'{key}={_shown(key, one, False)}' for key, one in value.items())}}}"[: 10 * SHOWN_MAX]
     text = str(value)
     if name in ("xml", "cluster_data") or len(text) > 10 * SHOWN_MAX:
         return f"({len(text)} characters)"
