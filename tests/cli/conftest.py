@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import socketserver
 import sys
 import threading
@@ -186,3 +187,33 @@ def pvc(pvc_alone: Callable[..., Result], api_url: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("PVC_API_URL", api_url)
     monkeypatch.setenv("PVC_API_KEY", KEY)
     return pvc_alone
+
+
+@pytest.fixture
+def hanging_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], list[bytes]]]:
+    """Makes the API a server that says these bytes to whatever it is asked, and hangs up; gives what it was asked."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve(says: bytes) -> None:
+            while True:
+                try:
+                    peer, _ = server.accept()
+                except OSError:
+                    return  # the test is over
+                with peer:
+                    asked.append(peer.recv(1000))
+                    peer.sendall(says)
+
+        threads: list[threading.Thread] = []
+
+        def start(says: bytes) -> list[bytes]:
+            threads.append(threading.Thread(target=serve, args=(says,)))
+            threads[-1].start()
+            monkeypatch.setenv("PVC_API_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+            return asked
+
+        yield start
+        server.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 from typing import Any
 
 import pytest
@@ -116,37 +115,16 @@ def test_nobody_listens(pvc: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Help:" in result.err
 
 
-def test_cut_off_in_the_middle_of_a_change(pvc: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with listening() as server:
-
-        def hang_up() -> None:
-            peer, _ = server.accept()
-            peer.recv(1000)
-            peer.close()
-
-        thread = threading.Thread(target=hang_up)
-        thread.start()
-        monkeypatch.setenv("PVC_API_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
-        result = pvc("vm", "start", "vm1")
-        thread.join()
+def test_cut_off_in_the_middle_of_a_change(pvc: Any, hanging_up: Any) -> None:
+    hanging_up(b"")
+    result = pvc("vm", "start", "vm1")
     assert result.code == 4
     assert "look whether the change was made" in result.err
 
 
-def test_what_speaks_no_http(pvc: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with listening() as server:
-
-        def greet() -> None:
-            peer, _ = server.accept()
-            peer.recv(1000)
-            peer.sendall(b"220 smtp ready\r\n")
-            peer.close()
-
-        thread = threading.Thread(target=greet)
-        thread.start()
-        monkeypatch.setenv("PVC_API_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
-        result = pvc("vm", "start", "vm1")
-        thread.join()
+def test_what_speaks_no_http(pvc: Any, hanging_up: Any) -> None:
+    hanging_up(b"220 smtp ready\r\n")
+    result = pvc("vm", "start", "vm1")
     assert (result.code, "speaks no HTTP" in result.err) == (4, True)
 
 
