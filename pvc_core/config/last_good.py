@@ -33,8 +33,8 @@ class LastGood:
                 help="make room or mend the directory; without it a broken pvc.yaml cannot be survived",
             ) from None
 
-    def restore(self, *, node: str) -> Config | None:
-        """The kept configuration for the node of that name, None when none was kept.
+    def restore(self, *, node: str | None) -> Config | None:
+        """The kept configuration for the node of that name (None: this host's), None when none was kept.
 
         Raises ConfigError if it is broken.
         """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 from pvc_core.config import Config, ConfigError, Fault, LastGood, read
@@ -15,7 +14,7 @@ def instead(file: Path, node: str | None, error: ConfigError) -> tuple[Config, L
     """The last good configuration, what loads of it, and the reason. Raises `error` when there is none."""
     found = read(file, node=node)
     try:
-        config = LastGood(found.paths.state).restore(node=node or socket.gethostname().partition(".")[0])
+        config = LastGood(found.paths.state).restore(node=node)
     except PvcError:
         raise error from None
     if config is None:

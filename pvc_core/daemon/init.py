@@ -4,7 +4,6 @@ stays as it is.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +12,12 @@ from pvc_core.clock import SystemClock
 from pvc_core.config import Config, HostNetwork, ZookeeperStore, load
 from pvc_core.daemon.given import as_yaml
 from pvc_core.daemon.members import write_value
-from pvc_core.errors import Permanent, Refused
+from pvc_core.errors import Refused
 from pvc_core.founding import ensemble, firstkey, pki, revoked
-from pvc_core.founding.files import File, write_all
+from pvc_core.founding.files import PUBLIC, File, write_all
 from pvc_core.founding.places import cluster_address, pki_of
 from pvc_core.founding.secrets import GROUP, STORE_API, ensure_secrets, read_secret, secret_file
+from pvc_core.ids import checked_name
 from pvc_core.loader import Loaded, load_all
 
 TEMPLATE = """\
@@ -123,14 +123,10 @@ def _found(config: Config) -> list[Path]:
 
 
 def _write_config(file: Path, cluster: str, networks: Mapping[str, HostNetwork]) -> bool:
+    """Whole or not at all: what is there already stays as it is, also when it is half of a file."""
     if file.exists():
         return False
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as out:
-            out.write(_text(cluster, networks))
-    except OSError as error:
-        raise Permanent(f"{file} cannot be written: {error.strerror}", help="run it as root") from None
+    write_all([File(file, _text(checked_name(cluster, "cluster"), networks), PUBLIC)])
     return True
 
 

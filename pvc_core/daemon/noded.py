@@ -59,6 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PvcError as error:
         print(f"pvcnoded: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"pvcnoded: {os.fsdecode(error.filename)}: {error.strerror} (is it run as root?)", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

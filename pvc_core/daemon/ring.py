@@ -69,7 +69,8 @@ class LogRing:
         new = self._path.with_name(self._path.name + ".new")
         first = self._count - len(self._lines)
         new.touch(mode=0o600)
-        new.write_text("".join(f"{number} {line}\n" for number, line in enumerate(self._lines, first)))
+        text = "".join(f"{number} {line}\n" for number, line in enumerate(self._lines, first))
+        new.write_text(text, encoding="utf-8", errors="replace")  # half a surrogate pair, of a file's name, is no text
         new.replace(self._path)
         if self._file is not None:
             self._file.close()

@@ -18,6 +18,8 @@ class Supervisor:
     def __init__(self, argv: Sequence[str], log: Any) -> None:
         self._argv, self._log = list(argv), log
         self._stopping = threading.Event()
+        self._starting = threading.Lock()
+        """Held while one is started: who stops meanwhile waits for it, and stops that one."""
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name=f"supervise-{self._argv[0]}", daemon=True)
         self._thread.start()
@@ -29,8 +31,9 @@ class Supervisor:
 
     def stop(self) -> None:
         """The program has ended when this returns. Idempotent."""
-        self._stopping.set()
-        process = self._process
+        with self._starting:
+            self._stopping.set()
+            process = self._process
         if process is not None and process.poll() is None:
             process.terminate()
             try:
@@ -43,7 +46,10 @@ class Supervisor:
         wait_s = 0.5
         while not self._stopping.is_set():
             try:
-                self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL)
+                with self._starting:
+                    if self._stopping.is_set():
+                        return
+                    self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL)
                 lived_s = self._lived(self._process)
             except OSError as error:
                 self._log.error(f"{self._argv[0]} cannot be started: {error.strerror}")

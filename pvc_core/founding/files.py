@@ -9,6 +9,7 @@ import grp
 import os
 import pwd
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +34,10 @@ def write_all(files: Sequence[File]) -> None:
     A fault or a crash while writing changes none of them; between two renames whoever was told fewer than all is the
     reader of the last file, so that goes last which says that the others are there. Raises Permanent.
     """
-    staged: list[tuple[Path, Path]] = []
+    staged = [(file.path.with_name(f".{file.path.name}.new"), file.path) for file in files]
     try:
-        for file in files:
-            staged.append((_stage(file), file.path))
+        for file, (new, _) in zip(files, staged, strict=True):
+            _stage(file, new)
         for new, path in staged:
             os.replace(new, path)
         for directory in {path.parent for _, path in staged}:
@@ -47,7 +48,8 @@ def write_all(files: Sequence[File]) -> None:
         ) from None
     finally:
         for new, _ in staged:
-            new.unlink(missing_ok=True)
+            with suppress(OSError):  # not there, in most cases
+                new.unlink()
 
 
 def differing(files: Sequence[File]) -> list[File]:
@@ -72,9 +74,8 @@ def give_to(path: Path, user: str) -> None:
         os.chown(path, found.pw_uid, found.pw_gid)
 
 
-def _stage(file: File) -> Path:
+def _stage(file: File, new: Path) -> None:
     file.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    new = file.path.with_name(f".{file.path.name}.new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
     with os.fdopen(descriptor, "w") as out:
@@ -85,7 +86,6 @@ def _stage(file: File) -> Path:
             os.fchown(descriptor, 0, gid)
         os.fchmod(descriptor, _mode(file))
         os.fsync(descriptor)
-    return new
 
 
 def _mode(file: File) -> int:

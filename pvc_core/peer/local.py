@@ -24,8 +24,14 @@ class Lock:
     """Held by at most one process: this one, from the constructor to release(). The kernel frees it when we die."""
 
     def __init__(self, path: Path, *, name: str) -> None:
-        """Raises Refused when another process holds it (`name` says what that process is, for the sentence)."""
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        """Raises Refused when another process holds it (`name` says what that process is, for the sentence), Permanent
+        when it cannot be made.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Permanent(f"{name} cannot lock {path}: {error.strerror}", help="is it run as root?") from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -53,11 +59,7 @@ class Listener:
                 f"a socket cannot be made at {path}: a unix socket's path has at most {_PATH_MAX_BYTES} bytes",
                 help="choose a shorter paths.run in pvc.yaml",
             )
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = Lock(path.with_name(path.name + ".lock"), name=name)
-        except OSError as error:
-            raise Permanent(f"{name} cannot listen at {path}: {error.strerror}", help="is it run as root?") from error
+        self._lock = Lock(path.with_name(path.name + ".lock"), name=name)
         try:
             self.socket = self._bind(mode, group)
         except (OSError, KeyError) as error:

@@ -17,7 +17,7 @@ from pvc_compute_libvirt.link import Link
 from pvc_compute_libvirt.permits import Permits
 from pvc_compute_libvirt.processes import Processes
 from pvc_core.clock import SystemClock
-from pvc_core.errors import Retry
+from pvc_core.errors import NotFound, Retry
 from pvc_core.model.vm import GuestState
 
 
@@ -137,3 +137,19 @@ def _until(is_so: Callable[[], bool]) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("it did not come so")
+
+
+def test_a_console_is_that_of_a_guest_and_no_other_file(tmp_path: Path) -> None:
+    """The UUID comes over the peer channel, also from the API, which may read less than this daemon."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "auth.log").write_text("for root alone")
+    settings = Settings(uri="test", virt_type="qemu", console_log_dir=tmp_path / "logs", vnc_listen="127.0.0.1")
+    permits = Permits(permits_dir=tmp_path, hooks_dir=tmp_path)
+    log = structlog.get_logger()
+    driver = LibvirtDriver(settings, permits=permits, processes=Processes(), clock=SystemClock(), log=log)
+    for wrong in ("../auth", str(tmp_path / "auth"), ""):
+        with pytest.raises(NotFound):
+            driver.console_log(wrong, 10)
+        with pytest.raises(NotFound):
+            driver.console_from(wrong, lines=10)
+    assert driver.console_log("2b57194c-777e-54d9-9dee-6a6bada3c400", 10) == ""

@@ -6,6 +6,7 @@ states, or not to be found out, is UNKNOWN or Retry; nothing is concluded from s
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections import OrderedDict
@@ -37,6 +38,7 @@ _AGENT_S = 10.0
 _LEAVING_S = 1.0
 """Longer than sending the last of a guest's memory takes, by default 0.3 s (migration_max_downtime)."""
 _REMEMBERED = 10_000
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -444,6 +446,9 @@ class LibvirtDriver(ComputeDriver):
         return self._call(uuid, f"connect to the screen of guest {uuid}", partial(live.screen, uuid), deadline_s)
 
     def _console_path(self, uuid: str) -> Path:
+        """Raises NotFound for what is no UUID: it comes from other processes, and would lead to other files."""
+        if not _UUID.fullmatch(uuid):
+            raise NotFound(f"no guest has the UUID {uuid[:100]!r}")
         return self._settings.console_log_dir / f"{uuid}.log"
 
     # Events

@@ -86,8 +86,8 @@ def as_it_stands(config: Config) -> tuple[Config, str]:
 
 
 def _name(config: Config) -> CheckLine:
-    host = socket.gethostname().partition(".")[0]
-    if host == config.node:
+    host = socket.gethostname()
+    if config.node in (host, host.partition(".")[0]):
         return CheckLine(topic="names", text=f"the host is called {host}, like the node")
     return CheckLine(
         topic="names", ok=False, text=f"the host is called {host}, but the node {config.node}",
