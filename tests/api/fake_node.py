@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +17,7 @@ from pvc_core.cluster.layout import volume_id
 from pvc_core.cluster.repository import Add, Drop, Repository, Set
 from pvc_core.cluster.view import ViewKeeper
 from pvc_core.errors import Conflict, NotFound, Refused, Retry
-from pvc_core.model.network import Acl, AclDirection
+from pvc_core.model.network import Acl, AclDirection, Network, NetworkPhase
 from pvc_core.model.storage import Snapshot, VolumePhase
 from pvc_core.model.task import Task, TaskState
 from pvc_core.model.view import Kept
@@ -218,7 +219,11 @@ class FakeNode:
         for kept in view.vm_wanted.values():
             if kept.value.want is Want.REMOVE or self._differs(kept.value):
                 found.append(lambda vm=kept: self._settle(vm))
-        return found
+        gone = [kept for kept in view.networks.values() if kept.value.phase is NetworkPhase.REMOVING]
+        return [*found, *(partial(self._forget, kept) for kept in gone)]
+
+    def _forget(self, network: Kept[Network]) -> None:
+        self.repository.commit([Drop(layout.NETWORKS, str(network.value.vni), network.version)])
 
     def _mine(self, task: Task) -> bool:
         mine = ("cluster.init", "cluster.restore")

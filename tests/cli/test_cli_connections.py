@@ -94,6 +94,7 @@ def test_detail_asks_all_and_shows_the_silent_ones(pvc_alone: Any, api_url: str)
     assert rows["down"]["status"] is None
     assert "connection refused" in rows["down"]["error"]
     assert result.code == 0
+    pvc_alone("connection", "remove", "down")  # it is asked again and again
     assert "hv1" in pvc_alone("connection", "detail").out
 
 

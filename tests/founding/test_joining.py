@@ -149,7 +149,7 @@ def test_nobody_answers(cluster: Cluster, capsys: Captured) -> None:
 def test_a_coordinator_that_is_reached_late_is_waited_for(cluster: Cluster, capsys: Captured) -> None:
     cluster.write_config("hv2")
     word = token(cluster, capsys)
-    late = threading.Timer(1.2, cluster.serve, ["hv1"])
+    late = threading.Timer(0.3, cluster.serve, ["hv1"])
     late.start()
     assert join(cluster, "hv2", word) == 0
     late.join()
@@ -162,7 +162,7 @@ def test_who_falls_silent_after_the_first_question_may_have_spent_the_token(
     cluster: Cluster, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not asked again: a token is good once, and the answer that was lost may have been a yes."""
-    monkeypatch.setattr("pvc_core.founding.joining.ANSWER_S", 0.5)
+    monkeypatch.setattr("pvc_core.founding.joining.ANSWER_S", 1.5)
     cluster.write_config("hv2")
     word, asked, over = token(cluster, capsys), list[str](), threading.Event()
 

@@ -99,7 +99,7 @@ BROKEN = [
     (GOOD + "intervals: {profile: fast, suspicion_s: 1}", "heartbeat_s 0.5 (of profile fast); suspicion_s must be"),
     (GOOD + "intervals: {self_fence: 6}", "intervals.self_fence is no key; these are: profile, reset, heartbeat_s"),
     (GOOD + "plugins: {other: {since: 2024-13-45}}", "is not YAML"),
-    ("a: " + "[" * 5000, "is not YAML"),
+    ("a: " + "[" * 1000, "is not YAML"),
     (THREE, "store: found neither embedded nor zookeeper for 3 coordinators"),
     (THREE + "stroe: {zookeeper: {}}\n", "store: found neither embedded nor zookeeper for 3 coordinators"),
     (THREE + "store: {embedded: {}}\n", "store: found embedded for 3 coordinators"),

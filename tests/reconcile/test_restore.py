@@ -341,7 +341,10 @@ def test_content_lost_before_anything_was_written_lets_all_go_on(cluster: Cluste
     assert cluster.era == Era(era=1, cluster="c", id="first")
 
 
-def test_who_is_primary_next_or_has_begun_anew_is_given_the_content_too(cluster: Cluster) -> None:
+def test_who_is_primary_next_or_has_begun_anew_is_given_the_content_too(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pvc_core.services.backups.LOOK_S", 0.05)
     data, given = cluster.backup(), []
 
     def ask(node: str, question: str, args: Mapping[str, Any], *, body: Any, deadline_s: float) -> Any:

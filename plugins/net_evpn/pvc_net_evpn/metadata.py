@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
@@ -23,6 +24,8 @@ from pvc_net_evpn.dnsmasq import host_label
 
 ADDRESS = ("169.254.169.254", 80)
 REQUEST_S, AT_ONCE = 5.0, 64
+STOP_S = 0.1
+"""So long its end may take: the next primary waits for it."""
 TOKEN = "pvc"
 """EC2's version 2 wants one first. It guards against forwarders inside the guest; any is as good here."""
 
@@ -57,7 +60,8 @@ class Metadata:
         """It serves already: fine. Raises OSError."""
         if self._server is None:
             self._server = _Server(self._address, self._look)
-            threading.Thread(target=self._server.serve_forever, name="net_evpn-metadata", daemon=True).start()
+            serve = partial(self._server.serve_forever, STOP_S)
+            threading.Thread(target=serve, name="net_evpn-metadata", daemon=True).start()
 
     def stop(self) -> None:
         if self._server is not None:
