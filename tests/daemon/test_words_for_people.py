@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,10 +31,14 @@ def file(tmp_path: Path) -> Path:
     return made
 
 
-def test_a_directory_that_cannot_be_made_is_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_directory_that_cannot_be_made_is_named(file: Path) -> None:
+    """In a process of its own: it is a daemon that begins, with its log."""
     (file.parent / "run").write_text("a file where a directory belongs")
-    assert main(["--config", str(file), "--node", "hv1"]) == 1
-    said = capsys.readouterr().err.splitlines()[-1]
+    call = "import sys; from pvc_core.daemon.noded import main; sys.exit(main(sys.argv[1:]))"
+    argv = [sys.executable, "-c", call, "--config", str(file), "--node", "hv1"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    said = done.stderr.splitlines()[-1]
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert said.startswith("pvcnoded: pvcnoded cannot lock") and "run/noded.lock" in said and "as root" in said
 
 
