@@ -13,7 +13,7 @@ from typing import Any
 from pvc_core.clock import Clock
 from pvc_core.cluster import layout
 from pvc_core.cluster.heard import Heard
-from pvc_core.cluster.lease import HOLD_S, LATE_S, TAKEOVER_S, LeaseRecords, Standing
+from pvc_core.cluster.lease import HOLD_S, LATE_S, RETURN_S, TAKEOVER_S, LeaseRecords, Standing
 from pvc_core.cluster.repository import Unchanged
 from pvc_core.errors import Conflict, NotFound, PvcError, StoreUnavailable
 from pvc_core.model.cluster import Leader, Lease, PrimaryWanted
@@ -29,11 +29,16 @@ AGAIN_S, RACE_AGAIN_S = 0.25, 0.1
 
 @dataclass(frozen=True, slots=True)
 class _Silence:
-    """How long the lease stands still, by consecutive own looks that were answered."""
+    """How long the lease stands still, by own looks that were answered."""
 
     stamp: int
+    lease: Lease | None
     since_s: float
-    last_s: float
+    """The look that first showed this very record."""
+    again_s: float
+    """The first of the looks since which all were answered, none of them late."""
+    last_s: float | None
+    """None: a look since then was not answered."""
 
 
 class Leadership:
@@ -147,7 +152,7 @@ class Leadership:
                 self._look()
             self.answered_s = self._clock.boottime_s()
         except StoreUnavailable as error:
-            self._silence = None
+            self._silence = replace(self._silence, last_s=None) if self._silence else None
             if self._standing and not self._unanswered:
                 self._unanswered = True
                 self._log.warning(f"the primary's lease is not renewed: {error.message}")
@@ -270,17 +275,20 @@ class Leadership:
             self._take_if_silent(leader.value.node, None)
 
     def _take_if_silent(self, holder: str, lease: Kept[Lease] | None) -> None:
-        silent_s = self._silent_s(lease.stamp if lease else 0)
-        if silent_s >= TAKEOVER_S:
+        silence = self._silence_of(lease)
+        silent_s = self._clock.boottime_s() - silence.since_s
+        if silent_s >= TAKEOVER_S and self._clock.boottime_s() - silence.again_s >= RETURN_S:
             self._take(lease, self._records.leader(), f"{holder} was silent for {silent_s:.1f} s")
 
-    def _silent_s(self, stamp: int) -> float:
+    def _silence_of(self, lease: Kept[Lease] | None) -> _Silence:
         """Counted from the answer that first showed this very record, so never from before its holder sent it."""
-        now, last = self._clock.boottime_s(), self._silence
-        if last is None or last.stamp != stamp or now - last.last_s > LATE_S:
-            last = _Silence(stamp, now, now)
-        self._silence = replace(last, last_s=now)
-        return now - last.since_s
+        now_s, last = self._clock.boottime_s(), self._silence
+        stamp, value = (lease.stamp, lease.value) if lease else (0, None)
+        if last is None or (last.stamp, last.lease) != (stamp, value):
+            last = _Silence(stamp, value, now_s, now_s, now_s)
+        late = last.last_s is None or now_s - last.last_s > LATE_S
+        self._silence = replace(last, last_s=now_s, again_s=now_s if late else last.again_s)
+        return self._silence
 
     def _accept(self, lease: Kept[Lease]) -> None:
         leader = self._records.leader()

@@ -26,9 +26,14 @@ TAKEOVER_S = 6.0
 
 E >= H x 1.001 (two clocks' rates) + 0.5 s (margin) + 1 s (for a guard to take the addresses down).
 """
+RETURN_S = 3.0
+"""So long the store must have answered one coordinator without a break before it takes over: the lease stands still for
+everybody while the store is away, and its holder is back with the store, too. Nothing but needless moves hangs on it:
+E is counted over the break, for the record is written over by compare-and-set.
+"""
 CALL_S = 0.8
 LATE_S = 2.0
-"""Two looks further apart than this are not consecutive: whoever slept begins to count anew."""
+"""Two looks further apart than this are a break: whoever slept lets the holder be heard first, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pvc_core.cluster import layout
 from pvc_core.cluster.leadership import RENEW_S
-from pvc_core.cluster.lease import CALL_S, HOLD_S, LATE_S, TAKEOVER_S
+from pvc_core.cluster.lease import CALL_S, HOLD_S, LATE_S, RETURN_S, TAKEOVER_S
 from pvc_core.cluster.repository import Add
 from pvc_core.errors import Conflict
 from pvc_core.model.cluster import Leader, NameIndex
@@ -26,7 +28,7 @@ def rig() -> Rig:
 def test_the_intervals_keep_their_inequalities() -> None:
     assert HOLD_S * 1.001 + 0.5 + 1.0 <= TAKEOVER_S
     assert HOLD_S >= 2 * RENEW_S + CALL_S
-    assert LATE_S < TAKEOVER_S / 2
+    assert LATE_S < RETURN_S < TAKEOVER_S
 
 
 def test_a_new_cluster_has_a_primary_at_once_and_keeps_it(rig: Rig) -> None:
@@ -131,14 +133,58 @@ def test_an_outage_of_the_store_moves_nothing(rig: Rig) -> None:
     assert rig.leader().term == 1
 
 
-def test_whoever_slept_begins_to_count_anew(rig: Rig) -> None:
+def test_whoever_slept_lets_the_holder_be_heard_first(rig: Rig) -> None:
     rig.nodes["hv1"].end()
     rig.run(3.0, "hv2")
     rig.true.move(LATE_S + 60.0)
-    rig.nodes["hv2"].leadership.tick()
+    rig.run(RETURN_S - 0.5, "hv2")
     assert rig.leader().node == "hv1"
-    rig.run(TAKEOVER_S + 0.5, "hv2")
+    rig.run(1.0, "hv2")
     assert rig.leader().node == "hv2"
+
+
+def test_a_primary_that_died_with_the_store_is_replaced_soon_after_it_is_back(rig: Rig) -> None:
+    """The lease stood still all the time: E passes during the outage, and the holder had time to come back."""
+    rig.nodes["hv1"].end()
+    rig.server.cut()
+    rig.run(5.0, "hv2", "hv3")
+    rig.server.mend()
+    rig.run(RETURN_S - 0.5, "hv2", "hv3")
+    assert rig.leader().node == "hv1"
+    rig.run(1.0, "hv2", "hv3")
+    assert rig.acting() == ["hv2"]
+
+
+def test_after_a_short_outage_e_still_counts(rig: Rig) -> None:
+    rig.run(0.5)
+    rig.nodes["hv1"].end()
+    rig.server.cut()
+    rig.run(1.0, "hv2", "hv3")
+    rig.server.mend()
+    rig.run(TAKEOVER_S - 2.0, "hv2", "hv3")
+    assert rig.leader().node == "hv1"
+    rig.run(1.5, "hv2", "hv3")
+    assert rig.acting() == ["hv2"]
+
+
+def test_a_primary_that_is_back_with_the_store_later_than_others_keeps_the_role(rig: Rig) -> None:
+    rig.server.cut()
+    rig.run(60.0)
+    rig.server.mend()
+    rig.run(RETURN_S - 0.5, "hv2", "hv3")
+    rig.run(1.0)
+    assert (rig.acting(), rig.leader().term) == (["hv1"], 1)
+
+
+def test_the_same_stamp_in_a_store_that_was_begun_anew_is_another_lease(rig: Rig) -> None:
+    leadership = rig.nodes["hv2"].leadership
+    rig.nodes["hv1"].end()
+    rig.run(3.0, "hv2")
+    lease = rig.nodes["hv2"].leadership._records.lease()
+    assert lease is not None
+    rig.true.move(60.0)
+    other = replace(lease, value=replace(lease.value, incarnation="boot-2"))
+    assert leadership._silence_of(other).since_s == rig.nodes["hv2"].clock.boottime_s()
 
 
 def test_a_restarted_daemon_goes_on_with_a_new_term(rig: Rig) -> None:
