@@ -24,15 +24,14 @@ from kazoo.exceptions import (
     SessionExpiredError,
     ZookeeperError,
 )
-from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.protocol.connection import ConnectionHandler
 from kazoo.protocol.serialization import Watch
 from kazoo.protocol.states import KeeperState
 from kazoo.retry import KazooRetry
 
 from pvc_core.store.access import Credentials
+from pvc_core.store.zookeeper.dialling import Dialled, Dialler
 from pvc_core.store.zookeeper.order import Order
-from pvc_core.store.zookeeper.tls import secured, select_with_pending
 
 _RETRY_MAX_DELAY_S = 0.5
 """After an outage every client is back within this and a dial; kazoo's own default is a minute."""
@@ -75,7 +74,7 @@ class Link(KazooClient):
         super().__init__(
             hosts,
             timeout=session_timeout_s,
-            handler=_Handler(lambda: self.patience(call_deadline_s), tls),
+            handler=Dialler(self._step_s, tls),
             auth_data=auth_data,
             sasl_options=sasl_options,
             connection_retry=KazooRetry(max_tries=-1, delay=0.05, max_delay=_RETRY_MAX_DELAY_S),
@@ -137,6 +136,10 @@ class Link(KazooClient):
         """How long a step of a dial may take now that usually may take `usual_s`."""
         return min(usual_s * self._patience, max(usual_s, DIAL_MOST_S))
 
+    def _step_s(self) -> float:
+        """kazoo's own limit for the first step after the handshakes, which have a call's time, if that is less."""
+        return self.patience(min(self.call_deadline_s, self._session_timeout / 1000 / len(self.hosts)))
+
     def dialled(self, *, given_up: bool) -> None:
         """`given_up`: for lack of an answer. One that was refused at once says nothing of the time a dial takes."""
         self._patience = min(2 * self._patience, 8.0) if given_up else 1.0
@@ -171,23 +174,6 @@ class Link(KazooClient):
         self.on_state(state)
 
 
-class _Handler(SequentialThreadingHandler):
-    """kazoo's threads and sockets; a server that does not even accept is given up after a call's time."""
-
-    def __init__(self, dial_deadline_s: Callable[[], float], tls: ssl.SSLContext | None) -> None:
-        super().__init__()
-        self._dial_deadline_s = dial_deadline_s
-        self._tls = tls
-
-    def create_connection(self, *args: Any, timeout: float, hostname: str, **options: Any) -> Any:
-        wait_s = min(timeout, self._dial_deadline_s())
-        sock = super().create_connection(*args, hostname=hostname, timeout=wait_s, **options)
-        return secured(sock, self._tls, hostname) if self._tls else sock
-
-    def select(self, readers: Any, writers: Any, others: Any, timeout: float | None = None) -> Any:
-        return select_with_pending(readers, writers, others, timeout, super().select)
-
-
 class _Connection(ConnectionHandler):
     """kazoo's connection; `generation` counts the sockets."""
 
@@ -197,6 +183,7 @@ class _Connection(ConnectionHandler):
         super().__init__(*args, **options)
         self.generation = 0
         self.dialling = False
+        self._dialled = Dialled()
 
     def oldest_sent_s(self) -> float | None:
         try:
@@ -205,19 +192,24 @@ class _Connection(ConnectionHandler):
             return None
         return request.sent_s if isinstance(request, Order) else None
 
+    def _expand_client_hosts(self) -> list[tuple[str, str, int]]:
+        return self._dialled.ordered(super()._expand_client_hosts())
+
     def _connect(self, host: str, hostip: str, port: int) -> tuple[float, float]:
         self.generation += 1
         self.dialling = True
         began_s, client = time.monotonic(), self.client
-        # kazoo's own limit for the first step after the handshakes, which have a call's time
-        least_s = client.patience(min(client.call_deadline_s, client._session_timeout / 1000 / len(client.hosts)))
+        least_s = client._step_s()
         self.client.forget_what_is_past()
         try:
             timeouts: tuple[float, float] = super()._connect(host, hostip, port)
         except SessionExpiredError:
             raise
         except (ConnectionDropped, self.handler.timeout_exception):
-            self.client.dialled(given_up=time.monotonic() - began_s >= 0.9 * least_s)
+            took_s = time.monotonic() - began_s
+            if self._socket is None:
+                self._dialled.missed(hostip, took_s, least_s)
+            client.dialled(given_up=took_s >= 0.9 * least_s)
             raise
         except (SASLException, ZookeeperError) as error:  # kazoo takes only AuthFailedError for a refusal
             raise AuthFailedError(str(error) or type(error).__name__) from error
