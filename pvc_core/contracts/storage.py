@@ -148,6 +148,14 @@ class StorageDriver(ABC):
     def list_volumes(self, pool: Pool, *, deadline_s: float) -> list[VolumeFound]:
         """Every volume there is, also those PVC did not make. Raises Retry rather than leave any out."""
 
+    @once
+    def strangers(self, pool: Pool, *, deadline_s: float) -> Sequence[str]:
+        """What else lies in the pool, in words ('image "a" in its trash'): things that list_volumes does not show and
+        for which remove_pool would be Refused when all volumes are gone. Not each of them need be found. Optional: a
+        driver whose lists show all there can be leaves it as it is.
+        """
+        return ()
+
     @abstractmethod
     @once
     def create_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> VolumeFound:

@@ -115,6 +115,27 @@ class ImageQuestions:
         assert user.read(volume) == old
 
     @about("upload formats")
+    @pytest.mark.parametrize("image_format", _FORMATS[1:])
+    def test_an_image_that_was_cut_off(self, user: StorageUser, tmp_path: Path, image_format: str) -> None:
+        """Half a file is announced as such: nothing but the image itself knows that the rest is missing."""
+        _needs(user, image_format)
+        volume = user.make("a", units=8)
+        old = user.fill(volume, seed=1)
+        image = _image(tmp_path, image_format, pattern(2, volume.size_bytes // 2))
+        with pytest.raises(Refused):
+            user.upload(volume, image[: len(image) // 2], image_format=image_format)
+        assert user.read(volume) == old
+
+    @about("upload formats")
+    @pytest.mark.parametrize("image_format", _FORMATS[1:])
+    def test_an_image_that_is_said_to_be_raw(self, user: StorageUser, tmp_path: Path, image_format: str) -> None:
+        """A slip: a guest would find no disk in it."""
+        _needs(user, image_format)
+        volume = user.make("a", units=8)
+        with pytest.raises(Refused, match=image_format):
+            user.upload(volume, _image(tmp_path, image_format, pattern(1, volume.size_bytes // 4)))
+
+    @about("upload formats")
     def test_an_image_that_does_not_fit(self, user: StorageUser, tmp_path: Path) -> None:
         _needs(user, "qcow2")
         volume = user.make("a")

@@ -125,6 +125,8 @@ class FakeStorageWorld:
     """Who has volumes open; the fake itself opens none."""
     name: str = "storage_fake"
     """The plugin's, as it stands in proofs."""
+    strangers: list[str] = field(default_factory=list)
+    """What lies in every pool besides volumes."""
     staged: list[object] = field(default_factory=list)
     """What is being made; a crash leaves it here, where no list looks."""
 
@@ -209,9 +211,13 @@ class FakeStorage(StorageDriver):
 
     def remove_pool(self, pool: Pool, *, deadline_s: float) -> None:
         with self.call("remove_pool", deadline_s):
-            if self.world.places.get(self._place(pool)):
-                raise Refused(f'pool "{pool.name}" still holds volumes')
+            if self.world.places.get(self._place(pool)) or self.world.strangers:
+                raise Refused(f'pool "{pool.name}" still holds volumes or what others put there')
             self.world.places.pop(self._place(pool), None)
+
+    def strangers(self, pool: Pool, *, deadline_s: float) -> Sequence[str]:
+        with self.call("strangers", deadline_s):
+            return list(self.world.strangers)
 
     def pool_usage(self, pool: Pool, *, deadline_s: float) -> PoolUsage:
         with self.call("pool_usage", deadline_s):

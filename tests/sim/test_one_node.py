@@ -111,6 +111,11 @@ def test_of_a_pool_that_holds_what_is_nobodys_nothing_is_removed() -> None:
     assert "cannot be removed" in said and "by-hand" in said
     assert [one.volume.name for one in sim.services.storage.volumes()] == ["mine"]
     driver.remove_volume(pool, stranger, deadline_s=5.0)
+    sim.disks.strangers.append('image "old" in its trash')
+    said = sim.ask(lambda pvc: pvc.storage.remove_pool(POOL, by="test"))
+    assert "cannot be removed" in said and 'image "old" in its trash' in said
+    assert [one.volume.name for one in sim.services.storage.volumes()] == ["mine"]
+    sim.disks.strangers.clear()
     assert sim.ask(lambda pvc: pvc.storage.remove_pool(POOL, by="test")) == ""
     assert (sim.services.storage.pools(), sim.services.storage.volumes()) == ([], [])
 

@@ -124,6 +124,20 @@ def test_foreign_files_are_listed_and_keep_the_pool(tmp_path: Path, state: FakeS
     assert (tmp_path / "vms" / "debian.raw").exists()
 
 
+def test_what_no_list_shows_and_would_keep_the_pool_is_told(tmp_path: Path, state: FakeState) -> None:
+    daemon = driver(tmp_path, state)
+    daemon.ensure_pool(POOL, deadline_s=S)
+    for name in ("a", "lost"):
+        daemon.create_volume(POOL, volume(name), deadline_s=S)
+    (tmp_path / "vms" / "lost" / "disk.raw").unlink()
+    (tmp_path / "vms" / "debian.raw").write_bytes(b"x" * 5000)
+    assert daemon.strangers(POOL, deadline_s=S) == []
+    (tmp_path / "vms" / "link").symlink_to("/etc/passwd")
+    (tmp_path / "vms" / "iso").mkdir()
+    (tmp_path / "vms" / ".hidden").touch()
+    assert [Path(one).name for one in daemon.strangers(POOL, deadline_s=S)] == [".hidden", "iso", "link"]
+
+
 def test_a_link_in_the_pool_leads_nowhere(tmp_path: Path, state: FakeState) -> None:
     daemon = driver(tmp_path, state)
     daemon.ensure_pool(POOL, deadline_s=S)

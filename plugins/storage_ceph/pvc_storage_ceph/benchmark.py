@@ -47,16 +47,18 @@ class Benchmark:
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", job):
             raise Refused(f"{job!r} cannot be the name of a benchmark", help="letters, digits, - _ and . are")
         image = f".pvc-bench-{os.urandom(4).hex()}"
-        conf = self._conf()
         self._driver.make_hidden(pool, image, SIZE_BYTES)
+        conf = ""
         try:
+            conf = self._conf()
             measured = {}
             for number, name in enumerate(_ORDER):
                 progress(number, len(_ORDER), f"measuring {name.replace('_', ' ')} of pool {pool}")
                 measured[name] = self._measured(conf, pool, image, name, seconds)
         finally:
+            if conf:
+                os.unlink(conf)
             self._driver.remove_hidden(pool, image)
-            os.unlink(conf)
         found = {
             "job": job,
             "test_format": TEST_FORMAT,

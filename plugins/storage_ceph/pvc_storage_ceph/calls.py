@@ -45,6 +45,9 @@ class Calls:
     def remove_pool(self, pool: Pool, *, deadline_s: float) -> None:
         self._pools.remove(pool)
 
+    def strangers(self, pool: Pool, *, deadline_s: float) -> list[str]:
+        return self._pools.strangers(pool)
+
     def pool_usage(self, pool: Pool, objects_bytes: int, *, deadline_s: float) -> PoolUsage:
         """`objects_bytes` is what its volumes' object maps show."""
         return self._pools.usage(pool, objects_bytes)
@@ -200,12 +203,12 @@ class Calls:
             self._diff = None
         rewind(self._volumes(pool), volume)
 
-    def read(self, *, deadline_s: float) -> bytes:
-        """The next bytes; none at the end."""
+    def read(self, *, deadline_s: float) -> bytes | None:
+        """The next bytes; none at the end; None: ask again."""
         if self._export is None:
             return b""
         data = self._export.read()
-        if not data:
+        if data == b"":
             self.end_export(deadline_s=deadline_s)
         return data
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pvc_core.contracts.images import image_fault
+from pvc_core.contracts.images import check_argv, damage, image_fault
 from pvc_core.contracts.plugin import PluginContext
 from pvc_core.errors import Permanent, Refused, Retry
 from pvc_storage_ceph.faults import readable
@@ -17,6 +17,8 @@ from pvc_storage_ceph.faults import readable
 _LIMITS = ("prlimit", "--as=8589934592", "--cpu=120")
 """Around every look at a stranger's image: parsers have been made to eat all memory by small files."""
 _LOOK_S = 60.0
+_CHECK_S = 1800.0
+"""Reads all of an image's tables: 130 MB of a TiB in a qcow2."""
 _CONVERT_S = 6 * 3600.0
 WAITS_S = 30
 """For each answer of an OSD: without a limit it would wait in a full pool until there is room, perhaps for ever."""
@@ -57,6 +59,10 @@ def _checked(context: PluginContext, url: str, image_format: str, size_bytes: in
             f"the image does not fit: it has {readable(size)}, the volume {readable(size_bytes)}",
             help="enlarge the volume first",
         )
+    checked = context.run([*_LIMITS, *check_argv(image_format, url)], deadline_s=_CHECK_S)
+    lost = damage(checked.returncode, info)
+    if lost:
+        raise Refused(f"the image cannot be taken as {image_format}: {lost}", help="upload the whole image")
 
 
 def _url(config: Mapping[str, Any], pool: str, image: str) -> str:

@@ -8,7 +8,7 @@ nobody can attach it, and whatever goes wrong ends with that rollback.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,8 @@ from pvc_storage_ceph.volumes import Volumes
 
 _STEP_BYTES = 4 * 1024**2
 _IN_FLIGHT = 16
+_WINDOW_BYTES = 16 * 1024**3
+"""Ceph is asked for changes in so much at a time: object by object, which takes a second or so."""
 
 
 class DiffExport:
@@ -34,22 +36,27 @@ class DiffExport:
         self._image: Any = self._opened.__enter__()
         self._pieces = self._all(record, snapshot, since, version)
 
-    def read(self) -> bytes:
-        """The next bytes; none at the end."""
+    def read(self) -> bytes | None:
+        """The next bytes; none at the end; None when a part had no changes."""
         return next(self._pieces, b"")
 
     def close(self) -> None:
         self._pieces.close()
         self._opened.__exit__(None, None, None)
 
-    def _all(self, record: Record, snapshot: str, since: str, version: int) -> Generator[bytes, None, None]:
+    def _all(self, record: Record, snapshot: str, since: str, version: int) -> Generator[bytes | None, None, None]:
         older = snapshots.real_name(record, self._image, since) if since else None
         if snapshot:
             self._image.set_snap(snapshots.real_name(record, self._image, snapshot))
         size = int(self._image.size())
-        extents: list[tuple[int, int, bool]] = []
-        self._image.diff_iterate(0, size, older, lambda *extent: extents.append(extent))
         yield diffs.head(version, since=since, snapshot=snapshot, size_bytes=size)
+        for window in range(0, size, _WINDOW_BYTES):
+            yield from self._changed(window, min(_WINDOW_BYTES, size - window), older, version)
+        yield diffs.END
+
+    def _changed(self, begin: int, length: int, older: str | None, version: int) -> Iterator[bytes | None]:
+        extents: list[tuple[int, int, bool]] = []
+        self._image.diff_iterate(begin, length, older, lambda *extent: extents.append(extent))
         for offset, count, exists in extents:
             if not exists:
                 yield diffs.zeros(version, offset, count)
@@ -58,7 +65,8 @@ class DiffExport:
                 step = min(_STEP_BYTES, offset + count - start)
                 data = self._image.read(start, step)
                 yield diffs.data_head(version, start, step) + data.ljust(step, b"\0")
-        yield diffs.END
+        if not extents:
+            yield None
 
 
 class DiffStaging:

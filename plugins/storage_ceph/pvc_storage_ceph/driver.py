@@ -114,6 +114,10 @@ class CephStorage(StorageDriver):
         found: list[VolumeFound] = self._children.call("list_volumes", pool, deadline_s=deadline_s)
         return found
 
+    def strangers(self, pool: Pool, *, deadline_s: float) -> list[str]:
+        found: list[str] = self._children.call("strangers", pool, deadline_s=deadline_s)
+        return found
+
     def create_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> VolumeFound:
         found: VolumeFound = self._children.call("create_volume", pool, volume, deadline_s=deadline_s)
         return found
@@ -233,8 +237,9 @@ class CephStorage(StorageDriver):
 
     def _pieces(self, child: Any) -> Iterator[bytes]:
         try:
-            while data := child.call("read", deadline_s=_READ_S):
-                yield data
+            while (data := child.call("read", deadline_s=_READ_S)) != b"":
+                if data is not None:
+                    yield data
         finally:
             if child.alive:
                 child.call("end_export", deadline_s=_READ_S)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from marshmallow import ValidationError
@@ -10,9 +13,18 @@ from pvc_core.errors import Permanent, Refused, Retry
 from pvc_core.model.storage import Pool, PoolUsage
 from pvc_storage_ceph.cluster import Cluster
 from pvc_storage_ceph.definitions import copies_of
+from pvc_storage_ceph.images import Images, is_staged
 from pvc_storage_ceph.records import OBJECT
 
-_OWN_OBJECTS = (OBJECT, "rbd_directory", "rbd_info", "rbd_children", "rbd_trash", "rbd_mirroring", "rbd_task")
+_OWN_OBJECTS = (
+    OBJECT, "rbd_directory", "rbd_info", "rbd_children", "rbd_trash", "rbd_mirroring", "rbd_task", "rbd_namespace",
+    "rbd_group_directory",
+)  # fmt: skip
+"""RBD leaves its lists behind when they are empty."""
+_RBD_PREFIXES = ("rbd_", "journal")
+"""Of images' objects; whose they are is told by the lists of images."""
+_LOOK_S = 20.0
+"""Some hundred thousand objects; a pool may have millions."""
 _DEFAULT_TIER = "default"
 
 
@@ -52,12 +64,30 @@ class Pools:
         name = self.name(pool)
         if not self._cluster.has_pool(name):
             return
+        self._remove_remains(name)
         found = self._first_object(name)
         if found:
-            raise Refused(f'pool "{pool.name}" is not empty: it holds {found}', help="remove its volumes first")
+            raise Refused(
+                f'pool "{pool.name}" is not empty: it holds {found}', help="remove its volumes, and there what is none"
+            )
         self._cluster.forget_pool(name)
         words = {"pool": name, "pool2": name, "yes_i_really_really_mean_it": True}
         self._cluster.command("osd pool delete", **words)
+
+    def strangers(self, pool: Pool) -> list[str]:
+        """Beside images: what RBD itself keeps elsewhere in the pool, and the first object that is not RBD's, if it is
+        found in time.
+        """
+        name = self.name(pool)
+        found = list(self._besides_images(name))
+        until_s = time.monotonic() + _LOOK_S
+        with self._all_objects(name) as objects:
+            for one in objects:
+                if not str(one.key).startswith(_RBD_PREFIXES) and not _is_own(str(one.key)) and self._is_there(one):
+                    return [*found, f'object "{one.key}"']
+                if time.monotonic() > until_s:
+                    break
+        return found
 
     def usage(self, pool: Pool, objects_bytes: int = 0) -> PoolUsage:
         """As Ceph counts it: room for new data is divided by copies and bound by the fullest OSD. Ceph counts late, so
@@ -134,21 +164,39 @@ class Pools:
             raise Permanent(f'pool "{name}" of Ceph is used for {", ".join(uses)}', help="choose another name")
         self._cluster.command("osd pool application enable", pool=name, app="rbd")
 
+    def _remove_remains(self, name: str) -> None:
+        """Images that a daemon did not come to remove: a benchmark's, when it was killed."""
+        images = Images(self._cluster.rbd, self._cluster.pool(name), self._cluster.client())
+        for one in images.names().values():
+            if is_staged(one):
+                images.remove(one)
+
     def _first_object(self, name: str) -> str:
         """Any namespace's and the trash's too: a pool goes with all of it."""
-        io, rbd = self._cluster.pool(name), self._cluster.rbd.RBD()
-        for image in rbd.list(io):
+        for image in self._cluster.rbd.RBD().list(self._cluster.pool(name)):
             return f'the image "{image}"'
-        for image in rbd.trash_list(io):
-            return f'the image "{image["name"]}" in its trash'
-        io.set_namespace(self._cluster.rados.LIBRADOS_ALL_NSPACES)
-        try:
-            for one in io.list_objects():
+        for besides in self._besides_images(name):
+            return besides
+        with self._all_objects(name) as objects:
+            for one in objects:
                 if not _is_own(str(one.key)) and self._is_there(one):
                     return f'the object "{one.key}"'
+        return ""
+
+    def _besides_images(self, name: str) -> Iterator[str]:
+        io, rbd = self._cluster.pool(name), self._cluster.rbd.RBD()
+        yield from (f'image "{image["name"]}" in its trash' for image in rbd.trash_list(io))
+        yield from (f'namespace "{namespace}"' for namespace in rbd.namespace_list(io))
+        yield from (f'group "{group}" of images' for group in rbd.group_list(io))
+
+    @contextmanager
+    def _all_objects(self, name: str) -> Iterator[Any]:
+        io = self._cluster.pool(name)
+        io.set_namespace(self._cluster.rados.LIBRADOS_ALL_NSPACES)
+        try:
+            yield io.list_objects()
         finally:
             io.set_namespace("")
-        return ""
 
     def _is_there(self, listed: Any) -> bool:
         """A removed object is listed until the OSDs have trimmed its snapshots, which may take minutes."""

@@ -8,10 +8,11 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+from pvc_core.contracts.images import cut_off, raw_fault
 from pvc_core.errors import Refused
 from pvc_core.model.storage import Volume
 from pvc_storage_ceph.faults import readable
-from pvc_storage_ceph.heads import HEAD_BYTES, is_qcow2, outside_of
+from pvc_storage_ceph.heads import HEAD_BYTES, outside_of
 from pvc_storage_ceph.images import staged_name, whole_sectors
 from pvc_storage_ceph.volumes import Volumes
 
@@ -69,13 +70,17 @@ class Staging:
             raise Refused(
                 f"only {readable(self._received)} of {readable(self._announced)} arrived", help="upload the image again"
             )
-        if self._format == "raw" and is_qcow2(self._head):
-            raise Refused("the image was announced as raw, but it is qcow2", help="upload it with image_format=qcow2")
+        fault, help = raw_fault(self._head) if self._format == "raw" else ("", "")
+        if fault:
+            raise Refused(fault, help=help)
         outside = outside_of(self._head, self._format)
         if outside:
             raise Refused(
                 f"the image cannot be taken as {self._format}: {outside}", help="flatten it with qemu-img convert"
             )
+        cut = cut_off(self._head, self._received) if self._format == "vdi" else ""
+        if cut:
+            raise Refused(f"the image cannot be taken as vdi: {cut}", help="upload the whole image")
         self._writer.finish()
         if self._format != "raw":
             self._image.resize(whole_sectors(self._received))

@@ -16,6 +16,8 @@ from pvc_storage_ceph.faults import no_room
 
 _STEP_S = 120.0
 """For each piece; the whole has no deadline, because whoever sends may be slow."""
+_WHOLE_S = 6 * 3600.0
+"""For what may touch all of a large volume: its old content goes, or comes back, or is compared."""
 
 
 class _Sent(Upload):
@@ -34,9 +36,9 @@ class _Sent(Upload):
         self._context, self._children, self._pool, self._volume = context, children, pool, volume
         self._child: Child | None = children.take()
         try:
-            self._child.call(self.begin_call, pool, volume, *more, deadline_s=_STEP_S)
+            self._child.call(self.begin_call, pool, volume, *more, deadline_s=_WHOLE_S)
         except BaseException:  # an interruption too: what was begun is undone, and it is raised on
-            self._let_go()
+            self.abort()
             raise
 
     def write(self, data: bytes) -> None:
@@ -53,7 +55,7 @@ class _Sent(Upload):
             return
         try:
             call = self._child.call if self._child.alive else self._children.call
-            call(self.abort_call, self._pool, self._volume, deadline_s=_STEP_S)
+            call(self.abort_call, self._pool, self._volume, deadline_s=_WHOLE_S)
         except PvcError as error:
             self._context.log.warning(self.left, reason=str(error))
         finally:
@@ -99,7 +101,7 @@ class CephUpload(_Sent):
                 self._convert(
                     child, lambda: convert(self._context, config, pool, staged, self._format, target, size_bytes)
                 )
-            child.call("put_in_place", deadline_s=_STEP_S)
+            child.call("put_in_place", deadline_s=_WHOLE_S)
             progress(1, 1, "the image is in place")
         finally:
             self.abort()
@@ -127,7 +129,7 @@ class CephDiff(_Sent):
 
     def commit(self, progress: Progress) -> None:
         try:
-            self._begun().call("finish_diff", deadline_s=_STEP_S)
+            self._begun().call("finish_diff", deadline_s=_WHOLE_S)
         except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self.abort()
             raise

@@ -93,6 +93,14 @@ class DirStorage(StorageDriver):
                     result.append(found)
         return result
 
+    def strangers(self, pool: Pool, *, deadline_s: float) -> list[str]:
+        """Links, empty directories, files that begin with a dot. A volume whose bytes are lost is none."""
+        shown = {one.name for one in self.list_volumes(pool, deadline_s=deadline_s)}
+        directory, _peers = self._directory(pool)
+        with self._job(f'looking into pool "{pool.name}"', directory, deadline_s).in_words():
+            volumes = {name for name, volume in directory.open().volumes() if volume}
+            return [os.path.join(directory.root, one) for one in directory.entries() if one not in volumes | shown]
+
     def create_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> VolumeFound:
         directory, job = self._open(pool, f'making volume "{volume.ref}"', deadline_s, asked_bytes=volume.size_bytes)
         with job.in_words():

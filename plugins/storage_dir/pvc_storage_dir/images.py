@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from pvc_core.contracts.images import image_fault
+from pvc_core.contracts.images import check_argv, cut_off, damage, image_fault, raw_fault
 from pvc_core.contracts.plugin import PluginContext
 from pvc_core.errors import Permanent, Refused, Retry
 from pvc_storage_dir import qcow2
@@ -66,15 +66,22 @@ class Images:
         if done.returncode != 0:
             raise Refused(f"the image cannot be read as {image_format}: {_last_line(done.stderr, path)}")
         info: dict[str, Any] = json.loads(done.stdout)
-        fault = image_fault(info, image_format)
+        cut = cut_off(qcow2.read_head(path), os.path.getsize(path))
+        fault = image_fault(info, image_format) or cut or self._damage(path, image_format, info, job)
         if fault:
             raise Refused(f"the image cannot be taken as {image_format}: {fault}")
         return int(info["virtual-size"])
 
     def refuse_disguised(self, path: str) -> None:
         """An image said to be raw that is none: most likely a slip, and its guest would not boot. Raises Refused."""
-        if qcow2.is_qcow2(qcow2.read_head(path)):
-            raise Refused("the image was announced as raw, but it is qcow2", help="upload it with image_format=qcow2")
+        fault, help = raw_fault(qcow2.read_head(path))
+        if fault:
+            raise Refused(fault, help=help)
+
+    def _damage(self, path: str, image_format: str, info: dict[str, Any], job: Job) -> str:
+        job.check()
+        done = self._context.run([*_LIMITS, *check_argv(image_format, path)], deadline_s=job.left_s())
+        return damage(done.returncode, info)
 
     def _snapshots(self, path: str, job: Job) -> list[str]:
         stdout = self._run(["info", "--output=json", "-f", "qcow2", path], path, job)

@@ -87,10 +87,10 @@ class PoolDir:
         recorded = self._known.get(self._key)
         if recorded and self._marker() != recorded:
             raise self._not_there(self._marker())
-        foreign = [entry for entry in os.listdir(self.root) if entry not in (".pvc", "lost+found")]
+        foreign = self.entries()
         if foreign:
             raise Refused(
-                f'pool "{self.name}" cannot be removed: {self.root} still holds {", ".join(sorted(foreign)[:5])}'
+                f'pool "{self.name}" cannot be removed: {self.root} still holds {", ".join(foreign[:5])}'
                 + (f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""),
                 help="remove its volumes first, and move away what PVC did not make",
             )
@@ -100,6 +100,10 @@ class PoolDir:
             self._unmake()
         if not os.path.ismount(self.root) and not os.listdir(self.root):
             os.rmdir(self.root)
+
+    def entries(self) -> list[str]:
+        """All that stands in the way of its removal."""
+        return sorted(entry for entry in os.listdir(self.root) if entry not in (".pvc", "lost+found"))
 
     def volumes(self) -> Iterator[tuple[str, VolumeDir | None]]:
         """Every name in the pool, with its volume if PVC made it. Raises Retry if names keep changing meanwhile."""

@@ -49,19 +49,22 @@ def look(job: Job) -> Done:
     driver = job.ground.driver(pool)
     job.ground.keeper.settle(inline=job.ground.inline)
     ours = {kept.value.id for kept in job.ground.view.volumes.values()}
+
+    def strangers_in() -> list[str]:
+        found = driver.list_volumes(pool, deadline_s=POOL_S)
+        others = driver.strangers(pool, deadline_s=POOL_S)
+        return [*sorted(one.name for one in found if one.id not in ours), *others]
+
     try:
-        found = job.ground.calls(
-            f"pool/{pool.name}", "looking into the pool", POOL_S, lambda: driver.list_volumes(pool, deadline_s=POOL_S)
-        )
+        strangers = job.ground.calls(f"pool/{pool.name}", "looking into the pool", 2 * POOL_S, strangers_in)
     except (NotFound, Permanent) as error:  # it may be gone; the driver removes none that holds anything
         return Done(status=f"pool {pool.name} cannot be looked into: {error}")
-    strangers = sorted(one.name for one in found if one.id not in ours)
     if strangers:
         more = f" and {len(strangers) - SHOWN} more" if len(strangers) > SHOWN else ""
         raise Refused(
             f"pool {pool.name} cannot be removed: it holds what is no volume of this cluster "
             f"({', '.join(strangers[:SHOWN])}{more})",
-            help="take it over (`pvc storage volume scan`) or remove it there; nothing was removed",
+            help="take volumes over (`pvc storage volume scan`), remove there what nobody needs; nothing was removed",
         )
     return Done(status=f"pool {pool.name} holds volumes of this cluster only")
 

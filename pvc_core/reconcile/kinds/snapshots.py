@@ -10,7 +10,7 @@ from pvc_core.cluster.repository import Write
 from pvc_core.errors import Exists, NotFound, Permanent, PvcError, Refused
 from pvc_core.model.storage import Snapshot, Volume
 from pvc_core.reconcile.kinds.guest_off import guest_off, running_user
-from pvc_core.reconcile.kinds.volumes import QUICK_S, call, place, put, unbusy
+from pvc_core.reconcile.kinds.volumes import LONG_S, QUICK_S, call, place, put, unbusy
 from pvc_core.reconcile.task import Done, Job, TaskKind
 
 
@@ -92,8 +92,8 @@ def rollback(job: Job) -> Done:
             job,
             volume,
             "rolling back",
-            QUICK_S,
-            lambda: driver.rollback_snapshot(pool, volume, snapshot, deadline_s=QUICK_S),
+            LONG_S,  # it may write all of a large volume, and begun anew would never come to its end
+            lambda: driver.rollback_snapshot(pool, volume, snapshot, deadline_s=LONG_S),
         )
     return Done(
         status=f"{volume.ref} is as it was at {snapshot.name}",
