@@ -140,3 +140,18 @@ def test_a_rollback_that_comes_while_the_guest_is_stopped_waits_for_its_end() ->
     assert sim.world.executing(sim.services.vms.get("guest").wanted.uuid) == [NODE], "it is on its way"
     assert sim.ask(lambda pvc: pvc.storage.rollback_snapshot(POOL, "root", "before", by="test")) == ""
     assert sim.world.executing(sim.services.vms.get("guest").wanted.uuid) == []
+
+
+def test_a_rollback_of_a_large_volume_has_the_time_it_takes() -> None:
+    """Begun anew after a minute, it would never come to its end."""
+    sim = Sim(0)
+    sim.settle(5)
+    sim.ask(lambda pvc: pvc.storage.add_pool(POOL, by="test"))
+    sim.settle(5)
+    sim.ask(lambda pvc: pvc.storage.add_volume(POOL, "root", 10 * MIB, by="test"))
+    sim.ask(lambda pvc: pvc.storage.add_snapshot(POOL, "root", "before", by="test"))
+    took: list[float] = []
+    sim.disks.sleep = took.append
+    sim.disks.faults.delays_s["rollback_snapshot"] = 5000.0
+    assert sim.ask(lambda pvc: pvc.storage.rollback_snapshot(POOL, "root", "before", by="test")) == ""
+    assert took == [5000.0]
