@@ -141,6 +141,18 @@ def test_a_pool_with_anything_hidden_in_it_is_not_removed(user: StorageUser, adm
     with admin.io(POOL) as io:
         admin.rbd.RBD().create(io, "old", GIB, old_format=False, features=61)
         admin.rbd.RBD().trash_move(io, "old", 0)
+        ours, _content = user.make_filled("ours")
+        told = ['image "old" in its trash', 'namespace "apart"', 'group "both" of images', 'object "kept"']
+        admin.rbd.RBD().namespace_create(io, "apart")
+        admin.rbd.RBD().group_create(io, "both")
+        io.write_full("kept", b"by somebody")
+        assert user.driver.strangers(user.pool, deadline_s=DEADLINE_S) == told
+        io.remove_object("kept")
+        admin.rbd.RBD().group_remove(io, "both")
+        admin.rbd.RBD().namespace_remove(io, "apart")
+        admin.rbd.RBD().create(io, ".pvc-bench-killed", GIB, old_format=False, features=61)
+        assert user.driver.strangers(user.pool, deadline_s=DEADLINE_S) == told[:1]
+        user.remove(ours)
         with pytest.raises(Refused, match='image "old" in its trash'):
             user.driver.remove_pool(user.pool, deadline_s=DEADLINE_S)
         for one in admin.rbd.RBD().trash_list(io):

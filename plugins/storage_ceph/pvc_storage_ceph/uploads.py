@@ -31,12 +31,14 @@ class _Sent(Upload):
     abort_call: ClassVar[str]
     left: ClassVar[str]
     """What may stay for now when it could not be undone."""
+    around_s: ClassVar[float]
+    """For its beginning, and to undo it."""
 
     def __init__(self, context: PluginContext, children: Children, pool: Pool, volume: Volume, *more: Any) -> None:
         self._context, self._children, self._pool, self._volume = context, children, pool, volume
         self._child: Child | None = children.take()
         try:
-            self._child.call(self.begin_call, pool, volume, *more, deadline_s=_WHOLE_S)
+            self._child.call(self.begin_call, pool, volume, *more, deadline_s=self.around_s)
         except BaseException:  # an interruption too: what was begun is undone, and it is raised on
             self.abort()
             raise
@@ -55,7 +57,7 @@ class _Sent(Upload):
             return
         try:
             call = self._child.call if self._child.alive else self._children.call
-            call(self.abort_call, self._pool, self._volume, deadline_s=_WHOLE_S)
+            call(self.abort_call, self._pool, self._volume, deadline_s=self.around_s)
         except PvcError as error:
             self._context.log.warning(self.left, reason=str(error))
         finally:
@@ -77,6 +79,7 @@ class CephUpload(_Sent):
 
     what, begin_call, write_call, abort_call = "upload", "begin_upload", "write", "abort_upload"
     left = "an upload's staged image stays for now"
+    around_s = _STEP_S
 
     def __init__(
         self,
@@ -121,6 +124,7 @@ class CephDiff(_Sent):
 
     what, begin_call, write_call, abort_call = "diff", "begin_diff", "write_diff", "abort_diff"
     left = "a diff that was cut off is not undone yet"
+    around_s = _WHOLE_S
 
     def __init__(
         self, context: PluginContext, children: Children, pool: Pool, volume: Volume, snapshot: Snapshot, since: str
