@@ -252,6 +252,11 @@ class Bytes:
             digest.update(data)
             came += len(data)
             job.progress(came, total or came, f"{format_size(came)} arrived")
+        if not came:
+            raise Refused(
+                f"no byte arrived for volume {job.task.args['name']}: an empty image would only empty it",
+                help="is the file whole? To empty a volume, remove it and add it anew",
+            )
         said, wanted = digest.hexdigest(), str(job.task.args.get("sha256") or "").lower()
         if wanted and wanted != said:
             raise Refused(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from pvc_core.cluster.layout import volume_id
-from pvc_core.errors import Exists, Invalid, PvcError
+from pvc_core.errors import Exists, Invalid, PvcError, Retry
 from pvc_core.ids import checked_name
 from pvc_core.model.storage import Volume
 from pvc_core.model.task import Task
@@ -14,6 +14,9 @@ from pvc_core.model.view import Kept
 from pvc_core.services.desk import Flow
 from pvc_core.services.pictures import VolumePicture
 from pvc_core.services.volumes import Volumes
+
+ANSWER_S, CONVERT_S = 10.0, 6 * 3600.0
+"""For a node's word after the last byte, and for the end of what it then does with the image."""
 
 
 class VolumeData(Volumes):
@@ -111,9 +114,12 @@ class VolumeData(Volumes):
         """Bytes for a volume go straight to the node that does the task."""
         task = self._task(kind, kept.value.home or self._worker(), args, by, status)
         self._submit(task, kept)
+        sending = _Sending(body)
         try:
-            self.desk.ask(task.node, "upload", {"task": task.id}, body=body, deadline_s=10.0).close()
-        except PvcError:
+            self.desk.ask(task.node, "upload", {"task": task.id}, body=sending, deadline_s=ANSWER_S).close()
+        except PvcError as error:
+            if isinstance(error, Retry) and sending.all_given:  # it is being converted: the task tells how that ends
+                return self._done(task, timeout_s=CONVERT_S)
             with suppress(PvcError):  # the same error again, or Retry: the volume is busy for a little longer
                 self._done(task, timeout_s=5.0)
             raise
@@ -133,3 +139,15 @@ class VolumeData(Volumes):
                 raise Invalid("a diff leads to a snapshot", fields={"snapshot": "missing"})
         args = {"pool": pool, "name": name, "snapshot": snapshot, "since": since, "diff": diff}
         return Flow(self.desk.ask(kept.value.home or self._worker(), "export", args, deadline_s=10.0))
+
+
+class _Sending:
+    """Bytes on their way to a node. `all_given`: the node has taken the last of them, or nearly."""
+
+    def __init__(self, body: Iterable[bytes]) -> None:
+        self._body = body
+        self.all_given = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._body
+        self.all_given = True

@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -61,6 +62,23 @@ def test_upload_as_curl_does(client: httpx2.Client, rig: Rig) -> None:
     answer = client.post(UPLOAD, params={"image_format": "raw"}, content=data, headers=kind)
     assert answer.status_code == 200, answer.text
     assert rig.node.uploads["vms/image"] == data
+
+
+def test_upload_that_is_converted_for_longer_than_a_node_is_waited_for(
+    client: httpx2.Client, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node took every byte, and does not answer while it converts: the task's end is the answer."""
+    original = rig.node.answer_upload
+
+    def too_late(args: Mapping[str, Any], body: Iterable[bytes]) -> FakeReply:
+        data = b"".join(body)
+        threading.Timer(0.5, original, (args, [data])).start()
+        raise Retry("no answer to 'upload': no progress for 10 s")
+
+    monkeypatch.setattr(rig.node, "answer_upload", too_late)
+    answer = client.post(UPLOAD, params={"image_format": "raw"}, content=b"image" * 1000)
+    assert answer.status_code == 200, answer.text
+    assert rig.node.uploads["vms/image"] == b"image" * 1000
 
 
 def test_upload_of_unknown_length(client: httpx2.Client, rig: Rig) -> None:
