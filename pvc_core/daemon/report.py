@@ -47,7 +47,11 @@ class ReportReconciler:
         try:
             write_report(self.run, report)
         except OSError as error:
-            raise Retry(f"the guard cannot be told of this node's guests: {error}", again_in_s=INTERVAL_S) from error
+            raise Retry(
+                f"the guard cannot be told of this node's guests: {self.run} cannot be written: {error.strerror}",
+                again_in_s=INTERVAL_S,
+                help="is there room on it?",
+            ) from error
         return Outcome("", INTERVAL_S)
 
     def _only_here(self, view: ClusterView) -> tuple[str, ...]:

@@ -78,7 +78,8 @@ def _promises(given: Mapping[str, Any]) -> Iterator[Unfit]:
         rule = f"promise_s x {1 + CLOCK_RATE_ERROR:g} must be at most self_fence_s - heartbeat_s"
         why = "or a verdict waits for promises longer than for anything else"
         found = f"{_shown(given, 'promise_s')} with {_shown(given, 'self_fence_s')}"
-        yield Unfit("promise_s", found, f"{rule}, {why}: at most {longest:.2f}")
+        most = f": at most {longest:.2f}" if longest > 0 else ""
+        yield Unfit("promise_s", found, f"{rule}, {why}{most}")
     if given["sick_s"] < 2 * suspicion:
         least, why = 2 * suspicion, "or a guard that restarts is taken for one that cannot reach the store"
         yield _too_short(given, "sick_s", "at least 2 x suspicion_s", least, why, than="suspicion_s")

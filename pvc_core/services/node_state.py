@@ -16,7 +16,15 @@ QUIET_S = 10.0
 """pvcnoded reports to the guard every 2 s, and a machine under load may be late."""
 
 
-def judged(seen: NodeSeen, beat: Heartbeat | None, *, silent_s: float, dead_after_s: float, claims: bool) -> NodeSeen:
+def judged(
+    seen: NodeSeen,
+    beat: Heartbeat | None,
+    *,
+    silent_s: float,
+    dead_after_s: float,
+    claims: bool,
+    maintenance: bool = False,
+) -> NodeSeen:
     """The record with the state and the sentence that fit now.
 
     `silent_s`: how long the heartbeat has not moved; `claims`: it may run guests.
@@ -31,7 +39,8 @@ def judged(seen: NodeSeen, beat: Heartbeat | None, *, silent_s: float, dead_afte
         if beat is not None and silent_s < beat.back_in_s:
             sentence = f"its guard was stopped in order {silent_s:.0f} s ago and means to be back; guests run on"
             return replace(seen, daemon_state=DaemonState.STOP, sentence=sentence)
-        return replace(seen, daemon_state=DaemonState.DEAD, sentence=f"not heard for {silent_s:.0f} s")
+        waits = "; nobody is given up while there is maintenance" if maintenance else ""
+        return replace(seen, daemon_state=DaemonState.DEAD, sentence=f"not heard for {silent_s:.0f} s{waits}")
     if beat is None or seen.daemon_state is not DaemonState.RUN:
         return seen
     if seen.incarnation and beat.incarnation != seen.incarnation:

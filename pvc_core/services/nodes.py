@@ -217,6 +217,7 @@ class NodeService:
             silent_s=self.heard.silent_s(name),
             dead_after_s=self.dead_after_s,
             claims=bool(here.running),
+            maintenance=view.maintenance,
         )
 
     def _coordinator_state(self, name: str) -> CoordinatorState:

@@ -58,6 +58,13 @@ def test_a_guard_that_was_stopped_in_order_has_its_time(silent_s: float, state: 
     assert (found.daemon_state, words in found.sentence) == (state, True), found.sentence
 
 
+def test_a_silent_node_in_maintenance_says_why_nothing_follows() -> None:
+    seen = NodeSeen(name="hv1", incarnation="a", daemon_state=RUN)
+    beat = Heartbeat(node="hv1", incarnation="a", beat=1)
+    found = judged(seen, beat, silent_s=29.0, dead_after_s=5.0, claims=True, maintenance=True)
+    assert found.sentence == "not heard for 29 s; nobody is given up while there is maintenance"
+
+
 def test_silence_is_counted_from_consecutive_looks_only() -> None:
     """Ten minutes without a store say nothing of the nodes: all clocks begin anew with the first look after it."""
     clock = FakeClock()

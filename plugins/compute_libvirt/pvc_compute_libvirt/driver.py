@@ -87,6 +87,10 @@ class LibvirtDriver(ComputeDriver):
         self._stopped.set()
         self._link.stop()
 
+    def away_s(self) -> float:
+        """For how long libvirtd has not answered; 0.0 while it does."""
+        return self._link.away_s()
+
     # What is
 
     def observe(self, uuid: str, *, deadline_s: float) -> Observation:

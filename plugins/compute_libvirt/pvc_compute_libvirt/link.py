@@ -55,12 +55,19 @@ class Link:
         self._number = 0
         self._stopped = False
         self._keeper: threading.Thread | None = None
+        self._away_since_s: float | None = None
+
+    def away_s(self) -> float:
+        """For how long there has been no connection; 0.0 while there is one, and before one was asked for."""
+        with self._change:
+            return 0.0 if self._away_since_s is None else self._clock.boottime_s() - self._away_since_s
 
     def keep(self) -> None:
         """From now on keep a connection open, also when nobody calls."""
         with self._change:
             if self._keeper is None:
                 run_event_loop()
+                self._away_since_s = self._clock.boottime_s()
                 self._keeper = _thread(self._keep, "libvirt-keeper")
 
     def stop(self) -> None:
@@ -149,7 +156,7 @@ class Link:
                 return
             connection.retired = True
             if self._current is connection:
-                self._current = None
+                self._current, self._away_since_s = None, self._clock.boottime_s()
                 self._change.notify_all()
             close = connection.out == 0
         if close:
@@ -176,7 +183,7 @@ class Link:
             with self._change:
                 if connection.retired:  # lost before it was anybody's: nobody would ever retire it again
                     continue
-                self._current, self._error = connection, ""
+                self._current, self._error, self._away_since_s = connection, "", None
                 self._change.notify_all()
             if connection.number > 1:
                 self._log.info("connected to libvirtd again", uri=self._uri)

@@ -70,6 +70,7 @@ class ComputeLibvirt(Plugin):
         from pvc_compute_libvirt.check import Check
         from pvc_compute_libvirt.clocks import Clocks
         from pvc_compute_libvirt.driver import LibvirtDriver, Settings
+        from pvc_compute_libvirt.health import Health
         from pvc_compute_libvirt.libvirtd import restart_libvirtd
         from pvc_compute_libvirt.processes import Processes
 
@@ -99,7 +100,7 @@ class ComputeLibvirt(Plugin):
             log=context.log,
         )
         clocks = Clocks(driver.set_clock, context.log)
-        hooks = _Together(maintenance, Check(driver.host_facts), clocks)
+        hooks = _Together(maintenance, Check(driver.host_facts), clocks, Health(driver.away_s))
         return Drivers(compute=driver, stop=driver.stop_driver, hooks=hooks)
 
     def _permits(self) -> Permits:

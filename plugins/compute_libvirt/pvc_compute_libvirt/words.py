@@ -5,6 +5,8 @@ Codes: libvirt/virterror.h and libvirt-domain.h of libvirt 9.0.
 
 from __future__ import annotations
 
+import re
+
 import libvirt
 
 from pvc_core.errors import NotFound, Permanent, PvcError, Refused, Retry
@@ -30,6 +32,12 @@ _NOT_NOW_WORDS = (
     "already active",
     "already being started",
 )
+_COMMAND = re.compile(r"Child process \(.*\) unexpected ", re.DOTALL)
+"""libvirt tells QEMU's whole command line, some 3,000 characters."""
+_WORDLESS = re.compile(
+    r"(process exited while connecting to monitor|ended with exit status \d+|ended with fatal signal \d+)\W*\Z"
+)
+"""QEMU ended without a word: it was killed, or the node lacks room. A definition it does not take it complains of."""
 _STOP_REASONS = {
     libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: "shutdown",
     libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "destroyed",
@@ -54,7 +62,8 @@ _PAUSED = {libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED, libvirt.VI
 
 def translate(attempted: str, error: libvirt.libvirtError) -> PvcError:
     """The PVC error that libvirt's means; `attempted` begins the sentence ("start guest web1")."""
-    words = f"could not {attempted}: {error.get_error_message() or error}"
+    said = _COMMAND.sub("the hypervisor's process ended with ", str(error.get_error_message() or error))
+    words = f"could not {attempted}: {said}"
     code = error.get_error_code()
     if code == libvirt.VIR_ERR_HOOK_SCRIPT_FAILED:
         return Refused(words, help="a launch permit is given by pvcguard when this node may run the guest")
@@ -62,6 +71,8 @@ def translate(attempted: str, error: libvirt.libvirtError) -> PvcError:
         return NotFound(words)
     if code in _NOT_NOW or any(part in words for part in _NOT_NOW_WORDS):
         return Retry(words)
+    if _WORDLESS.search(said):
+        return Retry(words, help="was it killed? Look at libvirt's log of the guest, and at memory, /run and /var here")
     return Permanent(words, help="the words are the hypervisor's; the definition or this node must change")
 
 
