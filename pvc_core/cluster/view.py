@@ -4,6 +4,7 @@ again.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,6 +16,8 @@ from pvc_core.errors import NotFound, Permanent, PvcError, StoreUnavailable
 from pvc_core.model.view import ClusterView, Kept, Unread
 from pvc_core.schema.records import NewerRecord, decode
 from pvc_core.store.base import Entry, Session, SessionState, Store
+
+_log = logging.getLogger(__name__)
 
 Changed = Callable[[frozenset[str] | None], None]
 """Called with the keys that changed, None for "anything", after the picture has them."""
@@ -118,8 +121,15 @@ class ViewKeeper:
                 if not self._due():
                     self._lock.wait(self._patience())  # anew after each word: it may have said when all is due
                 due = self._due()
-            if not self._stopping and not (self.step() if due else self._probe()):
+            if not self._stopping and not self._went_well(due):
                 self._pause()
+
+    def _went_well(self, due: bool) -> bool:
+        try:
+            return self.step() if due else self._probe()
+        except Exception:  # noqa: BLE001  # a bug, ours or a plugin's: without this thread the picture would stand still for ever
+            _log.exception("following the store failed")
+            return False
 
     def stop(self) -> None:
         self._stopping = True
@@ -128,7 +138,10 @@ class ViewKeeper:
             self._lock.notify_all()
 
     def step(self) -> bool:
-        """Read what is marked as changed and show it. False when the store did not answer (all of it stays marked)."""
+        """Read what is marked as changed and show it. False when the store did not answer (all of it stays marked).
+
+        What a subscriber raises is raised when all have been told.
+        """
         with self._lock:
             ticket, keys = self._asked, frozenset(self._dirty)
             everything = self._all_due_s is not None and self._clock.boottime_s() >= self._all_due_s
@@ -144,6 +157,10 @@ class ViewKeeper:
                 self._dirty |= keys
                 self._unanswered(error)
             return False
+        except BaseException:  # whatever it was: nothing of what is marked may be forgotten by it
+            with self._lock:
+                self._dirty |= keys
+            raise
         finally:
             self._asking_s = None
         with self._lock:
@@ -156,9 +173,18 @@ class ViewKeeper:
             self._done = max(self._done, ticket)
             self._lock.notify_all()
         if everything or changed:
-            for subscriber in self._subscribers:
-                subscriber(None if everything else changed)
+            self._tell(None if everything else changed)
         return True
+
+    def _tell(self, changed: frozenset[str] | None) -> None:
+        failed: list[Exception] = []
+        for subscriber in self._subscribers:
+            try:
+                subscriber(changed)
+            except Exception as error:  # noqa: BLE001  # the others are told all the same; then it is raised
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def differences(self) -> list[str]:
         """Keys whose record in the picture differs from the store's, read anew. Empty is the proof after a fault."""

@@ -304,5 +304,40 @@ def test_a_store_that_refuses_does_not_end_the_thread_that_follows_it() -> None:
     rig.assert_equal()
 
 
+def test_a_subscriber_that_fails_costs_neither_the_picture_nor_the_others() -> None:
+    """As a plugin's bug would, over a definition that it cannot describe."""
+    server, told = FakeStoreServer(auto=True), list[str]()
+    keeper, writer = ViewKeeper(server.client("reader"), SystemClock()), Repository(server.client("writer"))
+
+    def fail(keys: frozenset[str] | None) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'get'")
+
+    keeper.subscribe(fail)
+    keeper.subscribe(lambda keys: told.extend(keys or ()))
+    thread = threading.Thread(target=keeper.run, daemon=True)
+    thread.start()
+    try:
+        for number in (1, 2):
+            writer.add(layout.VM_WANTED, f"u{number}", vm(number))
+            key = layout.VM_WANTED.key(f"u{number}")
+            assert keeper.settle([key]) and f"u{number}" in keeper.view.vm_wanted
+        assert thread.is_alive() and layout.VM_WANTED.key("u2") in told
+    finally:
+        keeper.stop()
+        thread.join()
+
+
+def test_what_could_not_be_read_for_whatever_reason_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    rig.writer.add(layout.VM_WANTED, "u1", vm(1))
+    rig.server.deliver()
+    with monkeypatch.context() as broken:
+        broken.setattr(rig.keeper, "_kept", None)  # as a fault of ours
+        with pytest.raises(TypeError):
+            rig.keeper.step()
+    rig.settle()
+    rig.assert_equal()
+
+
 def _refuse(key: str, *, deadline_s: float | None = None) -> Entry:
     raise Refused(f"cannot read {key}: user node may not")
