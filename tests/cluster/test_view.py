@@ -306,22 +306,28 @@ def test_a_store_that_refuses_does_not_end_the_thread_that_follows_it() -> None:
 
 def test_a_subscriber_that_fails_costs_neither_the_picture_nor_the_others() -> None:
     """As a plugin's bug would, over a definition that it cannot describe."""
-    server, told = FakeStoreServer(auto=True), list[str]()
+    server, told, both = FakeStoreServer(auto=True), set[str](), threading.Event()
     keeper, writer = ViewKeeper(server.client("reader"), SystemClock()), Repository(server.client("writer"))
 
     def fail(keys: frozenset[str] | None) -> None:
         raise AttributeError("'NoneType' object has no attribute 'get'")
 
     keeper.subscribe(fail)
-    keeper.subscribe(lambda keys: told.extend(keys or ()))
+
+    def hear(keys: frozenset[str] | None) -> None:
+        told.update(keys or ())
+        if layout.VM_WANTED.key("u2") in told:
+            both.set()
+
+    keeper.subscribe(hear)
     thread = threading.Thread(target=keeper.run, daemon=True)
     thread.start()
     try:
         for number in (1, 2):
             writer.add(layout.VM_WANTED, f"u{number}", vm(number))
-            key = layout.VM_WANTED.key(f"u{number}")
-            assert keeper.settle([key]) and f"u{number}" in keeper.view.vm_wanted
-        assert thread.is_alive() and layout.VM_WANTED.key("u2") in told
+            keeper.settle([layout.VM_WANTED.key(f"u{number}")], timeout_s=30.0)
+            assert f"u{number}" in keeper.view.vm_wanted
+        assert both.wait(30.0) and thread.is_alive()
     finally:
         keeper.stop()
         thread.join()
