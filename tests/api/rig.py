@@ -246,11 +246,13 @@ class Api:
     def client(self, *, key: str | None = None, timeout_s: float = 10.0) -> httpx2.Client:
         """Over TCP; `key=""` sends none."""
         headers = {"X-Api-Key": key if key is not None else self.key} if key != "" else {}
-        return httpx2.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=timeout_s, trust_env=False)
+        base = f"{self.url}/api/v1"
+        # Certificates, which plain HTTP asks for none of, take 25 ms to load.
+        return httpx2.Client(base_url=base, headers=headers, timeout=timeout_s, trust_env=False, verify=False)
 
     def local(self) -> httpx2.Client:
-        transport = httpx2.HTTPTransport(uds=str(self.socket))
-        return httpx2.Client(base_url="http://localhost/api/v1", transport=transport, timeout=10.0)
+        transport = httpx2.HTTPTransport(uds=str(self.socket), verify=False)
+        return httpx2.Client(base_url="http://localhost/api/v1", transport=transport, timeout=10.0, verify=False)
 
 
 @contextmanager
