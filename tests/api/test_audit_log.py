@@ -69,6 +69,7 @@ def test_no_secret_is_kept(client: httpx2.Client) -> None:
     assert "correct horse" not in text and "1234" not in text and made not in text and "kept-secret" in text
     args = {"api_key": "x", "xml": "y" * 9, "wait": False, "node": "hv1"}
     assert shown(args) == "api_key=*** xml=(9 characters) node=hv1"
+    assert shown({"user_data": "#cloud-config\npassword: x"}) == "user_data=(25 characters)", "a guest's first password"
 
 
 class Secretive(Schema):

@@ -114,11 +114,13 @@ def test_a_guest_is_unknown_until_every_late_call_about_it_is_back(
 
     callers = [threading.Thread(target=call, args=(0, 0.6)), threading.Thread(target=call, args=(1, 0.8))]
     try:
+        driver._link.keep()
+        _until(lambda: driver._link._current is not None)
         for caller in callers:
             caller.start()
         for caller in callers:
             caller.join()
-        assert all(one.is_set() for one in begun)
+        assert all(one.wait(30) for one in begun)
         gates[1].set()
         for _ in range(10):
             assert driver.observe("u", deadline_s=0.1).guest is GuestState.UNKNOWN

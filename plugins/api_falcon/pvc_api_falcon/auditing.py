@@ -85,7 +85,7 @@ def _shown(name: str, value: Any, free: bool) -> str:
     if isinstance(value, dict):
         return f"{{{' '.join(f'{key}={_shown(key, one, False)}' for key, one in value.items())}}}"[: 10 * SHOWN_MAX]
     text = str(value)
-    if name in ("xml", "cluster_data") or len(text) > 10 * SHOWN_MAX:
+    if name in ("xml", "cluster_data", "user_data") or len(text) > 10 * SHOWN_MAX:
         return f"({len(text)} characters)"
     return text[:SHOWN_MAX]
 
