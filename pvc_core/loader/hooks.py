@@ -142,7 +142,11 @@ class Hooks:
 
     def _failed(self, plugin: str, hook: str, answer: Answer) -> bool:
         """Note how it went."""
-        if answer.late_s is not None:
+        if (
+            answer.late_s is not None and hook in PATIENCE
+        ):  # who asked is told; in health it would stay until asked again
+            self._log.warning("hook gave no answer in time", plugin=plugin, hook=hook, limit_s=self._limit_of(hook))
+        elif answer.late_s is not None:
             self._troubles.failed(plugin, hook, f"gave no answer within {self._limit_of(hook):g} s")
         elif answer.error is not None:
             self._troubles.failed(plugin, hook, f"raised {last_line(answer.error)}")

@@ -14,6 +14,7 @@ from pvc_core.errors import Permanent, Refused
 from pvc_core.hookspecs import hookimpl
 from pvc_core.loader import Hooks
 from pvc_core.loader.isolation import QUEUE_MAX
+from pvc_core.model.check import CheckLine
 from pvc_core.model.node import HealthSeen
 from pvc_core.model.vm import Description, VmWanted
 
@@ -155,6 +156,22 @@ def test_hanging_checks_cost_the_limit_once_and_no_thread_each_time(log: Log) ->
         hooks.check("pvc_check_vm_start", **ASK)
     assert hooks.health() == ()
     assert len(calls) >= 4  # both asked again when their old calls had come back
+
+
+def test_a_check_of_the_cluster_that_was_late_once_is_no_fault_for_ever(log: Log) -> None:
+    """It is asked for by a person, who is told; nobody asks again, so in health it would never end."""
+    release = threading.Event()
+
+    class Slow:
+        @hookimpl
+        def pvc_collect_check(self) -> list[CheckLine]:
+            release.wait(10)
+            return []
+
+    hooks = Hooks({"slow": Slow()}, clock=SystemClock(), log=log, limit_s=0.02)
+    assert hooks.collect("pvc_collect_check", peers={}) == {}
+    assert hooks.health() == ()
+    release.set()
 
 
 def test_a_hanging_listener_delays_neither_the_caller_nor_the_others(log: Log) -> None:
