@@ -44,10 +44,10 @@ class TextQuestions:
     @about("core")
     @pytest.mark.parametrize("kind", HOSTILE_TEXTS)
     def test_a_hostile_text_is_refused_quickly(self, rig: ComputeRig, kind: str) -> None:
-        begun_s = time.monotonic()
+        begun_s = time.process_time()  # its own work, however busy the machine
         with pytest.raises(Invalid) as failure:
             rig.definitions.describe(HOSTILE_TEXTS[kind])
-        assert failure.value.message and time.monotonic() - begun_s < 1.0
+        assert failure.value.message and time.process_time() - begun_s < 1.0
 
     @about("core")
     def test_name_and_uuid_are_replaced_and_nothing_else(self, rig: ComputeRig) -> None:
