@@ -119,7 +119,8 @@ class Freezer:
             else:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
-            self.faults.append(f"which guests are frozen cannot be kept in {self._path}: {error.strerror}")
+            fault = f"which guests are frozen cannot be kept in {self._path}: {error.strerror}"
+            self.faults.extend([fault] if fault not in self.faults else [])
 
     def _attempt(self, what: str, act: Callable[..., None], *args: object) -> bool:
         try:

@@ -126,3 +126,16 @@ def test_a_guard_that_was_not_restarted_after_a_change_of_its_file_is_named(tmp_
         "pvcguard goes by an older pvc.yaml: cluster.coordinators hv1, not hv1, hv2, hv3; "
         "intervals.heartbeat_s 1, not 0.5; intervals.self_fence_s 8, not 5; intervals.promise_s 3, not 1.5"
     )
+
+
+def test_a_file_that_breaks_several_inequalities_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "pvc.yaml"
+    text = "cluster: {name: c1, coordinators: [hv1]}\nstore: {embedded: {}}\nplugins: {}\n"
+    path.write_text(text)
+    config = load(path, node="hv1")
+    path.write_text(text + "intervals: {heartbeat_s: 60}\n")
+    line = here._file(config)
+    assert not line.ok and "\n" not in line.text
+    assert f"{path} cannot be used any more: {path}:4:" in line.text
+    assert ": intervals.promise_s: found promise_s 3 (its default) with heartbeat_s 60; " in line.text
+    assert line.text.endswith("(and 3 more)")

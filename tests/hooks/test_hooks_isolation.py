@@ -144,11 +144,11 @@ def test_hanging_checks_cost_the_limit_once_and_no_thread_each_time(log: Log) ->
         calls.append(1)
         release.wait(10)
 
-    hooks = Hooks({"a": Checker(hang), "b": Checker(hang)}, clock=SystemClock(), log=log, limit_s=0.2)
+    hooks = Hooks({"a": Checker(hang), "b": Checker(hang)}, clock=SystemClock(), log=log, limit_s=1.0)
     began = time.monotonic()
     for _ in range(5):
         hooks.check("pvc_check_vm_start", **ASK)
-    assert time.monotonic() - began < 0.4  # not 10 x 0.2: both at once, and not again while they are away
+    assert time.monotonic() - began < 1.9  # not 10 x 1.0: both at once, and not again while they are away
     assert len(calls) == 2
     release.set()
     deadline = time.monotonic() + 5

@@ -6,6 +6,7 @@ import platform
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -81,7 +82,10 @@ def as_it_stands(config: Config) -> tuple[Config, str]:
     """The file as it is now, and what is wrong with it ("" and the daemon's own when it cannot be read)."""
     try:
         return load(config.file, node=config.node), ""
-    except (ConfigError, PvcError, OSError) as error:
+    except ConfigError as error:
+        more = f" (and {len(error.faults) - 1} more)" if len(error.faults) > 1 else ""
+        return config, f"{replace(error.faults[0], source='')}{more}"
+    except (PvcError, OSError) as error:
         return config, str(error)
 
 
