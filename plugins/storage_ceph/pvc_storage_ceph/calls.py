@@ -84,7 +84,8 @@ class Calls:
         return self._volumes(pool).create(volume)
 
     def remove_volume(self, pool: Pool, volume: Volume, *, deadline_s: float) -> None:
-        self._volumes(pool).remove(volume)
+        if self._pools.is_there(pool):  # with its pool, the volume is gone
+            self._volumes(pool).remove(volume)
 
     def resize_volume(self, pool: Pool, volume: Volume, size_bytes: int, *, deadline_s: float) -> VolumeFound:
         return self._volumes(pool).resize(volume, size_bytes)

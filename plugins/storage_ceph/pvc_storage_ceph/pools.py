@@ -38,6 +38,10 @@ class Pools:
         """In Ceph."""
         return f"{self._prefix}{pool.name}"
 
+    def is_there(self, pool: Pool) -> bool:
+        """In Ceph, by its newest map."""
+        return self._cluster.has_pool(self.name(pool))
+
     def ensure(self, pool: Pool, *, may_make: bool) -> None:
         name = self.name(pool)
         if not self._cluster.has_pool(name):
