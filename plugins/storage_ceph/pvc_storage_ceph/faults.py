@@ -39,6 +39,12 @@ def translated(doing: str, error: BaseException) -> PvcError:
         return no_room(doing)
     if number == SHUT_OUT:
         return Permanent(f"{doing} failed: this node is shut out of Ceph", help="see `ceph osd blocklist ls`")
+    if number == errno.EMLINK:  # librbd's ImageMemberOfGroup
+        return Permanent(
+            f"{doing} failed: somebody made the image a member of a group",
+            help="`rbd group ls POOL` and `rbd group image ls POOL/GROUP` show which; take it out with `rbd group image "
+            "rm`, then try again",
+        )
     if number in _DENIED:
         return Permanent(f"{doing} failed: Ceph does not let us do it", help="look at the rights of our key")
     if number in _LATER:
