@@ -15,8 +15,10 @@ from pvc_core.services.desk import Flow
 from pvc_core.services.pictures import VolumePicture
 from pvc_core.services.volumes import Volumes
 
-ANSWER_S, CONVERT_S = 10.0, 6 * 3600.0
-"""For a node's word after the last byte, and for the end of what it then does with the image."""
+ANSWER_S, CONVERT_S = 60.0, 6 * 3600.0
+"""For a node to take the next bytes (at first it looks at the volume) and to answer after the last, and for the end of
+what it then does with the image.
+"""
 
 
 class VolumeData(Volumes):
