@@ -42,8 +42,7 @@ def translated(doing: str, error: BaseException) -> PvcError:
     if number == errno.EMLINK:  # librbd's ImageMemberOfGroup
         return Permanent(
             f"{doing} failed: somebody made the image a member of a group",
-            help="`rbd group ls POOL` and `rbd group image ls POOL/GROUP` show which; take it out with `rbd group image "
-            "rm`, then try again",
+            help="find it by `rbd group ls` and `rbd group image ls`, take it out by `rbd group image rm`, try again",
         )
     if number in _DENIED:
         return Permanent(f"{doing} failed: Ceph does not let us do it", help="look at the rights of our key")
