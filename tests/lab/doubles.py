@@ -161,14 +161,21 @@ class Doubles:
 
 
 def _processor_ns(pid: int) -> int:
-    """What its virtual processors' threads were given; libvirt has QEMU name them (debug-threads=on)."""
+    """What its virtual processors' threads were given; libvirt has QEMU name them (debug-threads=on). The kernel's work
+    when one ends is no guest's.
+    """
     used = 0
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(OSError, ValueError, IndexError):
-                if (thread / "comm").read_text().startswith("CPU "):
+                if (thread / "comm").read_text().startswith("CPU ") and not _is_ending(thread):
                     used += int((thread / "schedstat").read_text().split()[0])
     return used
+
+
+def _is_ending(thread: Path) -> bool:
+    """By its flags in proc(5), stat: PF_EXITING of linux/sched.h."""
+    return bool(int((thread / "stat").read_text().rpartition(")")[2].split()[6]) & 0x4)
 
 
 def _size(log: Path) -> int:
