@@ -85,6 +85,7 @@ class CephRig(StorageRig):
         self._ceph, self._admin, self._directory = ceph, admin, directory
         self._state = FakeState()
         self._drivers: dict[str, CephStorage] = {}
+        self._made: list[CephStorage] = []
 
     def begin(self) -> None:
         """The pool is empty."""
@@ -155,7 +156,8 @@ class CephRig(StorageRig):
         return [name for name in self._admin.names(POOL) if name.startswith(".")]
 
     def end(self) -> None:
-        for driver in self._drivers.values():
+        """Of the drivers that were replaced, too: whoever still has one may have asked it anew, and its child lives."""
+        for driver in self._made:
             driver.close()
         self._drivers.clear()
 
@@ -168,6 +170,7 @@ class CephRig(StorageRig):
     def _driver(self, node: str) -> CephStorage:
         if node not in self._drivers:
             self._drivers[node] = CephStorage(FakeContext(self.config(node), node=node, state=self._state))
+            self._made.append(self._drivers[node])
         return self._drivers[node]
 
 
