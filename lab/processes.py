@@ -67,8 +67,13 @@ class Waiting:
     _word: int
 
     def go(self) -> Process:
-        os.write(self._word, b"g")
-        os.close(self._word)
+        """Raises LabError when it was ended meanwhile: a controller may switch off what a person is switching on."""
+        try:
+            os.write(self._word, b"g")
+        except BrokenPipeError:
+            raise LabError(f"process {self.process.pid} was ended before it began; try again") from None
+        finally:
+            os.close(self._word)
         return self.process
 
 
